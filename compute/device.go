@@ -1,0 +1,185 @@
+package compute
+
+import (
+	"fmt"
+	"runtime"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	vk "github.com/vulkan-go/vulkan"
+
+	"lorikeet/compute/internal/native"
+)
+
+// Options say how to open a device.
+type Options struct {
+	Device     string // index or part of the name, in any case; "": the best usable one (discrete, integrated, virtual, then CPU)
+	CachePath  string // file that keeps compiled pipelines from one process to the next; "": none
+	Validation bool   // check every call with the Khronos validation layer; see ValidationMessages
+}
+
+// Device is an open device with one queue.
+type Device struct {
+	info     Info
+	options  Options
+	staged   bool // device memory is not mapped, or treated as if it were not
+	instance native.Instance
+	physical physicalDevice
+	memory   []native.MemoryType
+	heap     int // the largest device-local one
+	native   native.Device
+	handle   vk.Device
+	groups   [3]uint32
+	subgroup int // size to require of pipelines, 0: the device has only one
+
+	compiling  sync.WaitGroup
+	compilers  chan struct{} // bounds the pipelines compiled at once
+	completed  atomic.Uint64 // value the timeline is known to have reached
+	staging    staging
+	validation messages
+
+	mu        sync.Mutex // guards the queue, the command pool and what follows
+	pool      vk.CommandPool
+	submitted uint64 // value of the last submission
+	batch     []uint64
+	graveyard []burial // in order of their tickets
+	kernels   []*Kernel
+	buffers   map[*Buffer]struct{}
+	programs  map[*Program]struct{}
+}
+
+// Open opens a device. The error says what to install when there is no driver, and what a chosen device lacks.
+func Open(o Options) (*Device, error) { return open(o, false) }
+
+// open with unmapped treats device memory as invisible to the host, as it is on most discrete GPUs.
+func open(o Options, unmapped bool) (*Device, error) {
+	in, err := openInstance(o.Validation)
+	if err != nil {
+		return nil, err
+	}
+	d := &Device{options: o, instance: in, buffers: map[*Buffer]struct{}{}, programs: map[*Program]struct{}{}, batch: make([]uint64, 0, 64)}
+	if err := d.open(unmapped); err != nil {
+		in.Destroy()
+		return nil, err
+	}
+	return d, nil
+}
+
+func (d *Device) open(unmapped bool) error {
+	devices, infos, err := listDevices(d.instance)
+	if err != nil {
+		return err
+	}
+	i, err := choose(infos, d.options.Device)
+	if err != nil {
+		return err
+	}
+	d.info, d.physical = infos[i], devices[i]
+	d.memory = d.physical.description.MemoryTypes()
+	d.heap, _ = localHeap(d.physical.description.MemoryHeaps())
+	d.info.MappedLocal = d.info.MappedLocal && !unmapped
+	d.staged = !d.info.MappedLocal
+	d.groups = d.physical.description.MaxGroups()
+	if size, least, most := d.physical.description.Subgroup(); least != most && d.physical.description.Has(native.SubgroupSizeControl) {
+		d.subgroup = size
+	}
+	d.compilers = make(chan struct{}, runtime.NumCPU())
+
+	var r native.Result
+	d.native, r = native.NewDevice(d.instance, d.physical.handle, d.physical.description, d.info.Type != CPU)
+	if r != 0 {
+		return check(r, "open %q", d.info.Name)
+	}
+	d.handle = handle[vk.Device](d.native.Handle())
+	if err := d.createPool(); err != nil {
+		d.native.Destroy()
+		return err
+	}
+	d.loadCache()
+	return nil
+}
+
+func (d *Device) createPool() error {
+	info := vk.CommandPoolCreateInfo{SType: vk.StructureTypeCommandPoolCreateInfo, QueueFamilyIndex: uint32(d.physical.description.Family())}
+	defer info.Free()
+	var pool vk.CommandPool
+	r := vk.CreateCommandPool(d.handle, &info, nil, &pool)
+	d.pool = pool
+	return check(native.Result(r), "create a command pool")
+}
+
+// choose picks the device to open: by index, by a part of the name, or the best kind.
+func choose(infos []Info, want string) (int, error) {
+	best := -1
+	for i, info := range infos {
+		if want != "" && want != strconv.Itoa(i) && !strings.Contains(strings.ToLower(info.Name), strings.ToLower(want)) {
+			continue
+		}
+		if want == strconv.Itoa(i) {
+			best = i
+			break
+		}
+		if best < 0 || rank(info) > rank(infos[best]) {
+			best = i
+		}
+	}
+	switch {
+	case len(infos) == 0:
+		return 0, fmt.Errorf("compute: no Vulkan device found: %s", installLoader)
+	case best < 0:
+		var names []string
+		for _, info := range infos {
+			names = append(names, fmt.Sprintf("%d: %s", info.Index, info.Name))
+		}
+		return 0, fmt.Errorf("compute: no device matches %q; there are %s", want, strings.Join(names, ", "))
+	case len(infos[best].Missing) > 0:
+		return 0, fmt.Errorf("compute: device %q lacks %s", infos[best].Name, strings.Join(infos[best].Missing, ", "))
+	}
+	return best, nil
+}
+
+// rank orders devices from useless to best.
+func rank(i Info) int {
+	if len(i.Missing) > 0 {
+		return -1
+	}
+	return map[DeviceType]int{Other: 0, CPU: 1, Virtual: 2, Integrated: 3, Discrete: 4}[i.Type]
+}
+
+// Info describes the device; LocalFree is up to date.
+func (d *Device) Info() Info {
+	info := d.info
+	info.LocalFree = localFree(d.instance, d.physical)
+	return info
+}
+
+// Close waits for submitted work, saves the pipeline cache, and frees everything the device owns, released or not.
+func (d *Device) Close() error {
+	d.compiling.Wait()
+	err := d.Wait(d.lastTicket())
+	if saveErr := d.saveCache(); err == nil {
+		err = saveErr
+	}
+	for b := range d.buffers {
+		b.Release()
+	}
+	for p := range d.programs {
+		p.Release()
+	}
+	d.mu.Lock()
+	for _, b := range d.graveyard { // not empty only when the device was lost
+		b.destroy()
+	}
+	d.graveyard = nil
+	for _, k := range d.kernels {
+		k.destroy()
+	}
+	vk.DestroyCommandPool(d.handle, d.pool, nil)
+	d.mu.Unlock()
+	d.native.Destroy()
+	d.validation.collect(d.instance)
+	d.instance.Destroy()
+	return err
+}

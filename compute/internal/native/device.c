@@ -1,0 +1,150 @@
+#include "device.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static bool load_device(lk_device *dev, PFN_vkGetDeviceProcAddr proc) {
+	bool ok = true;
+#define LOAD(field, name) ok &= (dev->field = (PFN_##name)proc(dev->handle, #name)) != NULL
+	LOAD(destroy, vkDestroyDevice);
+	LOAD(get_queue, vkGetDeviceQueue);
+	LOAD(create_semaphore, vkCreateSemaphore);
+	LOAD(destroy_semaphore, vkDestroySemaphore);
+	LOAD(create_layout, vkCreatePipelineLayout);
+	LOAD(destroy_layout, vkDestroyPipelineLayout);
+	LOAD(create_cache, vkCreatePipelineCache);
+	LOAD(destroy_cache, vkDestroyPipelineCache);
+	LOAD(cache_data, vkGetPipelineCacheData);
+	LOAD(create_pipelines, vkCreateComputePipelines);
+	LOAD(destroy_pipeline, vkDestroyPipeline);
+	LOAD(buffer_address, vkGetBufferDeviceAddress);
+	LOAD(allocate_commands, vkAllocateCommandBuffers);
+	LOAD(free_commands, vkFreeCommandBuffers);
+	LOAD(begin, vkBeginCommandBuffer);
+	LOAD(end, vkEndCommandBuffer);
+	LOAD(bind, vkCmdBindPipeline);
+	LOAD(push, vkCmdPushConstants);
+	LOAD(dispatch, vkCmdDispatch);
+	LOAD(dispatch_indirect, vkCmdDispatchIndirect);
+	LOAD(barrier, vkCmdPipelineBarrier);
+	LOAD(timestamp, vkCmdWriteTimestamp);
+	LOAD(reset_queries, vkCmdResetQueryPool);
+	LOAD(copy, vkCmdCopyBuffer);
+	LOAD(fill, vkCmdFillBuffer);
+	LOAD(submit, vkQueueSubmit);
+	LOAD(counter, vkGetSemaphoreCounterValue);
+	LOAD(wait, vkWaitSemaphores);
+	LOAD(query_results, vkGetQueryPoolResults);
+#undef LOAD
+	return ok;
+}
+
+// Leaves on only what the project uses: some features (robustness, capture and replay) cost speed.
+static void keep_used(lk_features *f) {
+	VkPhysicalDeviceFeatures core = {.shaderInt64 = f->core.features.shaderInt64, .shaderInt16 = f->core.features.shaderInt16};
+	f->core.features = core;
+#define KEEP(member, ...) do { __typeof__(f->member) all = f->member; __typeof__(f->member) keep = {.sType = all.sType, .pNext = all.pNext, __VA_ARGS__}; f->member = keep; } while (0)
+	KEEP(v11, .storageBuffer16BitAccess = all.storageBuffer16BitAccess);
+	KEEP(v12, .storageBuffer8BitAccess = all.storageBuffer8BitAccess, .shaderFloat16 = all.shaderFloat16, .shaderInt8 = all.shaderInt8,
+		.bufferDeviceAddress = all.bufferDeviceAddress, .timelineSemaphore = all.timelineSemaphore, .vulkanMemoryModel = all.vulkanMemoryModel,
+		.vulkanMemoryModelDeviceScope = all.vulkanMemoryModelDeviceScope);
+	KEEP(v13, .subgroupSizeControl = all.subgroupSizeControl, .computeFullSubgroups = all.computeFullSubgroups, .synchronization2 = all.synchronization2);
+#undef KEEP
+	f->cooperative.cooperativeMatrixRobustBufferAccess = VK_FALSE;
+}
+
+static VkResult create_objects(lk_device *dev) {
+	VkSemaphoreTypeCreateInfo type = {.sType = VK_STRUCTURE_TYPE_SEMAPHORE_TYPE_CREATE_INFO, .semaphoreType = VK_SEMAPHORE_TYPE_TIMELINE};
+	VkSemaphoreCreateInfo semaphore = {.sType = VK_STRUCTURE_TYPE_SEMAPHORE_CREATE_INFO, .pNext = &type};
+	VkResult r = dev->create_semaphore(dev->handle, &semaphore, NULL, &dev->timeline);
+	if (r != VK_SUCCESS)
+		return r;
+	VkPushConstantRange range = {.stageFlags = VK_SHADER_STAGE_COMPUTE_BIT, .size = LK_PUSH_BYTES};
+	VkPipelineLayoutCreateInfo layout = {.sType = VK_STRUCTURE_TYPE_PIPELINE_LAYOUT_CREATE_INFO, .pushConstantRangeCount = 1, .pPushConstantRanges = &range};
+	return dev->create_layout(dev->handle, &layout, NULL, &dev->layout);
+}
+
+VkResult lk_device_create(const lk_instance *in, uint64_t physical, const lk_description *d, bool spin, lk_device **out) {
+	lk_features f;
+	lk_features_query(in, lk_handle(physical), &f);
+	keep_used(&f);
+	float priority = 1;
+	VkDeviceQueueCreateInfo queue = {
+		.sType = VK_STRUCTURE_TYPE_DEVICE_QUEUE_CREATE_INFO, .queueFamilyIndex = (uint32_t)d->family, .queueCount = 1, .pQueuePriorities = &priority};
+	VkDeviceCreateInfo create = {
+		.sType = VK_STRUCTURE_TYPE_DEVICE_CREATE_INFO,
+		.pNext = &f.core,
+		.queueCreateInfoCount = 1,
+		.pQueueCreateInfos = &queue,
+		.enabledExtensionCount = f.extensions,
+		.ppEnabledExtensionNames = f.extension,
+	};
+	lk_device *dev = calloc(1, sizeof *dev);
+	dev->spin = spin;
+	VkResult r = in->create_device(lk_handle(physical), &create, NULL, &dev->handle);
+	if (r == VK_SUCCESS && !load_device(dev, in->device_proc))
+		r = VK_ERROR_INCOMPATIBLE_DRIVER;
+	if (r == VK_SUCCESS) {
+		dev->get_queue(dev->handle, (uint32_t)d->family, 0, &dev->queue);
+		r = create_objects(dev);
+	}
+	if (r != VK_SUCCESS) {
+		lk_device_destroy(dev);
+		return r;
+	}
+	*out = dev;
+	return VK_SUCCESS;
+}
+
+void lk_device_destroy(lk_device *dev) {
+	if (dev->timeline)
+		dev->destroy_semaphore(dev->handle, dev->timeline, NULL);
+	if (dev->layout)
+		dev->destroy_layout(dev->handle, dev->layout, NULL);
+	if (dev->cache)
+		dev->destroy_cache(dev->handle, dev->cache, NULL);
+	if (dev->handle && dev->destroy)
+		dev->destroy(dev->handle, NULL);
+	free(dev);
+}
+
+uint64_t lk_device_handle(const lk_device *dev) { return lk_number(dev->handle); }
+
+uint64_t lk_buffer_address(const lk_device *dev, uint64_t buffer) {
+	VkBufferDeviceAddressInfo info = {.sType = VK_STRUCTURE_TYPE_BUFFER_DEVICE_ADDRESS_INFO, .buffer = lk_handle(buffer)};
+	return dev->buffer_address(dev->handle, &info);
+}
+
+VkResult lk_cache_load(lk_device *dev, const void *data, size_t size) {
+	VkPipelineCacheCreateInfo info = {.sType = VK_STRUCTURE_TYPE_PIPELINE_CACHE_CREATE_INFO, .initialDataSize = size, .pInitialData = data};
+	return dev->create_cache(dev->handle, &info, NULL, &dev->cache);
+}
+
+VkResult lk_cache_data(const lk_device *dev, void *data, size_t *size) { return dev->cache_data(dev->handle, dev->cache, size, data); }
+
+VkResult lk_pipeline_create(const lk_device *dev, uint64_t module, const uint32_t *spec, uint32_t specs, uint32_t required_subgroup, uint64_t *out) {
+	VkSpecializationMapEntry entry[specs + 1];
+	for (uint32_t i = 0; i < specs; i++)
+		entry[i] = (VkSpecializationMapEntry){.constantID = i, .offset = i * sizeof *spec, .size = sizeof *spec};
+	VkSpecializationInfo constants = {.mapEntryCount = specs, .pMapEntries = entry, .dataSize = specs * sizeof *spec, .pData = spec};
+	VkPipelineShaderStageRequiredSubgroupSizeCreateInfo subgroup = {
+		.sType = VK_STRUCTURE_TYPE_PIPELINE_SHADER_STAGE_REQUIRED_SUBGROUP_SIZE_CREATE_INFO, .requiredSubgroupSize = required_subgroup};
+	VkComputePipelineCreateInfo info = {
+		.sType = VK_STRUCTURE_TYPE_COMPUTE_PIPELINE_CREATE_INFO,
+		.stage = {
+			.sType = VK_STRUCTURE_TYPE_PIPELINE_SHADER_STAGE_CREATE_INFO,
+			.pNext = required_subgroup ? &subgroup : NULL,
+			.stage = VK_SHADER_STAGE_COMPUTE_BIT,
+			.module = lk_handle(module),
+			.pName = "main",
+			.pSpecializationInfo = specs ? &constants : NULL,
+		},
+		.layout = dev->layout,
+	};
+	VkPipeline pipeline = VK_NULL_HANDLE;
+	VkResult r = dev->create_pipelines(dev->handle, dev->cache, 1, &info, NULL, &pipeline);
+	*out = lk_number(pipeline);
+	return r;
+}
+
+void lk_pipeline_destroy(const lk_device *dev, uint64_t pipeline) { dev->destroy_pipeline(dev->handle, lk_handle(pipeline), NULL); }

@@ -1,0 +1,78 @@
+package compute_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"lorikeet/compute"
+	"lorikeet/compute/computetest"
+)
+
+func TestProfiler(t *testing.T) {
+	d := computetest.Device(t)
+	const n = 1 << 16
+	x, y, counter := allocate(t, d, 4*n, compute.Local), allocate(t, d, 4*n, compute.Local), allocate(t, d, 4, compute.HostRead)
+	k, c := d.NewKernel("affine", affineModule, nil), d.NewKernel("count", countModule, nil)
+	plan := []compute.Stage{
+		{Label: "small", Dispatches: []compute.Dispatch{affine(k, x, y, 1, n)}},
+		{Label: "large", Dispatches: []compute.Dispatch{count(c, counter, 60000)}},
+		{Label: "small", Dispatches: []compute.Dispatch{affine(k, y, x, 1, n), count(c, counter, 1)}},
+	}
+	prof := compute.NewProfiler(d)
+	p := record(t, d, plan, prof)
+	require.ErrorContains(t, prof.Collect(p), "no run of it is done")
+	require.ErrorContains(t, prof.Collect(record(t, d, plan, nil)), "it was recorded without a profiler")
+	var elapsed time.Duration
+	for range 3 {
+		start := time.Now()
+		run(t, d, p)
+		elapsed += time.Since(start)
+		require.NoError(t, prof.Collect(p))
+	}
+
+	rows := prof.Summary()
+	require.Len(t, rows, 2)
+	require.Equal(t, "large", rows[0].Label)
+	require.Equal(t, 3, rows[0].Count)
+	require.Equal(t, 6, rows[1].Count)
+	require.EqualValues(t, 6*8*n, rows[1].Bytes)
+	require.EqualValues(t, 6*2*n, rows[1].Flops)
+	for _, r := range rows {
+		require.Positive(t, r.Total)
+		require.Equal(t, r.Total/time.Duration(r.Count), r.Mean)
+	}
+	require.LessOrEqual(t, rows[0].Total+rows[1].Total, elapsed)
+
+	var out bytes.Buffer
+	require.NoError(t, prof.WriteChromeTrace(&out))
+	var trace struct {
+		TraceEvents []struct {
+			Name, Cat, Ph string
+			Ts, Dur       float64
+			Args          map[string]int64
+		}
+	}
+	require.NoError(t, json.Unmarshal(out.Bytes(), &trace))
+	require.Len(t, trace.TraceEvents, 9)
+	end := 0.0
+	for i, e := range trace.TraceEvents {
+		require.Equal(t, plan[i%3].Label, e.Name)
+		require.Equal(t, t.Name(), e.Cat)
+		require.Equal(t, "X", e.Ph)
+		require.GreaterOrEqual(t, e.Ts, end-1e-3, "stages follow each other")
+		end = e.Ts + e.Dur
+	}
+	require.EqualValues(t, 8*n, trace.TraceEvents[0].Args["bytes"])
+}
+
+func TestEmptyTrace(t *testing.T) {
+	prof := compute.NewProfiler(computetest.Device(t))
+	require.Empty(t, prof.Summary())
+	var out bytes.Buffer
+	require.NoError(t, prof.WriteChromeTrace(&out))
+	require.JSONEq(t, `{"traceEvents": [], "displayTimeUnit": "ns"}`, out.String())
+}

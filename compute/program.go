@@ -1,0 +1,168 @@
+package compute
+
+import (
+	"errors"
+	"fmt"
+
+	vk "github.com/vulkan-go/vulkan"
+
+	"lorikeet/compute/internal/native"
+)
+
+// MaxPush is the most bytes of push constants of a dispatch: what every Vulkan device allows.
+const MaxPush = 128
+
+// Indirect says where the device finds a dispatch's group counts: three uint32 at Offset, a multiple of 4. They must be written,
+// by the host or an earlier program, before the program that reads them starts.
+type Indirect struct {
+	Buffer *Buffer
+	Offset int64
+}
+
+// Dispatch is one run of a kernel.
+type Dispatch struct {
+	Label    string
+	Kernel   *Kernel
+	Push     []byte    // push constants, at most MaxPush bytes, a multiple of 4; copied by Record
+	Groups   [3]uint32 // workgroups along x, y, z
+	Indirect *Indirect // when set, the counts are read from here instead
+	Bytes    int64     // bytes of memory the dispatch cannot avoid moving
+	Flops    int64     // arithmetic it cannot avoid
+}
+
+// Stage is a set of dispatches that do not depend on each other. The next stage starts when all are done.
+type Stage struct {
+	Label      string
+	Dispatches []Dispatch
+}
+
+// Program is a recorded list of stages, to be submitted any number of times, one at a time.
+type Program struct {
+	dev      *Device
+	name     string
+	commands uint64
+	stages   []stageCost
+	queries  vk.QueryPool
+	ticket   uint64 // of the last submission; guarded by dev.mu
+}
+
+// stageCost is what the profiler needs to know of a stage.
+type stageCost struct {
+	label        string
+	bytes, flops int64
+}
+
+// Record turns stages into a program. It waits for their kernels and returns the error of the first that did not compile. With a profiler the
+// program notes the time of each stage; see Profiler.Collect.
+func (d *Device) Record(name string, stages []Stage, p *Profiler) (*Program, error) {
+	program := &Program{dev: d, name: name}
+	for _, s := range stages {
+		cost := stageCost{label: s.Label}
+		for i := range s.Dispatches {
+			if err := d.checkDispatch(&s.Dispatches[i]); err != nil {
+				return nil, fmt.Errorf("compute: record %q, stage %q, dispatch %q: %w", name, s.Label, s.Dispatches[i].Label, err)
+			}
+			cost.bytes += s.Dispatches[i].Bytes
+			cost.flops += s.Dispatches[i].Flops
+		}
+		program.stages = append(program.stages, cost)
+	}
+	if p != nil {
+		if err := program.createQueries(); err != nil {
+			return nil, fmt.Errorf("compute: record %q: %w", name, err)
+		}
+	}
+	commands, push := encode(stages, p != nil)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	var r native.Result
+	program.commands, r = d.native.Record(number(d.pool), commands, push, number(program.queries))
+	if r != 0 {
+		program.destroy()
+		return nil, check(r, "record %q", name)
+	}
+	d.programs[program] = struct{}{}
+	return program, nil
+}
+
+func (d *Device) checkDispatch(x *Dispatch) error {
+	if x.Kernel == nil {
+		return errors.New("no kernel")
+	}
+	if len(x.Push) > MaxPush || len(x.Push)%4 != 0 {
+		return fmt.Errorf("%d bytes of push constants: at most %d, in whole words", len(x.Push), MaxPush)
+	}
+	if at := x.Indirect; at != nil {
+		if at.Offset < 0 || at.Offset%4 != 0 || at.Offset+12 > at.Buffer.size {
+			return fmt.Errorf("group counts at %d of a buffer of %d bytes", at.Offset, at.Buffer.size)
+		}
+	} else {
+		for i, n := range x.Groups {
+			if n > d.groups[i] {
+				return fmt.Errorf("groups %v: the device allows at most %v", x.Groups, d.groups)
+			}
+		}
+	}
+	return x.Kernel.Ready()
+}
+
+// encode lists the commands of a program and the push constants they point into.
+func encode(stages []Stage, timed bool) (commands []native.Command, push []byte) {
+	if timed {
+		commands = append(commands, native.ResetTimestamps(len(stages)+1))
+	}
+	commands = append(commands, native.Barrier(native.BeginBarrier))
+	if timed {
+		commands = append(commands, native.Timestamp(0))
+	}
+	var bound uint64
+	for i, s := range stages {
+		if i > 0 {
+			commands = append(commands, native.Barrier(native.StageBarrier))
+		}
+		for _, x := range s.Dispatches {
+			if x.Kernel.pipeline != bound {
+				bound = x.Kernel.pipeline
+				commands = append(commands, native.Bind(bound))
+			}
+			if len(x.Push) > 0 {
+				commands = append(commands, native.Push(len(push), len(x.Push)))
+				push = append(push, x.Push...)
+			}
+			if x.Indirect != nil {
+				commands = append(commands, native.DispatchIndirect(number(x.Indirect.Buffer.buffer), uint64(x.Indirect.Offset)))
+			} else {
+				commands = append(commands, native.Dispatch(x.Groups))
+			}
+		}
+		if timed {
+			commands = append(commands, native.Timestamp(i+1))
+		}
+	}
+	return append(commands, native.Barrier(native.EndBarrier)), push
+}
+
+// Name is the name given to Record.
+func (p *Program) Name() string { return p.name }
+
+// Release frees the program once the work submitted so far is done. Further calls do nothing.
+func (p *Program) Release() {
+	d := p.dev
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if _, alive := d.programs[p]; !alive {
+		return
+	}
+	delete(d.programs, p)
+	d.bury(p.destroy)
+}
+
+// destroy frees the recording; dev.mu is held.
+func (p *Program) destroy() {
+	if p.commands != 0 {
+		p.dev.native.FreeRecorded(number(p.dev.pool), p.commands)
+	}
+	if p.queries != nil {
+		vk.DestroyQueryPool(p.dev.handle, p.queries, nil)
+	}
+}

@@ -1,0 +1,49 @@
+package compute
+
+import "strings"
+
+// Variant is one way to write the matrix kernels and whether a device can run it.
+type Variant struct {
+	Name string // "fma", "coop", "coop2"
+	OK   bool
+	Why  string // why not, when not OK
+}
+
+// Variants says which kinds of matrix kernel the device can run: fma needs nothing special, coop multiplies 16-bit matrices
+// of a subgroup in hardware, coop2 those of a whole workgroup.
+func (i Info) Variants() []Variant {
+	variant := func(name string, reasons ...string) Variant {
+		for _, why := range reasons {
+			if why != "" {
+				return Variant{Name: name, Why: why}
+			}
+		}
+		return Variant{Name: name, OK: true}
+	}
+	unusable := ""
+	if len(i.Missing) > 0 {
+		unusable = "the device lacks " + strings.Join(i.Missing, ", ")
+	}
+	return []Variant{
+		variant("fma", unusable),
+		variant("coop", unusable, i.lacks("VK_KHR_cooperative_matrix"), i.lacks("vulkanMemoryModel"), i.lacksShape("subgroup")),
+		variant("coop2", unusable, i.lacks("VK_NV_cooperative_matrix2 flexible dimensions"), i.lacks("VK_NV_cooperative_matrix2 workgroup scope"),
+			i.lacks("VK_NV_cooperative_matrix2 tensor addressing"), i.lacks("vulkanMemoryModel"), i.lacksShape("workgroup")),
+	}
+}
+
+func (i Info) lacks(feature string) string {
+	if i.Has(feature) {
+		return ""
+	}
+	return "the driver has no " + feature
+}
+
+func (i Info) lacksShape(scope string) string {
+	for _, s := range i.CooperativeMatrix {
+		if s.Scope == scope && (s.A == "f16" || s.A == "bf16") && s.B == s.A && s.Out == "f32" {
+			return ""
+		}
+	}
+	return "no 16-bit product with fp32 result at " + scope + " scope"
+}
