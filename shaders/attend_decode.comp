@@ -1,0 +1,352 @@
+// Attention of single rows over their KV pages. A workgroup reads one range of keys of one row for one key head and
+// serves all query heads of that key head from it, so K and V are read once:
+//
+//	o[h,:] = sum_t softmax_t(scale * q[h]·K[t]) V[t,:]
+//
+// with a running maximum and sum per head. A row's keys may be split between workgroups: each leaves its unnormalised
+// part in scratch, and whoever arrives last folds the parts together in the order of the keys.
+//
+// Grid: {key heads, items, 1}.
+#version 460
+#extension GL_GOOGLE_include_directive : require
+#extension GL_EXT_control_flow_attributes : require
+#extension GL_KHR_shader_subgroup_basic : require
+#extension GL_KHR_shader_subgroup_arithmetic : require
+#extension GL_KHR_shader_subgroup_shuffle : require
+
+#include "include/items.glsl"
+#include "include/pages.glsl"
+
+layout(constant_id = 1) const uint HEAD_DIM = 128; // a multiple of 8, at most 256
+layout(constant_id = 2) const uint GROUP = 4;      // query heads per key head, at most 16
+
+const uint THREADS = 128;
+layout(local_size_x = 128) in;
+
+layout(buffer_reference, std430, buffer_reference_align = 16) coherent buffer Parts { vec4 at[]; };
+layout(buffer_reference, std430, buffer_reference_align = 4) coherent buffer Counters { uint at[]; };
+
+layout(push_constant) uniform Push {
+    uint64_t qkv;       // fp32 [row][qkvStride], the query heads first
+    uint64_t outputs;   // fp32 [row][outStride]
+    uint64_t items;     // DecodeItem [gl_WorkGroupID.y]
+    uint64_t pageTable; // uint32 [lane][maxPages]
+    uint64_t pool;      // page p begins at pool + p * pageBytes
+    uint64_t scratch;   // fp32 [range][key head] parts
+    uint64_t counters;  // uint32 [row][key head], zero between dispatches
+    uint qkvStride;
+    uint outStride;
+    uint maxPages;
+    uint pageBytes;
+    uint layerOffset; // bytes from a page's begin to the layer's keys; its values follow them
+    uint kvHeads;
+    float scale;
+} push;
+
+const uint VECTORS = HEAD_DIM / 8; // loads of eight elements per token and head
+
+// Scores: KEY_LANES invocations share a key, each group of them has KEYS keys at once.
+const uint KEY_LANES = 4;
+const uint KEY_GROUPS = THREADS / KEY_LANES;
+const uint KEYS = 2;
+const uint CHUNK = KEY_GROUPS * KEYS;
+const uint KEY_VECTORS = (VECTORS + KEY_LANES - 1) / KEY_LANES;
+
+// Values: each invocation has one vector of columns, and takes keys in fours.
+const uint VALUE_GROUPS = THREADS / VECTORS < CHUNK / 4 ? THREADS / VECTORS : CHUNK / 4;
+const uint FOURS = (CHUNK / 4 + VALUE_GROUPS - 1) / VALUE_GROUPS;
+
+// Heads whose sums are folded together. More would save barriers, but the shared memory costs more than they do.
+const uint HEADS_AT_ONCE = GROUP == 1 ? 1 : GROUP * HEAD_DIM > 2048 ? 1 : 2;
+
+const float LOG2E = 1.4426950408889634;
+const float LOWEST = -1e30; // instead of -inf, whose differences are NaN
+
+shared vec4 query[GROUP * HEAD_DIM / 4];
+shared vec4 score[2 * GROUP * CHUNK / 4]; // [turn][head][key]: scores, then their exponentials
+shared float highest[GROUP];
+shared float total[GROUP];
+shared float rescale[GROUP];
+shared uint pages[2 * CHUNK]; // [turn][key]
+shared vec4 fold[HEADS_AT_ONCE * THREADS * 2];
+shared bool last;
+
+Raw8 keys[KEYS * KEY_VECTORS];
+Raw8 values[FOURS * 4];
+vec4 sumLo[GROUP];
+vec4 sumHi[GROUP];
+
+uint pageOf(DecodeItem item, uint key) {
+    return Uints(push.pageTable).at[item.lane * push.maxPages + (item.first + min(key, item.count - 1)) / PAGE_TOKENS];
+}
+
+// What successive chunks alternate between, so that one barrier less keeps them apart.
+uint turnOf(uint chunk) { return chunk / CHUNK % 2; }
+
+// Where the key (or with skip its value) of a token of this chunk begins. Keys past the end repeat the last one:
+// their weight is zero, and zero times what an unwritten slot holds need not be.
+uint64_t token(DecodeItem item, uint chunk, uint i, uint skip) {
+    uint slot = (item.first + min(chunk + i, item.count - 1)) % PAGE_TOKENS;
+    uint within = push.layerOffset + skip + (gl_WorkGroupID.x * PAGE_TOKENS + slot) * HEAD_DIM * typeSize();
+    return push.pool + uint64_t(pages[turnOf(chunk) * CHUNK + i]) * push.pageBytes + within;
+}
+
+void loadQuery(DecodeItem item, uint thread) {
+    uint64_t from = push.qkv + (uint64_t(item.row) * push.qkvStride + gl_WorkGroupID.x * GROUP * HEAD_DIM) * 4;
+    for (uint i = thread; i < GROUP * HEAD_DIM / 4; i += THREADS) {
+        query[i] = Floats4(from).at[i] * (push.scale * LOG2E);
+    }
+}
+
+void loadKeys(DecodeItem item, uint chunk, uint thread) {
+    [[unroll]] for (uint j = 0; j < KEYS; j++) {
+        uint64_t from = token(item, chunk, j * KEY_GROUPS + thread / KEY_LANES, 0);
+        [[unroll]] for (uint v = 0; v < KEY_VECTORS; v++) {
+            uint vector = v * KEY_LANES + thread % KEY_LANES;
+            keys[j * KEY_VECTORS + v] = Raw8(uvec4(0), uvec4(0));
+            if (vector < VECTORS) {
+                keys[j * KEY_VECTORS + v] = loadRaw8(from, vector * 8);
+            }
+        }
+    }
+}
+
+void loadValues(DecodeItem item, uint chunk, uint thread) {
+    const uint group = thread / VECTORS;
+    const uint valueOffset = push.kvHeads * PAGE_TOKENS * HEAD_DIM * typeSize();
+    [[unroll]] for (uint f = 0; f < FOURS; f++) {
+        uint four = f * VALUE_GROUPS + group;
+        [[unroll]] for (uint i = 0; i < 4; i++) {
+            values[f * 4 + i] = Raw8(uvec4(0), uvec4(0));
+            if (group < VALUE_GROUPS && four < CHUNK / 4) {
+                values[f * 4 + i] = loadRaw8(token(item, chunk, four * 4 + i, valueOffset), thread % VECTORS * 8);
+            }
+        }
+    }
+}
+
+// Scores of the chunk, in units of log 2.
+void scores(uint turn, uint left, uint thread) {
+    const uint lane = thread % KEY_LANES;
+    const uint key = thread / KEY_LANES;
+    vec2 s[GROUP];
+    [[unroll]] for (uint g = 0; g < GROUP; g++) {
+        s[g] = vec2(0.0);
+    }
+    [[unroll]] for (uint v = 0; v < KEY_VECTORS; v++) {
+        uint vector = min(v * KEY_LANES + lane, VECTORS - 1);
+        Eight k[KEYS];
+        [[unroll]] for (uint j = 0; j < KEYS; j++) {
+            k[j] = decode8(keys[j * KEY_VECTORS + v]);
+        }
+        [[unroll]] for (uint g = 0; g < GROUP; g++) {
+            vec4 lo = query[g * (HEAD_DIM / 4) + vector * 2];
+            vec4 hi = query[g * (HEAD_DIM / 4) + vector * 2 + 1];
+            [[unroll]] for (uint j = 0; j < KEYS; j++) {
+                s[g][j] += dot(k[j].lo, lo) + dot(k[j].hi, hi);
+            }
+        }
+    }
+    [[unroll]] for (uint g = 0; g < GROUP; g++) {
+        [[unroll]] for (uint distance = KEY_LANES / 2; distance > 0; distance /= 2) {
+            s[g] += subgroupShuffleXor(s[g], distance);
+        }
+        [[unroll]] for (uint j = 0; j < KEYS; j++) {
+            uint at = j * KEY_GROUPS + key;
+            if (lane == j) {
+                score[((turn * GROUP + g) * CHUNK + at) / 4][at % 4] = at < left ? s[g][j] : LOWEST;
+            }
+        }
+    }
+}
+
+// Turns scores into exponentials under the running maximum, one head per subgroup.
+void exponentials(uint turn) {
+    for (uint g = gl_SubgroupID; g < GROUP; g += gl_NumSubgroups) {
+        const uint line = (turn * GROUP + g) * CHUNK;
+        float before = highest[g];
+        float top = before;
+        for (uint i = gl_SubgroupInvocationID; i < CHUNK; i += gl_SubgroupSize) {
+            top = max(top, score[(line + i) / 4][i % 4]);
+        }
+        top = subgroupMax(top);
+        float sum = 0.0;
+        for (uint i = gl_SubgroupInvocationID; i < CHUNK; i += gl_SubgroupSize) {
+            float e = exp2(score[(line + i) / 4][i % 4] - top);
+            score[(line + i) / 4][i % 4] = e;
+            sum += e;
+        }
+        sum = subgroupAdd(sum);
+        if (subgroupElect()) {
+            rescale[g] = exp2(before - top);
+            highest[g] = top;
+            total[g] = total[g] * rescale[g] + sum;
+        }
+    }
+}
+
+void addValues(uint turn, uint thread) {
+    const uint group = thread / VECTORS;
+    [[unroll]] for (uint g = 0; g < GROUP; g++) {
+        sumLo[g] *= rescale[g];
+        sumHi[g] *= rescale[g];
+    }
+    [[unroll]] for (uint f = 0; f < FOURS; f++) {
+        uint four = min(f * VALUE_GROUPS + group, CHUNK / 4 - 1);
+        Eight v[4];
+        [[unroll]] for (uint i = 0; i < 4; i++) {
+            v[i] = decode8(values[f * 4 + i]);
+        }
+        [[unroll]] for (uint g = 0; g < GROUP; g++) {
+            vec4 p = score[(turn * GROUP + g) * (CHUNK / 4) + four];
+            [[unroll]] for (uint i = 0; i < 4; i++) {
+                sumLo[g] = fma(vec4(p[i]), v[i].lo, sumLo[g]);
+                sumHi[g] = fma(vec4(p[i]), v[i].hi, sumHi[g]);
+            }
+        }
+    }
+}
+
+const uint MERGED = 8;
+
+// The parts of one range and key head: [head][column], then a maximum and a sum per head.
+const uint PART = (GROUP * HEAD_DIM + 2 * GROUP + 3) / 4;
+
+uint partOf(DecodeItem item, uint split) { return ((item.base + split) * push.kvHeads + gl_WorkGroupID.x) * PART; }
+
+vec2 partStats(uint part, uint g) {
+    vec4 pair = Parts(push.scratch).at[part + GROUP * HEAD_DIM / 4 + g / 2];
+    return g % 2 == 0 ? pair.xy : pair.zw;
+}
+
+// Adds up what the value groups of each head have, four columns per invocation, and stores it.
+void store(DecodeItem item, uint thread) {
+    const uint64_t row = push.outputs + (uint64_t(item.row) * push.outStride + gl_WorkGroupID.x * GROUP * HEAD_DIM) * 4;
+    const uint part = partOf(item, item.split);
+    [[unroll]] for (uint first = 0; first < GROUP; first += HEADS_AT_ONCE) {
+        barrier();
+        if (thread / VECTORS < VALUE_GROUPS) {
+            [[unroll]] for (uint i = 0; i < HEADS_AT_ONCE; i++) {
+                uint g = first + i < GROUP ? first + i : GROUP - 1;
+                fold[(i * THREADS + thread) * 2] = sumLo[g];
+                fold[(i * THREADS + thread) * 2 + 1] = sumHi[g];
+            }
+        }
+        barrier();
+        const uint g = first + thread / (VECTORS * 2);
+        if (thread < HEADS_AT_ONCE * VECTORS * 2 && g < GROUP) { // at most THREADS of them
+            vec4 sum = vec4(0.0);
+            [[unroll]] for (uint group = 0; group < VALUE_GROUPS; group++) { // a real loop would keep sumLo from registers
+                sum += fold[thread / (VECTORS * 2) * THREADS * 2 + group * VECTORS * 2 + thread % (VECTORS * 2)];
+            }
+            uint at = g * (HEAD_DIM / 4) + thread % (VECTORS * 2);
+            if (item.splits == 1) {
+                Floats4(row).at[at] = sum / total[g];
+            } else {
+                Parts(push.scratch).at[part + at] = sum;
+            }
+        }
+    }
+    if (item.splits > 1 && thread < (GROUP + 1) / 2) {
+        uint g = thread * 2;
+        uint h = min(g + 1, GROUP - 1);
+        Parts(push.scratch).at[part + GROUP * HEAD_DIM / 4 + thread] = vec4(highest[g], total[g], highest[h], total[h]);
+    }
+}
+
+// Whether this workgroup is the last of its row and key head to store its part. The counter is zero again then.
+bool arriveLast(DecodeItem item, uint thread) {
+    memoryBarrierBuffer();
+    barrier();
+    if (thread == 0) {
+        uint counter = item.row * push.kvHeads + gl_WorkGroupID.x;
+        last = atomicAdd(Counters(push.counters).at[counter], 1) == item.splits - 1;
+        if (last) {
+            atomicExchange(Counters(push.counters).at[counter], 0);
+        }
+        memoryBarrierBuffer();
+    }
+    barrier();
+    return last;
+}
+
+// Folds a row's parts together, MERGED at a time so that their loads are in flight together.
+void merge(DecodeItem item, uint thread) {
+    const uint64_t row = push.outputs + (uint64_t(item.row) * push.outStride + gl_WorkGroupID.x * GROUP * HEAD_DIM) * 4;
+    for (uint i = thread; i < GROUP * HEAD_DIM / 4; i += THREADS) {
+        uint g = i / (HEAD_DIM / 4);
+        float top = LOWEST;
+        float weight = 0.0;
+        vec4 sum = vec4(0.0);
+        for (uint first = 0; first < item.splits; first += MERGED) {
+            vec2 stats[MERGED];
+            vec4 parts[MERGED];
+            [[unroll]] for (uint s = 0; s < MERGED; s++) {
+                uint part = partOf(item, min(first + s, item.splits - 1));
+                stats[s] = partStats(part, g);
+                parts[s] = Parts(push.scratch).at[part + i];
+            }
+            float before = top;
+            [[unroll]] for (uint s = 0; s < MERGED; s++) {
+                top = max(top, stats[s].x);
+            }
+            weight *= exp2(before - top);
+            sum *= exp2(before - top);
+            [[unroll]] for (uint s = 0; s < MERGED; s++) {
+                float factor = first + s < item.splits ? exp2(stats[s].x - top) : 0.0;
+                weight = fma(factor, stats[s].y, weight);
+                sum = fma(vec4(factor), parts[s], sum);
+            }
+        }
+        Floats4(row).at[i] = sum / weight;
+    }
+}
+
+void main() {
+    const uint thread = gl_SubgroupID * gl_SubgroupSize + gl_SubgroupInvocationID;
+    const DecodeItem item = DecodeItems(push.items).at[gl_WorkGroupID.y];
+
+    uint page = pageOf(item, thread);
+    loadQuery(item, thread);
+    if (thread < GROUP) {
+        highest[thread] = LOWEST;
+        total[thread] = 0.0;
+    }
+    [[unroll]] for (uint g = 0; g < GROUP; g++) {
+        sumLo[g] = vec4(0.0);
+        sumHi[g] = vec4(0.0);
+    }
+    if (thread < CHUNK) {
+        pages[thread] = page;
+    }
+    barrier();
+    loadKeys(item, 0, thread);
+    loadValues(item, 0, thread);
+    page = pageOf(item, CHUNK + thread);
+
+    // The next chunk's keys load while this one's scores turn into outputs, its values while its scores are found.
+    for (uint chunk = 0; chunk < item.count; chunk += CHUNK) {
+        const uint turn = turnOf(chunk);
+        const uint next = chunk + CHUNK;
+        if (thread < CHUNK) {
+            pages[(1 - turn) * CHUNK + thread] = page;
+        }
+        scores(turn, item.count - chunk, thread);
+        barrier();
+        if (next < item.count) {
+            loadKeys(item, next, thread);
+            page = pageOf(item, next + CHUNK + thread);
+        }
+        exponentials(turn);
+        barrier();
+        addValues(turn, thread);
+        if (next < item.count) {
+            loadValues(item, next, thread);
+        }
+    }
+
+    store(item, thread);
+    if (item.splits > 1 && arriveLast(item, thread)) {
+        merge(item, thread);
+    }
+}

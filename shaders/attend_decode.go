@@ -1,0 +1,70 @@
+package shaders
+
+import "lorikeet/compute"
+
+// What the attention kernels take.
+const (
+	MaxHeadDim = 256 // head_dim, which has to be a multiple of 8
+	MaxGroup   = 16  // query heads per key head
+)
+
+// AttendDecode is attention of single rows over the KV pages of their lanes:
+//
+//	out[row, h, :] = sum_t softmax_t(Scale * q[row, h] · K[t]) V[t, :]
+//
+// over the keys of the row's items. A row may have several items, ranges of its keys that different workgroups read;
+// the last one to finish merges them in the order of the keys, so the result does not depend on timing.
+type AttendDecode struct {
+	QKV         Rows   // the query heads come first
+	Out         Rows   // Heads*HeadDim columns
+	Items       uint64 // DecodeItem [Count]
+	PageTable   uint64 // uint32 [lane][MaxPages]
+	MaxPages    int
+	Pool        uint64 // page p begins at Pool + p*PageBytes
+	PageBytes   int64
+	LayerOffset int64 // bytes from a page's begin to the layer's keys
+	Heads       int
+	KVHeads     int
+	HeadDim     int
+	Scratch     uint64 // AttendDecodeScratch bytes
+	Counters    uint64 // uint32 [row][KVHeads], zero; the kernel leaves them zero
+	Scale       float32
+	Type        Type // of the pages
+	Count       int
+}
+
+// AttendDecodeGroups is the grid for a number of items.
+func (k *Kernels) AttendDecodeGroups(heads, kvHeads, headDim, items int) [3]uint32 {
+	blocks := kvHeads
+	if k.style == Lanes {
+		blocks = heads / attendLanesHeads(heads/kvHeads, headDim)
+	}
+	return [3]uint32{count32(blocks), count32(items), 1}
+}
+
+// AttendDecodeScratch is the bytes of scratch for a number of items: per item and head the unnormalised output, the
+// maximum and the sum.
+func AttendDecodeScratch(items, heads, headDim int) int64 {
+	return int64(items) * int64(heads) * int64(headDim+4) * 4
+}
+
+// Dispatch covers Count items. What it moves depends on their lengths, which only the device knows. In style Lanes each
+// item must have all keys of its row.
+func (a AttendDecode) Dispatch(k *Kernels) compute.Dispatch {
+	if k.style == Lanes {
+		return a.lanes(k)
+	}
+	spec := attendDecodeSpec{Type: uint32(a.Type), HeadDim: count32(a.HeadDim), Group: count32(a.Heads / a.KVHeads)}
+	return compute.Dispatch{
+		Label:  "attend_decode",
+		Kernel: k.kernel("attend_decode", spec),
+		Push: pushBytes(attendDecodePush{
+			Qkv: a.QKV.Address, Outputs: a.Out.Address, Items: a.Items, PageTable: a.PageTable, Pool: a.Pool,
+			Scratch: a.Scratch, Counters: a.Counters,
+			QkvStride: count32(a.QKV.Stride), OutStride: count32(a.Out.Stride), MaxPages: count32(a.MaxPages),
+			PageBytes: count32(int(a.PageBytes)), LayerOffset: count32(int(a.LayerOffset)),
+			KvHeads: count32(a.KVHeads), Scale: a.Scale,
+		}),
+		Groups: k.AttendDecodeGroups(a.Heads, a.KVHeads, a.HeadDim, a.Count),
+	}
+}

@@ -1,0 +1,154 @@
+package cases
+
+import (
+	"math"
+
+	"lorikeet/shaders"
+	"lorikeet/shaders/reference"
+)
+
+// base and skipped are the slots of runs without an adapter, and of rows that no tile covers.
+const (
+	base    = -1
+	skipped = -2
+)
+
+// run is consecutive rows of one slot.
+type run struct{ slot, count int }
+
+// mixedRuns cover full and ragged tiles, one slot in several places, base rows between and a row outside every tile.
+var mixedRuns = []run{{0, 8}, {0, 3}, {base, 5}, {1, 1}, {2, 1}, {skipped, 1}, {3, 2}, {4, 6}, {base, 8}, {5, 4}, {6, 7}, {0, 5}}
+
+// mixedRanks are the ranks of mixedRuns' slots.
+var mixedRanks = []int{1, 3, 4, 8, 16, 33, 64}
+
+// tiled is a batch cut into tiles, with the slot of every row.
+type tiled struct {
+	tiles []shaders.RowTile
+	slots []int
+}
+
+func tile(runs []run) tiled {
+	var b tiled
+	for _, r := range runs {
+		if r.slot != skipped {
+			slot := uint32(shaders.BaseSlot)
+			if r.slot != base {
+				slot = uint32(r.slot)
+			}
+			b.tiles = append(b.tiles, shaders.RowTile{First: uint32(len(b.slots)), Count: uint32(r.count), Slot: slot})
+		}
+		for range r.count {
+			b.slots = append(b.slots, r.slot)
+		}
+	}
+	return b
+}
+
+// baseTiles is n rows without adapters.
+func baseTiles(n int) tiled {
+	var runs []run
+	for ; n > 0; n -= shaders.TileRows {
+		runs = append(runs, run{base, min(n, shaders.TileRows)})
+	}
+	return tile(runs)
+}
+
+// adapterSet is a placed adapter table. It is wider than the kernel under test looks, and what surrounds the sites under
+// test would crash who follows it.
+type adapterSet struct {
+	table        uint64
+	sitesPerSlot int
+	firstSite    int
+	slots        [][]reference.Adapter // [slot][site]
+	maxRank      int
+}
+
+// adapters places one adapter per rank for sites with the given outputs, sharing an input of in columns. One slot leaves
+// its last site out when there are several sites.
+func (s *Setup) adapters(ranks []int, in int, outs []int, t shaders.Type) adapterSet {
+	set := adapterSet{sitesPerSlot: len(outs) + 3, firstSite: 2, maxRank: 64}
+	wild := shaders.AdapterSite{A: math.MaxUint64 &^ 0xff, B: math.MaxUint64 &^ 0xff, Rank: 1 << 20, Scale: float32(math.NaN())}
+	var table []shaders.AdapterSite
+	for slot, rank := range ranks {
+		row := make([]shaders.AdapterSite, set.sitesPerSlot)
+		for i := range row {
+			row[i] = wild
+		}
+		sites := make([]reference.Adapter, len(outs))
+		for site, out := range outs {
+			row[set.firstSite+site] = shaders.AdapterSite{}
+			if site > 0 && slot == len(ranks)-1 {
+				continue
+			}
+			a, aValues := s.Weights(rank, in, t, 1/math.Sqrt(float64(in)))
+			b, bValues := s.Weights(rank, out, t, 0.3)
+			scale := float32(0.5 + s.Random.Float64())
+			row[set.firstSite+site] = shaders.AdapterSite{A: a.Address, B: b.Address, Rank: uint32(rank), Scale: scale}
+			sites[site] = reference.Adapter{A: aValues, B: bValues, Scale: float64(scale)}
+		}
+		table = append(table, row...)
+		set.slots = append(set.slots, sites)
+	}
+	set.table = Place(s, table)
+	return set
+}
+
+// ofRows lists the adapters of each row, zero ones for base rows.
+func (a adapterSet) ofRows(slots []int, sites int) [][]reference.Adapter {
+	out := make([][]reference.Adapter, len(slots))
+	for t, slot := range slots {
+		if slot < 0 || a.slots == nil {
+			out[t] = make([]reference.Adapter, sites)
+		} else {
+			out[t] = a.slots[slot]
+		}
+	}
+	return out
+}
+
+// hidden places random shrink outputs [row][site*maxRank + r]; past a row's rank they are NaN, which nobody may read.
+func (s *Setup) hidden(set adapterSet, slots []int, sites int) (shaders.Rows, reference.Matrix) {
+	values := s.normal(len(slots), sites*set.maxRank, shaders.F32, 1)
+	for t, adapters := range set.ofRows(slots, sites) {
+		for site, adapter := range adapters {
+			for r := adapter.A.Rows; r < set.maxRank; r++ {
+				values.Row(t)[site*set.maxRank+r] = math.NaN()
+			}
+		}
+	}
+	stride := sites*set.maxRank + 8
+	return shaders.Rows{Address: address(s.Bytes(shaders.F32.Encode(padded(values, stride)))), Stride: stride}, values
+}
+
+// delta is the SiteDelta of a set.
+func (a adapterSet) delta(hidden shaders.Rows) *shaders.SiteDelta {
+	return &shaders.SiteDelta{
+		Table: a.table, SitesPerSlot: a.sitesPerSlot, FirstSite: a.firstSite, Hidden: hidden, MaxRank: a.maxRank,
+	}
+}
+
+// keepSkipped is the content of an output before the run: poison, but for rows outside every tile what has to be
+// there afterwards.
+func keepSkipped(want reference.Matrix, slots []int) []float32 {
+	out := make([]float32, len(want.Values))
+	for t, slot := range slots {
+		for n, v := range want.Row(t) {
+			if slot == skipped {
+				out[t*want.Columns+n] = float32(v)
+			} else {
+				out[t*want.Columns+n] = math.Float32frombits(poison)
+			}
+		}
+	}
+	return out
+}
+
+// padMatrix appends zero columns up to a multiple of 8.
+func padMatrix(m reference.Matrix) reference.Matrix {
+	out := reference.NewMatrix(m.Rows, Pad8(m.Columns))
+	for r := range m.Rows {
+		copy(out.Row(r), m.Row(r))
+	}
+	return out
+}

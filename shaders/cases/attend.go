@@ -1,0 +1,227 @@
+package cases
+
+import (
+	"fmt"
+	"math"
+
+	"lorikeet/compute"
+	"lorikeet/shaders"
+	"lorikeet/shaders/reference"
+)
+
+// attendShape is the heads of an attention layer.
+type attendShape struct {
+	kind           shaders.Type
+	heads, kvHeads int
+	headDim        int
+}
+
+func (a attendShape) String() string {
+	return fmt.Sprintf("%v/%d of %d heads/%d wide", a.kind, a.heads, a.kvHeads, a.headDim)
+}
+
+// cache is a KV pool with the pages of several lanes scattered over it. What no lane owns is NaN.
+type cache struct {
+	shape        attendShape
+	table        uint64
+	maxPages     int
+	pool         uint64
+	pageBytes    int64
+	layerOffset  int64
+	keys, values [][][][]float64 // [lane][key head][token][column]
+}
+
+// cache places the keys and values of one lane per length.
+func (s *Setup) cache(a attendShape, lengths []int) cache {
+	const page = shaders.PageTokens
+	c := cache{shape: a}
+	total := 0
+	for _, n := range lengths {
+		c.maxPages = max(c.maxPages, (n+page-1)/page)
+		total += (n + page - 1) / page
+	}
+	half := a.kvHeads * page * a.headDim
+	const layers, layer = 3, 1
+	pageElements := 2 * half * layers
+	c.pageBytes = int64(pageElements * a.kind.Size())
+	c.layerOffset = int64(2 * half * layer * a.kind.Size())
+
+	spare := 2
+	pool := make([]float32, (total+spare)*pageElements)
+	for i := range pool {
+		pool[i] = math.Float32frombits(poison)
+	}
+	numbers := s.Random.Perm(total + spare)
+	table := make([]uint32, len(lengths)*c.maxPages)
+	for i := range table {
+		table[i] = 0xffffffff
+	}
+	for lane, length := range lengths {
+		var keys, values [][][]float64
+		for range a.kvHeads {
+			keys = append(keys, make([][]float64, length))
+			values = append(values, make([][]float64, length))
+		}
+		for t := range length {
+			if t%page == 0 {
+				table[lane*c.maxPages+t/page] = uint32(numbers[0])
+				numbers = numbers[1:]
+			}
+			at := int(table[lane*c.maxPages+t/page])*pageElements + 2*half*layer
+			for h := range a.kvHeads {
+				from := at + (h*page+t%page)*a.headDim
+				keys[h][t] = s.vector(pool[from:from+a.headDim], a.kind)
+				values[h][t] = s.vector(pool[from+half:from+half+a.headDim], a.kind)
+			}
+		}
+		c.keys = append(c.keys, keys)
+		c.values = append(c.values, values)
+	}
+	c.table = Place(s, table)
+	c.pool = address(s.Bytes(a.kind.Encode(pool)))
+	return c
+}
+
+// vector fills dst with random values of the type and returns them.
+func (s *Setup) vector(dst []float32, t shaders.Type) []float64 {
+	out := make([]float64, len(dst))
+	for i := range dst {
+		dst[i] = t.Round(float32(s.Random.NormFloat64()))
+		out[i] = float64(dst[i])
+	}
+	return out
+}
+
+// attend is the twin's answer for one row: the first keys keys of a lane.
+func (c *cache) attend(out, qkv []float64, lane, keys int, scale float64) {
+	a := c.shape
+	for h := range a.heads {
+		kv := h / (a.heads / a.kvHeads)
+		q := qkv[h*a.headDim : (h+1)*a.headDim]
+		copy(out[h*a.headDim:], reference.Attend(q, c.keys[lane][kv][:keys], c.values[lane][kv][:keys], scale))
+	}
+}
+
+func (a attendShape) scale() float64 { return float64(float32(1 / math.Sqrt(float64(a.headDim)))) }
+
+func attendDecodeCases() []Case {
+	var list []Case
+	for _, a := range []attendShape{
+		{kind: shaders.BF16, heads: 8, kvHeads: 2, headDim: 128},
+		{kind: shaders.F16, heads: 8, kvHeads: 1, headDim: 64},
+		{kind: shaders.F32, heads: 3, kvHeads: 3, headDim: 80},
+		{kind: shaders.BF16, heads: 5, kvHeads: 1, headDim: 256},
+		{kind: shaders.F32, heads: 16, kvHeads: 1, headDim: 8},
+	} {
+		list = append(list,
+			Case{
+				Name: "attend_decode/" + a.String(), Stem: "attend_decode", Limit: 2e-6,
+				Build: func(s *Setup) Run { return a.buildDecode(s, []int{1, 15, 16, 17, 64, 65, 200}, math.MaxInt) },
+			},
+			Case{
+				Name: "attend_decode/" + a.String() + "/split", Stem: "attend_decode", Limit: 2e-6, Split: true,
+				Build: func(s *Setup) Run { return a.buildDecode(s, []int{300, 7, 70, 161}, 1+s.Random.IntN(100)) },
+			},
+		)
+	}
+	return list
+}
+
+// buildDecode has one row per lane, in reverse order, whose keys are cut into ranges of a length.
+func (a attendShape) buildDecode(s *Setup, lengths []int, length int) Run {
+	c := s.cache(a, lengths)
+	qkv, _, values := s.Activations(len(lengths), (a.heads+2*a.kvHeads)*a.headDim)
+	out, span := s.Output(len(lengths), a.heads*a.headDim)
+	want := reference.NewMatrix(len(lengths), a.heads*a.headDim)
+	var items []shaders.DecodeItem
+	for row := range lengths {
+		lane := len(lengths) - 1 - row
+		keys := lengths[lane]
+		part := min(length, keys)
+		base, splits := len(items), (keys+part-1)/part
+		for i := range splits {
+			items = append(items, shaders.DecodeItem{
+				Row: uint32(row), Lane: uint32(lane), First: uint32(i * part), Count: uint32(min(part, keys-i*part)),
+				Split: uint32(i), Splits: uint32(splits), Base: uint32(base),
+			})
+		}
+		c.attend(want.Row(row), values.Row(row), lane, keys, a.scale())
+	}
+	counters := s.Bytes(make([]byte, 4*len(lengths)*a.kvHeads))
+	op := shaders.AttendDecode{
+		QKV: qkv, Out: out, Items: Place(s, items), PageTable: c.table, MaxPages: c.maxPages,
+		Pool: c.pool, PageBytes: c.pageBytes, LayerOffset: c.layerOffset,
+		Heads: a.heads, KVHeads: a.kvHeads, HeadDim: a.headDim,
+		Scratch:  address(s.Alloc(int(shaders.AttendDecodeScratch(len(items), a.heads, a.headDim)))),
+		Counters: address(counters), Scale: float32(a.scale()), Type: a.kind, Count: len(items),
+	}
+	return Run{
+		Dispatches: []compute.Dispatch{op.Dispatch(s.Kernels)},
+		Check: func() (float64, error) {
+			left, err := Read[uint32](s, counters, len(lengths)*a.kvHeads)
+			if err != nil {
+				return 0, err
+			}
+			for _, n := range left {
+				if n != 0 {
+					return math.Inf(1), nil
+				}
+			}
+			return s.CompareRows(span, out.Stride, want)
+		},
+	}
+}
+
+func attendPrefillCases() []Case {
+	var list []Case
+	for _, a := range []attendShape{
+		{kind: shaders.BF16, heads: 8, kvHeads: 2, headDim: 128},
+		{kind: shaders.F16, heads: 8, kvHeads: 1, headDim: 64},
+		{kind: shaders.F32, heads: 3, kvHeads: 3, headDim: 80},
+		{kind: shaders.BF16, heads: 2, kvHeads: 1, headDim: 256},
+	} {
+		list = append(list, Case{
+			Name: "attend_prefill/" + a.String(), Stem: "attend_prefill", Limit: 2e-6, Build: a.buildPrefill,
+		})
+	}
+	return list
+}
+
+// buildPrefill has the last rows of every lane as one chunk.
+func (a attendShape) buildPrefill(s *Setup) Run {
+	lengths := []int{1, 33, 130, 79, 200}
+	chunks := []int{1, 33, 64, 5, 70}
+	c := s.cache(a, lengths)
+	rows := 0
+	for _, n := range chunks {
+		rows += n
+	}
+	qkv, _, values := s.Activations(rows, (a.heads+2*a.kvHeads)*a.headDim)
+	out, span := s.Output(rows, a.heads*a.headDim)
+	want := reference.NewMatrix(rows, a.heads*a.headDim)
+	var items []shaders.PrefillItem
+	row := 0
+	for lane, n := range chunks {
+		start := lengths[lane] - n
+		for i := 0; i < n; i += shaders.QueryTile {
+			items = append(items, shaders.PrefillItem{
+				Row: uint32(row + i), Rows: uint32(min(shaders.QueryTile, n-i)),
+				Lane: uint32(lane), Start: uint32(start + i),
+			})
+		}
+		for i := range n {
+			c.attend(want.Row(row+i), values.Row(row+i), lane, start+i+1, a.scale())
+		}
+		row += n
+	}
+	op := shaders.AttendPrefill{
+		QKV: qkv, Out: out, Items: Place(s, items), PageTable: c.table, MaxPages: c.maxPages,
+		Pool: c.pool, PageBytes: c.pageBytes, LayerOffset: c.layerOffset,
+		Heads: a.heads, KVHeads: a.kvHeads, HeadDim: a.headDim,
+		Scale: float32(a.scale()), Type: a.kind, Count: len(items),
+	}
+	return Run{
+		Dispatches: []compute.Dispatch{op.Dispatch(s.Kernels)},
+		Check:      func() (float64, error) { return s.CompareRows(span, out.Stride, want) },
+	}
+}

@@ -1,0 +1,69 @@
+// Package cases is the table of kernel runs that tests and benches share: each case fills buffers with fresh random
+// inputs and poisoned outputs, gives the dispatches to run, and compares what they left with the float64 twin.
+package cases
+
+import (
+	"fmt"
+	"slices"
+
+	"lorikeet/compute"
+	"lorikeet/shaders"
+)
+
+// Case is one row of the table.
+type Case struct {
+	Name  string  // the stem and what is special about the row: "shrink/bf16/mixed ranks"
+	Stem  string  // the kernel it is about
+	Limit float64 // largest relative error ‖out-ref‖/‖ref‖ that passes
+	Build func(s *Setup) Run
+	Split bool // decode attention over split keys, which style Lanes does not have
+}
+
+// Styles are those in which the case's kernels differ.
+func (c Case) Styles() []shaders.Style {
+	switch c.Stem {
+	case "project_few", "project_many":
+		return []shaders.Style{shaders.Groups, shaders.Lanes, shaders.Matrices}
+	case "shrink", "attend_decode", "sample":
+		if !c.Split {
+			return []shaders.Style{shaders.Groups, shaders.Lanes}
+		}
+	}
+	return []shaders.Style{shaders.Groups}
+}
+
+// Run is a built case.
+type Run struct {
+	// Dispatches run in order, each after the one before it has finished.
+	Dispatches []compute.Dispatch
+	// Check downloads the outputs and returns the worst relative error against the twin; +Inf where a value that has
+	// to be exact (an index, a pad column) is wrong.
+	Check func() (float64, error)
+}
+
+// Prepare builds the case on a device from a seed. The caller closes the setup after the last use of the run.
+func (c Case) Prepare(device *compute.Device, kernels *shaders.Kernels, seed uint64) (Run, *Setup, error) {
+	s := newSetup(device, kernels, seed)
+	run := c.Build(s)
+	if s.err != nil {
+		s.Close()
+		return Run{}, nil, fmt.Errorf("cases: build %q: %w", c.Name, s.err)
+	}
+	return run, s, nil
+}
+
+// All returns every case, kernel by kernel.
+func All() []Case {
+	return slices.Concat(
+		embedCases(),
+		shrinkCases(),
+		ropeStoreCases(),
+		residualCases(),
+		siluMulCases(),
+		randomFillCases(),
+		projectCases(),
+		attendDecodeCases(),
+		attendPrefillCases(),
+		sampleCases(),
+	)
+}

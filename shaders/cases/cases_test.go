@@ -1,0 +1,65 @@
+package cases
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"lorikeet/compute"
+	"lorikeet/compute/computetest"
+	"lorikeet/shaders"
+)
+
+func TestKernelsMatchTheirTwins(t *testing.T) {
+	device := computetest.Device(t)
+	kernels := map[shaders.Style]*shaders.Kernels{}
+	for _, variant := range device.Info().Variants() {
+		for _, style := range shaders.Styles(device.Info(), variant.Name) {
+			kernels[style] = shaders.NewStyle(device, style)
+		}
+	}
+	for _, c := range All() {
+		for _, style := range c.Styles() {
+			if kernels[style] == nil {
+				continue // the device cannot
+			}
+			t.Run(fmt.Sprintf("%s/%v", c.Name, style), func(t *testing.T) {
+				seed := rand.Uint64()
+				relative := measure(t, device, kernels[style], c, seed)
+				t.Logf("relative error %.2g, limit %g", relative, c.Limit)
+				require.LessOrEqual(t, relative, c.Limit, "seed %d", seed)
+				// The error is a sum over every bit of the output, so an equal one means equal bits.
+				require.Equal(t, relative, measure(t, device, kernels[style], c, seed), "seed %d: two runs differ", seed)
+			})
+		}
+	}
+}
+
+// measure builds the case from the seed, runs it and returns its relative error.
+func measure(t *testing.T, device *compute.Device, kernels *shaders.Kernels, c Case, seed uint64) float64 {
+	t.Helper()
+	run, setup, err := c.Prepare(device, kernels, seed)
+	require.NoError(t, err)
+	defer setup.Close()
+	execute(t, device, c.Name, run)
+	relative, err := run.Check()
+	require.NoError(t, err)
+	return relative
+}
+
+// execute runs the dispatches once, a stage each.
+func execute(t *testing.T, device *compute.Device, name string, run Run) {
+	t.Helper()
+	var stages []compute.Stage
+	for _, dispatch := range run.Dispatches {
+		stages = append(stages, compute.Stage{Label: dispatch.Label, Dispatches: []compute.Dispatch{dispatch}})
+	}
+	program, err := device.Record(name, stages, nil)
+	require.NoError(t, err)
+	defer program.Release()
+	ticket, err := device.Submit(program)
+	require.NoError(t, err)
+	require.NoError(t, device.Wait(ticket))
+}

@@ -1,0 +1,140 @@
+package cases
+
+import (
+	"fmt"
+	"math"
+
+	"lorikeet/compute"
+	"lorikeet/shaders"
+	"lorikeet/shaders/reference"
+)
+
+// projectShape is one product. gather takes the rows in a random order, with repetitions.
+type projectShape struct {
+	kind            shaders.Type
+	tokens, in, out int
+	norm, gather    bool
+	spread          float64 // of x; 0: 1
+}
+
+func projectCases() []Case {
+	var list []Case
+	for _, p := range []projectShape{
+		{kind: shaders.F32, tokens: 1, in: 100, out: 997, norm: true},
+		{kind: shaders.BF16, tokens: 1, in: 2152, out: 264},
+		{kind: shaders.F16, tokens: 1, in: 96, out: 16390, norm: true},
+		{kind: shaders.F16, tokens: 2, in: 1100, out: 132, norm: true, gather: true},
+		{kind: shaders.BF16, tokens: 3, in: 100, out: 7},
+		{kind: shaders.F32, tokens: 4, in: 64, out: 257, gather: true},
+		{kind: shaders.F16, tokens: 7, in: 300, out: 33},
+		{kind: shaders.BF16, tokens: 8, in: 1000, out: 61, norm: true, gather: true},
+		{kind: shaders.BF16, tokens: 9, in: 100, out: 997, norm: true, gather: true},
+		{kind: shaders.F16, tokens: 64, in: 552, out: 65},
+		{kind: shaders.F32, tokens: 65, in: 100, out: 130, norm: true},
+		{kind: shaders.BF16, tokens: 99, in: 264, out: 130},
+		{kind: shaders.F16, tokens: 300, in: 100, out: 129, norm: true, gather: true},
+		{kind: shaders.F16, tokens: 16, in: 1000, out: 61, norm: true},
+		{kind: shaders.F16, tokens: 19, in: 200, out: 61, norm: true, spread: 3e5}, // beyond f16 until it is normalised
+		{kind: shaders.F16, tokens: 5, in: 40, out: 16390},
+		{kind: shaders.F16, tokens: 23, in: 1096, out: 100, norm: true, gather: true},
+		{kind: shaders.BF16, tokens: 32, in: 100, out: 16387},
+		{kind: shaders.BF16, tokens: 47, in: 1096, out: 100, norm: true, gather: true},
+		{kind: shaders.F16, tokens: 40, in: 24, out: 16390},
+		{kind: shaders.BF16, tokens: 64, in: 40, out: 16384, norm: true},
+		{kind: shaders.F16, tokens: 66, in: 24, out: 16390, norm: true},
+		{kind: shaders.BF16, tokens: 257, in: 300, out: 385},
+		{kind: shaders.BF16, tokens: 1025, in: 72, out: 130},
+	} {
+		list = append(list, p.row())
+	}
+	return list
+}
+
+func (p projectShape) row() Case {
+	stem := "project_few"
+	if p.tokens > 64 {
+		stem = "project_many"
+	}
+	name := fmt.Sprintf("%s/%v/%dx%dx%d", stem, p.kind, p.tokens, p.out, p.in)
+	if p.norm {
+		name += "/norm"
+	}
+	if p.gather {
+		name += "/gather"
+	}
+	return Case{Name: name, Stem: stem, Limit: 2e-6, Build: p.build}
+}
+
+func (p projectShape) build(s *Setup) Run {
+	w, weights := s.Weights(p.out, p.in, p.kind, 1)
+	rows := p.tokens
+	var gather []uint32
+	op := shaders.Project{W: w, In: p.in, Out: p.out, Tokens: p.tokens}
+	if p.gather {
+		rows = p.tokens/2 + 3
+		for range p.tokens {
+			gather = append(gather, uint32(s.Random.IntN(rows)))
+		}
+		op.Gather = Place(s, gather)
+	}
+	var x reference.Matrix
+	op.X, _, x = s.Scaled(rows, p.in, max(p.spread, 1))
+	const eps = 1e-5
+	var gamma []float64
+	if p.norm {
+		norm, values := s.Norm(x, p.kind, eps)
+		op.Norm, gamma = &norm, values
+	}
+	var span compute.Span
+	op.Y, span = s.Output(p.tokens, p.out)
+	dispatch := op.Dispatch(s.Kernels)
+	return Run{
+		Dispatches: []compute.Dispatch{dispatch},
+		Check: func() (float64, error) {
+			var want reference.Matrix
+			switch {
+			case dispatch.Label == "project_coop":
+				want = p.rounded(weights, x, gamma, gather, eps)
+			case p.norm:
+				want = reference.Project(weights, reference.Normed(x, gamma, eps), gather)
+			default:
+				want = reference.Project(weights, x, gather)
+			}
+			return s.CompareRows(span, op.Y.Stride, want)
+		},
+	}
+}
+
+// rounded is the product of project_coop, which rounds x, or gamma * x, to the type of the weights. Where it normalises,
+// the power of two of inv(t) comes before the rounding and the rest after.
+func (p projectShape) rounded(w, x reference.Matrix, gamma []float64, gather []uint32, eps float64) reference.Matrix {
+	before, after := make([]float64, x.Rows), make([]float64, x.Rows)
+	for t := range x.Rows {
+		before[t], after[t] = 1, 1
+	}
+	if p.norm {
+		for t, inverse := range reference.Inverses(x, eps) {
+			before[t] = math.Exp2(math.Floor(math.Log2(inverse)))
+			after[t] = inverse / before[t]
+		}
+	}
+	x = x.Clone()
+	for i, v := range x.Values {
+		v *= before[i/x.Columns]
+		if p.norm {
+			v *= gamma[i%x.Columns]
+		}
+		x.Values[i] = float64(p.kind.Round(float32(v)))
+	}
+	y := reference.Project(w, x, gather)
+	for t := range y.Rows {
+		row := t
+		if gather != nil {
+			row = int(gather[t])
+		}
+		for n := range y.Row(t) {
+			y.Row(t)[n] *= after[row]
+		}
+	}
+	return y
+}

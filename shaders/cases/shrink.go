@@ -1,0 +1,72 @@
+package cases
+
+import (
+	"fmt"
+	"math"
+
+	"lorikeet/compute"
+	"lorikeet/shaders"
+	"lorikeet/shaders/reference"
+)
+
+func shrinkCases() []Case {
+	var out []Case
+	for _, c := range []struct {
+		t        shaders.Type
+		in       int
+		sites    int
+		normed   bool
+		describe string
+		runs     []run
+	}{
+		{shaders.F32, 100, 3, true, "mixed", mixedRuns},
+		{shaders.F16, 1000, 2, true, "mixed", mixedRuns},
+		{shaders.BF16, 2176, 3, true, "mixed", mixedRuns},
+		{shaders.BF16, 4096, 1, false, "one row", []run{{4, 1}}},
+	} {
+		out = append(out, Case{
+			Name: fmt.Sprintf("shrink/%v/%d columns, %d sites, %s", c.t, c.in, c.sites, c.describe), Stem: "shrink", Limit: 2e-6,
+			Build: func(s *Setup) Run { return buildShrink(s, c.t, c.in, c.sites, c.normed, tile(c.runs)) },
+		})
+	}
+	return out
+}
+
+func buildShrink(s *Setup, t shaders.Type, in, sites int, normed bool, batch tiled) Run {
+	const eps = 1e-5
+	rows := len(batch.slots)
+	set := s.adapters(mixedRanks, in, make([]int, sites), t)
+	x, _, values := s.Activations(rows, in)
+	var norm *shaders.Norm
+	if normed {
+		n, gamma := s.Norm(values, t, eps)
+		norm, values = &n, reference.Normed(values, gamma, eps)
+	}
+	hidden, span := s.Output(rows, sites*set.maxRank)
+	adapters := set.ofRows(batch.slots, sites)
+	want := reference.Shrink(values, adapters, set.maxRank)
+	d := shaders.Shrink{
+		Tiles: Place(s, batch.tiles), Table: set.table, SitesPerSlot: set.sitesPerSlot, FirstSite: set.firstSite,
+		Sites: sites, X: x, In: in, Norm: norm, Hidden: hidden, MaxRank: set.maxRank, Type: t,
+		Count: rows, TileCount: len(batch.tiles),
+	}.Dispatch(s.Kernels)
+	return Run{Dispatches: []compute.Dispatch{d}, Check: func() (float64, error) {
+		got, err := Read[float32](s, span, rows*hidden.Stride)
+		if err != nil {
+			return 0, err
+		}
+		// Past each rank nothing was written; the twin has zeros there.
+		for t := range rows {
+			for site, adapter := range adapters[t] {
+				for r := adapter.A.Rows; r < set.maxRank; r++ {
+					at := t*hidden.Stride + site*set.maxRank + r
+					if math.Float32bits(got[at]) != poison {
+						return math.Inf(1), nil
+					}
+					got[at] = 0
+				}
+			}
+		}
+		return RelativeError(got, want.Values), nil
+	}}
+}

@@ -1,0 +1,55 @@
+// Token embedding: x[t,:] = E[id(t),:], and the squares of x summed by blocks of 256 columns.
+// Grid: {blocks of columns, rows, 1}; an invocation has four columns.
+#version 460
+#extension GL_GOOGLE_include_directive : require
+#extension GL_KHR_shader_subgroup_basic : require
+#extension GL_KHR_shader_subgroup_arithmetic : require
+
+#include "include/squares.glsl"
+#include "include/weights.glsl"
+
+const uint THREADS = 64;
+layout(local_size_x = 64) in;
+
+layout(push_constant) uniform Push {
+    uint64_t table;      // E, TYPE [id][tableStride]
+    uint64_t tokens;     // uint32 [t]: an id, or FROM_LAST | lane
+    uint64_t lastTokens; // uint32 [lane]: what the step before sampled
+    uint64_t x;          // fp32 [t][xStride], written
+    uint64_t squares;    // fp32 [t][block], written
+    uint tableStride;
+    uint xStride;
+    uint width;
+} push;
+
+const uint FROM_LAST = 0x80000000u; // marks a token that is sampled on the device
+
+shared float sums[THREADS];
+
+void main() {
+    uint t = gl_WorkGroupID.y;
+    uint id = Uints(push.tokens).at[t];
+    if ((id & FROM_LAST) != 0) {
+        id = Uints(push.lastTokens).at[id & ~FROM_LAST];
+    }
+    uint column = gl_WorkGroupID.x * SQUARES_BLOCK + gl_LocalInvocationIndex * 4;
+    float square = 0.0;
+    if (column < ((push.width + 7) & ~7u)) {
+        uint64_t row = push.table + uint64_t(id) * push.tableStride * typeSize();
+        vec4 v = mix(vec4(0.0), load4(row, column), lessThan(column + uvec4(0, 1, 2, 3), uvec4(push.width)));
+        Floats4(push.x).at[(t * push.xStride + column) >> 2] = v;
+        square = dot(v, v);
+    }
+    square = subgroupAdd(square);
+    if (subgroupElect()) {
+        sums[gl_SubgroupID] = square;
+    }
+    barrier();
+    if (gl_LocalInvocationIndex == 0) {
+        float total = 0.0;
+        for (uint s = 0; s < gl_NumSubgroups; s++) {
+            total += sums[s];
+        }
+        Floats(push.squares).at[t * gl_NumWorkGroups.x + gl_WorkGroupID.x] = total;
+    }
+}

@@ -1,0 +1,117 @@
+// The second half of a LoRA product, added up by teams of invocations: a team covers the columns of one row, and where
+// a tile has fewer rows than the workgroup has teams, several teams share a row and split the rank between them.
+//
+// However many teams a row has, its sum is the same to the bit: the products of every eighth r are a leaf, and the eight
+// leaves l are always folded as ((l0 + l4) + (l2 + l6)) + ((l1 + l5) + (l3 + l7)). A team of parts has the leaves that are
+// its part modulo parts, and folds them the same way.
+#ifndef EXPAND_GLSL
+#define EXPAND_GLSL
+
+#include "lora.glsl"
+
+const uint EXPAND_THREADS = 256; // invocations in a workgroup that expands
+const uint EXPAND_PARTS = 8;     // most teams on one row, and leaves of a sum
+
+// Where an invocation stands in its tile.
+struct Team {
+    uint row;   // of the tile; tile.count and more: nothing to do
+    uint part;  // which share of the rank
+    uint parts; // teams on this row, a power of two
+    uint lane;  // place in the team
+};
+
+// Cuts the workgroup into teams of so many invocations.
+Team teamOf(RowTile tile, uint lanes) {
+    uint teams = EXPAND_THREADS / lanes;
+    uint mine = gl_LocalInvocationIndex / lanes;
+    uint parts = 1u << findMSB(min(EXPAND_PARTS, teams / max(tile.count, 1u)));
+    return Team(mine / parts, mine % parts, parts, gl_LocalInvocationIndex % lanes);
+}
+
+Eight plus8(Eight a, Eight b) { return Eight(a.lo + b.lo, a.hi + b.hi); }
+
+// The i-th value to be folded when count of them are: 0, 4, 2, 6, 1, 5, 3, 7 for eight.
+uint foldOrder(uint i, uint count) { return ((i & 1) << 2 | (i & 2) | i >> 2) * count / EXPAND_PARTS; }
+
+// A sum of values that arrive in foldOrder: each that completes a pair is added to the one that waits for it.
+struct Fold {
+    Eight one, two, four; // waiting sums of so many values
+    Eight sum;            // of all values, when their number is a power of two
+};
+
+void foldIn(inout Fold f, uint i, Eight v) {
+    f.sum = v;
+    if ((i & 1) == 0) {
+        f.one = f.sum;
+        return;
+    }
+    f.sum = plus8(f.one, f.sum);
+    if ((i & 2) == 0) {
+        f.two = f.sum;
+        return;
+    }
+    f.sum = plus8(f.two, f.sum);
+    if ((i & 4) == 0) {
+        f.four = f.sum;
+        return;
+    }
+    f.sum = plus8(f.four, f.sum);
+}
+
+// This part's share of scale * sum_r B[r, n] * hidden[r] at two runs of four columns. hidden is the address of the
+// row's products, stride the elements between rows of B.
+Eight expandShare(AdapterSite site, uint64_t hidden, uint stride, uint low, uint high, Team team) {
+    Fold f;
+    for (uint i = 0; i < EXPAND_PARTS / team.parts; i++) {
+        Eight leaf = Eight(vec4(0.0), vec4(0.0));
+        for (uint r = team.part + foldOrder(i, EXPAND_PARTS); r < site.rank; r += EXPAND_PARTS) {
+            float h = site.scale * Floats(hidden).at[r];
+            leaf.lo += h * load4(site.B, r * stride + low);
+            leaf.hi += h * load4(site.B, r * stride + high);
+        }
+        foldIn(f, i, leaf);
+    }
+    return f.sum;
+}
+
+// The same at eight columns in a row.
+Eight expandShare8(AdapterSite site, uint64_t hidden, uint stride, uint column, Team team) {
+    Fold f;
+    for (uint i = 0; i < EXPAND_PARTS / team.parts; i++) {
+        Eight leaf = Eight(vec4(0.0), vec4(0.0));
+        for (uint r = team.part + foldOrder(i, EXPAND_PARTS); r < site.rank; r += EXPAND_PARTS) {
+            float h = site.scale * Floats(hidden).at[r];
+            Eight b = load8(site.B, r * stride + column);
+            leaf.lo += h * b.lo;
+            leaf.hi += h * b.hi;
+        }
+        foldIn(f, i, leaf);
+    }
+    return f.sum;
+}
+
+shared vec4 sharedLow[EXPAND_THREADS];
+shared vec4 sharedHigh[EXPAND_THREADS];
+
+// Folds the shares of a row's teams; the sum is the first team's. The whole workgroup calls it.
+Eight expandSum(Eight share, Team team, uint lanes) {
+    if (team.parts == 1) {
+        return share;
+    }
+    uint me = gl_LocalInvocationIndex;
+    barrier(); // an earlier sum may still be read
+    sharedLow[me] = share.lo;
+    sharedHigh[me] = share.hi;
+    barrier();
+    if (team.part == 0 && me + (team.parts - 1) * lanes < EXPAND_THREADS) {
+        Fold f;
+        for (uint i = 0; i < team.parts; i++) {
+            uint other = me + foldOrder(i, team.parts) * lanes;
+            foldIn(f, i, Eight(sharedLow[other], sharedHigh[other]));
+        }
+        share = f.sum;
+    }
+    return share;
+}
+
+#endif

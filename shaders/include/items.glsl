@@ -1,0 +1,22 @@
+// What decode attention works on.
+#ifndef ITEMS_GLSL
+#define ITEMS_GLSL
+
+#include "weights.glsl"
+
+// Keys first to first + count - 1 of one row, the split-th of its splits ranges. base numbers the first range of the
+// row: its parts lie in scratch from there on.
+struct DecodeItem {
+    uint row;
+    uint lane;
+    uint first;
+    uint count;
+    uint split;
+    uint splits;
+    uint base;
+    uint pad;
+};
+
+layout(buffer_reference, std430, buffer_reference_align = 16) readonly buffer DecodeItems { DecodeItem at[]; };
+
+#endif

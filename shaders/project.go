@@ -1,0 +1,57 @@
+package shaders
+
+import "lorikeet/compute"
+
+// Project multiplies rows with a weight matrix:
+//
+//	y[t, n] = sum_k W[n, k] * x[row(t), k]          without Norm
+//	y[t, n] = sum_k W[n, k] * normed(row(t), k)     with it
+//
+// row(t) is the t-th entry of Gather, or t itself. It writes Out columns of Y and the pad behind them.
+type Project struct {
+	W       Matrix // [Out][In]
+	X       Rows   // In columns
+	Y       Rows   // Out columns
+	In, Out int
+	Tokens  int // rows of Y
+	Norm    *Norm
+	Gather  uint64 // uint32 [Tokens], 0: none
+}
+
+// mostFew is the number of rows up to which project_few is the faster kernel.
+const mostFew = 64
+
+// Dispatch is the product by the kernel that suits the style and the number of rows.
+func (p Project) Dispatch(k *Kernels) compute.Dispatch {
+	if k.style == Lanes {
+		return p.lanes(k, p.lanesSpec())
+	}
+	if k.style == Matrices {
+		if spec, ok := p.coopSpec(k.info); ok {
+			return p.coop(k, spec)
+		}
+	}
+	if p.Tokens <= mostFew {
+		return p.few(k, p.fewSpec())
+	}
+	return p.many(k, p.manySpec())
+}
+
+// bytes is what has to move at least: the weights and both sides' activations once.
+func (p Project) bytes() int64 {
+	weights := int64(p.Out) * int64(p.In) * int64(p.W.Type.Size())
+	return weights + 4*int64(p.Tokens)*int64(p.In+p.Out)
+}
+
+func (p Project) flops() int64 { return 2 * int64(p.Tokens) * int64(p.Out) * int64(p.In) }
+
+// norm is the part of the push blocks that describes the norm, zero without one.
+func (p Project) norm() Norm {
+	if p.Norm == nil {
+		return Norm{}
+	}
+	return *p.Norm
+}
+
+// padded is the columns of Y that are written.
+func (p Project) padded() int { return ceilDiv(p.Out, 8) * 8 }

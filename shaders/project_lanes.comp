@@ -1,0 +1,103 @@
+// y[t,n] = inv(t) * sum_k W[n,k] * gamma[k] * x[row(t),k] on a CPU's lanes: each lane has ROWS outputs of COLUMNS rows.
+//
+// Grid: {blocks of outputs, blocks of COLUMNS rows, 1}.
+#version 460
+#extension GL_GOOGLE_include_directive : require
+#extension GL_EXT_control_flow_attributes : require
+
+#include "include/lanes.glsl"
+#include "include/norm.glsl"
+
+layout(constant_id = 1) const uint COLUMNS = 1; // rows of x at a time
+layout(constant_id = 2) const bool NORM = false; // x is normalised
+
+const uint ROWS = 4; // outputs per lane
+const uint THREADS = 16;
+layout(local_size_x = 16) in;
+
+layout(push_constant) uniform Push {
+    uint64_t w;       // TYPE [outputs][wStride]
+    uint64_t x;       // fp32 [row][xStride]
+    uint64_t y;       // fp32 [t][yStride]
+    uint64_t gamma;   // TYPE [inputs]
+    uint64_t squares; // fp32 [row][parts]
+    uint64_t gather;  // uint32 [t], the row of each t; 0: row t
+    uint wStride;
+    uint xStride;
+    uint yStride;
+    uint inputs;
+    uint outputs;
+    uint tokens;
+    uint parts;
+    uint normWidth;
+    float eps;
+} push;
+
+// The row of x that is multiplied for row t of y; rows past the last repeat it.
+uint rowOf(uint t) {
+    t = min(t, push.tokens - 1);
+    return push.gather == 0ul ? t : Uints(push.gather).at[t];
+}
+
+void main() {
+    const uint thread = gl_SubgroupID * gl_SubgroupSize + gl_SubgroupInvocationID;
+    const uint output0 = gl_WorkGroupID.x * THREADS * ROWS + thread;
+    const uint firstToken = gl_WorkGroupID.y * COLUMNS;
+    const uint end = (push.inputs + 7) / 8 * 8;
+
+    uint64_t rows[ROWS];
+    [[unroll]] for (uint r = 0; r < ROWS; r++) {
+        uint n = min(output0 + r * THREADS, push.outputs - 1);
+        rows[r] = push.w + uint64_t(n) * push.wStride * typeSize();
+    }
+    uint64_t inputs[COLUMNS];
+    float sums[ROWS * COLUMNS];
+    [[unroll]] for (uint c = 0; c < COLUMNS; c++) {
+        inputs[c] = push.x + uint64_t(rowOf(firstToken + c)) * push.xStride * 4;
+    }
+    [[unroll]] for (uint i = 0; i < ROWS * COLUMNS; i++) {
+        sums[i] = 0.0;
+    }
+
+    for (uint k = 0; k < end; k += 16) {
+        // Past the end the weights repeat and the activations are zero.
+        const uint mine = min(k + pairOffset(), end - 2);
+        vec2 factor = vec2(k + pairOffset() < end ? 1.0 : 0.0);
+        if (NORM) {
+            factor *= typePair(push.gamma, mine);
+        }
+        vec2 x[COLUMNS];
+        [[unroll]] for (uint c = 0; c < COLUMNS; c++) {
+            x[c] = floatPair(inputs[c], mine) * factor;
+        }
+        [[unroll]] for (uint part = 0; part < 16; part += 8) {
+            Eight w[ROWS];
+            [[unroll]] for (uint r = 0; r < ROWS; r++) {
+                w[r] = lane8(rows[r], min(k + part, end - 8));
+            }
+            [[unroll]] for (uint c = 0; c < COLUMNS; c++) {
+                [[unroll]] for (uint i = 0; i < 8; i++) {
+                    float xi = SPREAD(x[c], part + i);
+                    [[unroll]] for (uint r = 0; r < ROWS; r++) {
+                        sums[r * COLUMNS + c] = fma(pick8(w[r], i), xi, sums[r * COLUMNS + c]);
+                    }
+                }
+            }
+        }
+    }
+
+    // A loop of its own: a loop inside an unrolled one would keep it, and with it the sums, from registers.
+    float inverse[COLUMNS];
+    for (uint c = 0; c < COLUMNS; c++) {
+        inverse[c] = NORM ? inverseNorm(push.squares, rowOf(firstToken + c), push.parts, push.normWidth, push.eps) : 1.0;
+    }
+    [[unroll]] for (uint c = 0; c < COLUMNS; c++) {
+        uint t = firstToken + c;
+        [[unroll]] for (uint r = 0; r < ROWS; r++) {
+            uint n = output0 + r * THREADS;
+            if (t < push.tokens && n < (push.outputs + 7) / 8 * 8) {
+                Floats(push.y).at[t * push.yStride + n] = n < push.outputs ? sums[r * COLUMNS + c] * inverse[c] : 0.0;
+            }
+        }
+    }
+}

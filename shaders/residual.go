@@ -1,0 +1,46 @@
+package shaders
+
+import "lorikeet/compute"
+
+// Residual adds a projection's output and its LoRA delta to the residual stream,
+//
+//	X[t,n] += Y[t,n] + delta(t, n)
+//
+// and leaves the partial sums of squares of each row for the next norm.
+type Residual struct {
+	X, Y      Rows
+	Squares   uint64 // fp32 [t][ceil(Width/SquaresBlock)], written
+	Width     int
+	Tiles     uint64     // RowTile [TileCount]; rows outside every tile are left alone
+	Lora      *SiteDelta // one site; nil without adapters
+	Type      Type       // of the adapters
+	Count     int        // rows, for the estimate of the work
+	TileCount int        // tiles of the grid; an Indirect decides over it
+}
+
+// ResidualGroups is the grid for so many tiles.
+func ResidualGroups(width, tiles int) [3]uint32 {
+	return [3]uint32{count32(ceilDiv(width, SquaresBlock)), count32(tiles), 1}
+}
+
+// Dispatch returns the launch. Bytes and flops leave the adapters out.
+func (r Residual) Dispatch(k *Kernels) compute.Dispatch {
+	push := residualPush{
+		X: r.X.Address, Y: r.Y.Address, Squares: r.Squares, Tiles: r.Tiles,
+		XStride: count32(r.X.Stride), YStride: count32(r.Y.Stride), Width: count32(r.Width),
+	}
+	if r.Lora != nil {
+		push.Table, push.Hidden = r.Lora.Table, r.Lora.Hidden.Address
+		push.SitesPerSlot, push.FirstSite = count32(r.Lora.SitesPerSlot), count32(r.Lora.FirstSite)
+		push.HiddenStride = count32(r.Lora.Hidden.Stride)
+	}
+	values := int64(r.Count) * int64(r.Width)
+	return compute.Dispatch{
+		Label:  "residual",
+		Kernel: k.kernel("residual", residualSpec{Type: uint32(r.Type), Lora: r.Lora != nil}),
+		Push:   pushBytes(push),
+		Groups: ResidualGroups(r.Width, r.TileCount),
+		Bytes:  12 * values,
+		Flops:  3 * values,
+	}
+}

@@ -1,0 +1,102 @@
+// Finishes q, k and v of one row and head: adds the LoRA deltas (sites q, k, v), turns q and k by RoPE, writes q back in
+// place and stores k and v in the row's KV page. RoPE pairs columns i and i + D/2:
+//
+//	out[i]       = v[i] * cos(p, i) - v[i + D/2] * sin(p, i)
+//	out[i + D/2] = v[i + D/2] * cos(p, i) + v[i] * sin(p, i)
+//
+// Grid: {query heads, then key heads, then value heads; tiles; 1}. An invocation has four columns of each half.
+#version 460
+#extension GL_GOOGLE_include_directive : require
+
+#include "include/expand.glsl"
+#include "include/pages.glsl"
+
+layout(constant_id = 1) const uint HEAD_DIM = 128; // a multiple of 8, at most 256
+layout(constant_id = 2) const bool LORA = false;
+
+layout(local_size_x = 256) in;
+
+layout(push_constant) uniform Push {
+    uint64_t qkv;       // fp32 [t][qkvStride]: query, key, value heads; the query part is written
+    uint64_t positions; // uint32 [t]
+    uint64_t lanes;     // uint32 [t]: row of the page table
+    uint64_t tiles;     // RowTile [gl_WorkGroupID.y]
+    uint64_t pageTable; // uint32 [lane][maxPages]
+    uint64_t pool;      // page p begins at pool + p * pageBytes
+    uint64_t rope;      // fp32 [position][HEAD_DIM]: cosines, then sines, of each pair
+    uint64_t table;     // AdapterSite [slot][sitesPerSlot]
+    uint64_t hidden;    // fp32 [t][hiddenStride]
+    uint qkvStride;
+    uint maxPages;
+    uint pageBytes;
+    uint layerOffset; // bytes from a page's begin to the layer's keys
+    uint heads;
+    uint kvHeads;
+    uint sitesPerSlot;
+    uint firstSite; // table column of q
+    uint hiddenStride;
+    uint maxRank;
+} push;
+
+const uint HALF = HEAD_DIM / 2;
+const uint LANES = HEAD_DIM / 8; // invocations per row
+
+void main() {
+    RowTile tile = RowTiles(push.tiles).at[gl_WorkGroupID.y];
+    Team team = teamOf(tile, LANES);
+    uint head = gl_WorkGroupID.x;
+    uint kind = head < push.heads ? 0 : head < push.heads + push.kvHeads ? 1 : 2; // q, k, v
+    uint kindHeads = kind == 0 ? push.heads : push.kvHeads;
+    uint kindHead = kind == 0 ? head : kind == 1 ? head - push.heads : head - push.heads - push.kvHeads;
+    uint low = team.lane * 4;
+    uint t = tile.first + team.row;
+    bool busy = team.row < tile.count;
+    bool writes = busy && team.part == 0;
+
+    // Loaded first, so that they are on their way while the products are added up.
+    uint start = t * push.qkvStride + head * HEAD_DIM + low;
+    vec4 first, second, cosine, sine;
+    uint position, lane;
+    if (writes) {
+        first = floats4(push.qkv, start);
+        second = floats4(push.qkv, start + HALF);
+        position = Uints(push.positions).at[t];
+        lane = Uints(push.lanes).at[t];
+        if (kind != 2) {
+            cosine = floats4(push.rope, position * HEAD_DIM + low);
+            sine = floats4(push.rope, position * HEAD_DIM + HALF + low);
+        }
+    }
+    Eight delta = Eight(vec4(0.0), vec4(0.0));
+    if (LORA) {
+        if (busy) {
+            AdapterSite site = adapterSite(push.table, tile.slot, push.sitesPerSlot, push.firstSite + kind);
+            uint64_t hidden = push.hidden + 4ul * (t * push.hiddenStride + kind * push.maxRank);
+            uint column = kindHead * HEAD_DIM + low;
+            delta = expandShare(site, hidden, kindHeads * HEAD_DIM, column, column + HALF, team);
+        }
+        delta = expandSum(delta, team, LANES);
+    }
+    if (!writes) {
+        return;
+    }
+
+    first += delta.lo;
+    second += delta.hi;
+    if (kind != 2) {
+        vec4 turned = first * cosine - second * sine;
+        second = second * cosine + first * sine;
+        first = turned;
+    }
+    if (kind == 0) {
+        Floats4(push.qkv).at[start >> 2] = first;
+        Floats4(push.qkv).at[(start + HALF) >> 2] = second;
+        return;
+    }
+    uint page = Uints(push.pageTable).at[lane * push.maxPages + position / PAGE_TOKENS];
+    uint64_t layer = push.pool + uint64_t(page) * push.pageBytes + push.layerOffset;
+    uint valueHeads = kind == 2 ? push.kvHeads : 0; // values lie behind the keys
+    uint element = ((valueHeads + kindHead) * PAGE_TOKENS + position % PAGE_TOKENS) * HEAD_DIM + low;
+    store4(layer, element, first);
+    store4(layer, element + HALF, second);
+}

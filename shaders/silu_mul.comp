@@ -1,0 +1,71 @@
+// out[t,n] = silu(gate + delta) * (up + delta), silu(g) = g / (1 + exp(-g)); gate and up are two runs of columns of one
+// projection's output, each with the LoRA delta of its own site.
+// Grid: {blocks of 256 columns, tiles, 1}; a team of 32 invocations has a row's 256 columns.
+#version 460
+#extension GL_GOOGLE_include_directive : require
+
+#include "include/expand.glsl"
+
+layout(constant_id = 1) const bool LORA = false;
+
+const uint COLUMNS = 256; // a workgroup has
+const uint LANES = COLUMNS / 8;
+layout(local_size_x = 256) in;
+
+layout(push_constant) uniform Push {
+    uint64_t gateUp; // fp32 [t][gateUpStride]
+    uint64_t result; // fp32 [t][outStride], written
+    uint64_t tiles;  // RowTile [gl_WorkGroupID.y]
+    uint64_t table;  // AdapterSite [slot][sitesPerSlot]
+    uint64_t hidden; // fp32 [t][hiddenStride]
+    uint gateUpStride;
+    uint upOffset; // column of the first up, a multiple of 4
+    uint outStride;
+    uint width; // columns of gate
+    uint sitesPerSlot;
+    uint firstSite; // table column of gate; up is the next
+    uint hiddenStride;
+    uint maxRank;
+} push;
+
+vec4 siluMul(vec4 gate, vec4 up) { return gate / (1.0 + exp(-gate)) * up; }
+
+void main() {
+    RowTile tile = RowTiles(push.tiles).at[gl_WorkGroupID.y];
+    Team team = teamOf(tile, LANES);
+    uint padded = (push.width + 7) & ~7u;
+    uint column = gl_WorkGroupID.x * COLUMNS + team.lane * 8;
+    uint t = tile.first + team.row;
+    bool busy = team.row < tile.count && column < padded;
+    bool writes = busy && team.part == 0;
+
+    // Loaded first, so that they are on their way while the products are added up.
+    Eight gate = Eight(vec4(0.0), vec4(0.0));
+    Eight up = gate;
+    if (writes) {
+        uint start = t * push.gateUpStride + column;
+        gate = floats8(push.gateUp, start);
+        up = floats8(push.gateUp, start + push.upOffset);
+    }
+    if (LORA) {
+        Eight gateDelta = Eight(vec4(0.0), vec4(0.0));
+        Eight upDelta = gateDelta;
+        if (busy) {
+            uint64_t hidden = push.hidden + 4ul * (t * push.hiddenStride);
+            AdapterSite site = adapterSite(push.table, tile.slot, push.sitesPerSlot, push.firstSite);
+            gateDelta = expandShare8(site, hidden, padded, column, team);
+            site = adapterSite(push.table, tile.slot, push.sitesPerSlot, push.firstSite + 1);
+            upDelta = expandShare8(site, hidden + 4ul * push.maxRank, padded, column, team);
+        }
+        gate = add8(gate, expandSum(gateDelta, team, LANES));
+        up = add8(up, expandSum(upDelta, team, LANES));
+    }
+    if (!writes) {
+        return;
+    }
+    vec4 none = vec4(0.0);
+    uvec4 columns = column + uvec4(0, 1, 2, 3);
+    uint target = (t * push.outStride + column) >> 2;
+    Floats4(push.result).at[target] = mix(none, siluMul(gate.lo, up.lo), lessThan(columns, uvec4(push.width)));
+    Floats4(push.result).at[target + 1] = mix(none, siluMul(gate.hi, up.hi), lessThan(columns + 4, uvec4(push.width)));
+}
