@@ -1,0 +1,275 @@
+package lora
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"runtime"
+	"strings"
+	"sync/atomic"
+
+	"golang.org/x/sync/errgroup"
+
+	"lorikeet/model/checkpoint"
+)
+
+const (
+	configFile  = "adapter_config.json"
+	weightsFile = "adapter_model.safetensors"
+	maxJSON     = 1 << 20  // bytes of a JSON file
+	maxHeader   = 16 << 20 // bytes of a safetensors header
+)
+
+var lastID atomic.Uint64
+
+// Read reads a PEFT folder and converts its weights for the base. folder is
+// what path names; with nil, path is a folder or the name of a repository in
+// the local Hugging Face cache.
+func Read(name, path string, folder fs.FS, base Base, limits Limits) (*Adapter, error) {
+	sites, err := readFolder(name, path, folder, base, limits)
+	if err != nil {
+		return nil, err
+	}
+	a := &Adapter{Name: name, Path: path, ID: lastID.Add(1), Type: base.Type, Sites: sites}
+	for _, w := range sites {
+		a.Rank = max(a.Rank, w.Rank)
+	}
+	return a, nil
+}
+
+func readFolder(name, path string, folder fs.FS, base Base, limits Limits) ([]Weights, error) {
+	folder, err := resolve(path, folder)
+	if err != nil {
+		return nil, refuse("lora: read %q: %w", path, err)
+	}
+	settings, err := readSettings(folder, base)
+	if errors.Is(err, errDoRA) {
+		return nil, refuseFeature(name, "DoRA adapters")
+	}
+	if err != nil {
+		return nil, refuse("lora: read %q: %w", path, err)
+	}
+	if err := checkLimits(name, settings, limits); err != nil {
+		return nil, err
+	}
+	adds, err := addsTokens(folder, base.Vocab)
+	if err != nil {
+		return nil, refuse("lora: read %q: %w", path, err)
+	}
+	if adds {
+		return nil, refuseFeature(name, "adapters that add tokens to the vocabulary")
+	}
+	sites, err := readWeights(folder, base, limits, settings)
+	if err != nil {
+		return nil, refuse("lora: read %q: %w", path, err)
+	}
+	return sites, nil
+}
+
+// LimitsOf finds the smallest limits that take an adapter, from its config
+// alone. path and folder are those of Read.
+func LimitsOf(path string, folder fs.FS, base Base) (Limits, error) {
+	folder, err := resolve(path, folder)
+	if err != nil {
+		return Limits{}, refuse("lora: read %q: %w", path, err)
+	}
+	settings, err := readSettings(folder, base)
+	if err != nil {
+		return Limits{}, refuse("lora: read %q: %w", path, err)
+	}
+	rank, targets := extent(settings)
+	return Limits{rank, targets}, nil
+}
+
+func resolve(path string, folder fs.FS) (fs.FS, error) {
+	if folder != nil {
+		return folder, nil
+	}
+	place, err := checkpoint.ResolveFolder(path)
+	if err != nil {
+		return nil, err
+	}
+	return os.DirFS(place), nil
+}
+
+// readSettings reads the config: the setting of each [layer*Sites + site], with
+// rank 0 where the module is not targeted.
+func readSettings(folder fs.FS, base Base) ([]setting, error) {
+	text, err := readFile(folder, configFile, maxJSON)
+	if err != nil {
+		return nil, err
+	}
+	settings, err := parseSettings(text, base)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", configFile, err)
+	}
+	return settings, nil
+}
+
+func parseSettings(text []byte, base Base) ([]setting, error) {
+	c, err := parseConfig(text)
+	if err != nil {
+		return nil, err
+	}
+	r, err := newRules(c)
+	if err != nil {
+		return nil, err
+	}
+	for _, module := range []string{"model.embed_tokens", "lm_head"} {
+		targeted, err := r.targets(module)
+		if err != nil {
+			return nil, err
+		}
+		if targeted {
+			return nil, fmt.Errorf("target_modules: %s cannot be changed by adapters", module)
+		}
+	}
+	settings := make([]setting, base.Layers*int(Sites))
+	targetsSome := false
+	for i := range settings {
+		module := Site(i % int(Sites)).module(i / int(Sites))
+		targeted, err := r.targets(module)
+		if err != nil {
+			return nil, err
+		}
+		if !targeted {
+			continue
+		}
+		targetsSome = true
+		if settings[i], err = r.setting(module); err != nil {
+			return nil, err
+		}
+	}
+	if !targetsSome {
+		return nil, errors.New("target_modules: no module of the base model is targeted")
+	}
+	return settings, nil
+}
+
+// extent is the largest rank and the sites of some settings.
+func extent(settings []setting) (rank int, targets Targets) {
+	for i, s := range settings {
+		rank = max(rank, s.rank)
+		targets[i%int(Sites)] = targets[i%int(Sites)] || s.rank > 0
+	}
+	return rank, targets
+}
+
+func checkLimits(name string, settings []setting, limits Limits) error {
+	rank, targets := extent(settings)
+	if rank > limits.MaxRank {
+		return refuseFit(name, rank, fmt.Sprintf("the limit is %d", limits.MaxRank))
+	}
+	if missing := limits.Targets.missing(targets); len(missing) > 0 {
+		return refuseFit(name, rank, "not included: "+strings.Join(missing, ", "))
+	}
+	return nil
+}
+
+// addsTokens says whether the adapter came with tokens that the base lacks.
+func addsTokens(folder fs.FS, vocab int) (bool, error) {
+	text, err := readFile(folder, "added_tokens.json", maxJSON)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	var ids map[string]int
+	if err := json.Unmarshal(text, &ids); err != nil {
+		return false, fmt.Errorf("added_tokens.json: %w", err)
+	}
+	for _, id := range ids {
+		if id >= vocab {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+// readWeights reads and checks every tensor, then converts them.
+func readWeights(folder fs.FS, base Base, limits Limits, settings []setting) ([]Weights, error) {
+	// The file is read, not mapped: one that is cut short while it is mapped
+	// would take the server down. Four bytes a value are the most it can need.
+	most := base.Bytes(limits)*4/int64(base.Type.Size()) + maxHeader
+	data, err := readFile(folder, weightsFile, most)
+	if errors.Is(err, fs.ErrNotExist) {
+		if _, e := fs.Stat(folder, "adapter_model.bin"); e == nil {
+			return nil, fmt.Errorf("the weights are in adapter_model.bin, which can run code when read: save them as %s", weightsFile)
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	file, err := checkpoint.ParseBytes(data)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", weightsFile, err)
+	}
+	pairs, err := collect(file, base, settings)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", weightsFile, err)
+	}
+	sites, err := convert(pairs, base, settings)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", weightsFile, err)
+	}
+	return sites, nil
+}
+
+// readFile reads a regular file of at most so many bytes.
+func readFile(folder fs.FS, name string, most int64) ([]byte, error) {
+	info, err := fs.Stat(folder, name)
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s: not a regular file", name)
+	}
+	if info.Size() > most {
+		return nil, fmt.Errorf("%s: %d bytes, more than the %d that an adapter for this model can need", name, info.Size(), most)
+	}
+	file, err := folder.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	data := make([]byte, info.Size())
+	if _, err := io.ReadFull(file, data); err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	return data, nil
+}
+
+// convert converts the matrices of all sites into one block of memory.
+func convert(pairs []pair, base Base, settings []setting) ([]Weights, error) {
+	sites := make([]Weights, len(pairs))
+	size := 0
+	for i, p := range pairs {
+		if p.present {
+			size += settings[i].rank * (stride(p.in) + stride(p.out)) * base.Type.Size()
+		}
+	}
+	memory := make([]byte, size)
+	take := func(rows, columns int) []byte {
+		n := rows * stride(columns) * base.Type.Size()
+		part := memory[:n:n]
+		memory = memory[n:]
+		return part
+	}
+	var work errgroup.Group
+	work.SetLimit(runtime.GOMAXPROCS(0))
+	for i, p := range pairs {
+		if !p.present {
+			continue
+		}
+		rank := settings[i].rank
+		sites[i] = Weights{Rank: rank, Scale: settings[i].scale, A: take(rank, p.in), B: take(rank, p.out)}
+		work.Go(func() error {
+			return p.convert(&sites[i], base)
+		})
+	}
+	return sites, work.Wait()
+}
