@@ -1,0 +1,73 @@
+package model
+
+import (
+	"fmt"
+
+	"lorikeet/compute"
+	"lorikeet/shaders"
+)
+
+// activations are the intermediate results of a step, fp32 [row][width].
+type activations struct {
+	arena    *compute.Arena
+	x        shaders.Rows // residual stream
+	squares  uint64       // partial sums of squares of x, [row][squareParts]
+	qkv      shaders.Rows // queries, keys and values; the queries rotated in place
+	attended shaders.Rows // attention's output
+	y        shaders.Rows // o and down projections, before the residual addition
+	gateUp   shaders.Rows
+	inner    shaders.Rows // silu(gate) ⊙ up
+	hidden   shaders.Rows // shrink outputs, [row][3·MaxRank]
+	logits   shaders.Rows // [logit row][vocab]
+
+	scratch  uint64 // attention over split keys: partial results
+	counters uint64 // and how many of a row's parts have arrived
+}
+
+func (m *Llama) allocateActivations() error {
+	s, l := &m.shape, m.limits
+	a := &m.activations
+	a.arena = m.device.NewArena("activations", compute.Private, 16<<20)
+	var err error
+	alloc := func(bytes int64) uint64 {
+		if err != nil {
+			return 0
+		}
+		var span compute.Span
+		if span, err = a.arena.Alloc(bytes); err != nil {
+			return 0
+		}
+		// Columns beyond a width are read and must be zero.
+		err = m.device.Fill(span, 0)
+		return span.Address()
+	}
+	rows := func(n, width int) shaders.Rows {
+		return shaders.Rows{Address: alloc(int64(n) * int64(pad(width)) * 4), Stride: pad(width)}
+	}
+	a.x = rows(l.Rows, s.Hidden)
+	a.squares = alloc(int64(l.Rows) * int64(squareParts(s.Hidden)) * 4)
+	a.qkv = rows(l.Rows, s.QKV())
+	a.attended = rows(l.Rows, s.Heads*s.HeadDim)
+	a.y = rows(l.Rows, s.Hidden)
+	a.gateUp = rows(l.Rows, 2*pad(s.Inner))
+	a.inner = rows(l.Rows, s.Inner)
+	if m.adapters.enabled() {
+		a.hidden = rows(l.Rows, 3*m.adapters.MaxRank)
+	}
+	a.logits = rows(l.Logits, s.Vocab)
+	a.scratch = alloc(shaders.AttendDecodeScratch(l.Lanes*maxSplits, s.Heads, s.HeadDim))
+	a.counters = alloc(int64(l.Rows) * int64(s.KVHeads) * 4)
+	if err == nil {
+		m.lastTokens, err = m.device.Allocate(int64(l.Lanes)*4, compute.Local)
+	}
+	if err != nil {
+		return fmt.Errorf("model: activations of %d rows; lower --chunked-prefill-size, --max-running-requests or --max-lora-rank: %w", l.Rows, err)
+	}
+	return nil
+}
+
+func (a *activations) release() {
+	if a.arena != nil {
+		a.arena.Close()
+	}
+}

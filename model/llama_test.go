@@ -1,0 +1,305 @@
+package model
+
+import (
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"lorikeet/compute"
+	"lorikeet/compute/computetest"
+	"lorikeet/lora"
+	"lorikeet/model/checkpoint"
+)
+
+// tinyModel is a random checkpoint small enough for a float64 oracle.
+type tinyModel struct {
+	name                         string
+	hidden, inner, layers, vocab int
+	heads, kvHeads, headDim      int
+	tied                         bool
+	dtype                        checkpoint.DType
+	ropeScaling                  map[string]any
+	limit                        float64 // largest difference of a log probability
+}
+
+var tinyModels = []tinyModel{
+	{name: "f32 grouped", hidden: 64, inner: 96, layers: 2, vocab: 99, heads: 4, kvHeads: 2, headDim: 16, dtype: checkpoint.F32, limit: 2e-4},
+	{name: "bf16 odd widths tied", hidden: 100, inner: 52, layers: 2, vocab: 67, heads: 8, kvHeads: 1, headDim: 8, tied: true, dtype: checkpoint.BF16, limit: 3e-2},
+	{name: "f16 llama3 scaling", hidden: 64, inner: 40, layers: 1, vocab: 130, heads: 2, kvHeads: 2, headDim: 32, dtype: checkpoint.F16, limit: 5e-3,
+		ropeScaling: map[string]any{"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 64}},
+}
+
+// write makes the checkpoint's folder and returns its tensors.
+func (m tinyModel) write(t testing.TB, r *rand.Rand) (*checkpoint.Checkpoint, []checkpoint.Tensor) {
+	dir := t.TempDir()
+	config := map[string]any{
+		"architectures": []string{"LlamaForCausalLM"}, "model_type": "llama", "hidden_act": "silu",
+		"hidden_size": m.hidden, "intermediate_size": m.inner, "num_hidden_layers": m.layers, "vocab_size": m.vocab,
+		"num_attention_heads": m.heads, "num_key_value_heads": m.kvHeads, "head_dim": m.headDim,
+		"max_position_embeddings": 512, "rms_norm_eps": 1e-5, "rope_theta": 10000.0, "tie_word_embeddings": m.tied,
+		"torch_dtype":  map[checkpoint.DType]string{checkpoint.F32: "float32", checkpoint.F16: "float16", checkpoint.BF16: "bfloat16"}[m.dtype],
+		"bos_token_id": 0, "eos_token_id": 1,
+	}
+	if m.ropeScaling != nil {
+		config["rope_scaling"] = m.ropeScaling
+	}
+	text, err := json.Marshal(config)
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "config.json"), text, 0o644))
+	var tensors []checkpoint.Tensor
+	add := func(name string, rows, columns int) {
+		shape, scale, bias := []int{rows, columns}, 1/math.Sqrt(float64(columns)), 0.0
+		if rows == 0 {
+			rows, shape, scale, bias = 1, []int{columns}, 0.3, 1
+		}
+		values := make([]float32, rows*columns)
+		for i := range values {
+			values[i] = float32(bias + scale*r.NormFloat64())
+		}
+		kind, err := typeOf(m.dtype)
+		require.NoError(t, err)
+		tensors = append(tensors, checkpoint.Tensor{Name: name, Type: m.dtype, Shape: shape, Data: kind.Encode(values)})
+	}
+	add("model.embed_tokens.weight", m.vocab, m.hidden)
+	if !m.tied {
+		add("lm_head.weight", m.vocab, m.hidden)
+	}
+	add("model.norm.weight", 0, m.hidden)
+	for l := range m.layers {
+		layer := func(name string, rows, columns int) {
+			add(fmt.Sprintf("model.layers.%d.%s.weight", l, name), rows, columns)
+		}
+		layer("input_layernorm", 0, m.hidden)
+		layer("post_attention_layernorm", 0, m.hidden)
+		layer("self_attn.q_proj", m.heads*m.headDim, m.hidden)
+		layer("self_attn.k_proj", m.kvHeads*m.headDim, m.hidden)
+		layer("self_attn.v_proj", m.kvHeads*m.headDim, m.hidden)
+		layer("self_attn.o_proj", m.hidden, m.heads*m.headDim)
+		layer("mlp.gate_proj", m.inner, m.hidden)
+		layer("mlp.up_proj", m.inner, m.hidden)
+		layer("mlp.down_proj", m.hidden, m.inner)
+	}
+	require.NoError(t, checkpoint.Write(filepath.Join(dir, "model.safetensors"), tensors, nil))
+	c, err := checkpoint.Open(dir)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, c.Close()) })
+	return c, tensors
+}
+
+// adapter makes a random adapter of the given rank on some sites.
+func (m tinyModel) adapter(r *rand.Rand, s Shape, rank int, sites ...lora.Site) *lora.Adapter {
+	base := s.Sites()
+	a := &lora.Adapter{Name: fmt.Sprint("rank ", rank), ID: r.Uint64(), Rank: rank, Type: s.Type, Sites: make([]lora.Weights, s.Layers*int(lora.Sites))}
+	matrix := func(rows, columns int, scale float64) []byte {
+		values := make([]float32, rows*pad(columns))
+		for row := range rows {
+			for i := range columns {
+				values[row*pad(columns)+i] = float32(scale * r.NormFloat64())
+			}
+		}
+		return s.Type.Encode(values)
+	}
+	for l := range s.Layers {
+		for _, site := range sites {
+			a.Sites[siteIndex(l, site)] = lora.Weights{
+				Rank: rank, Scale: 0.5 + r.Float32(),
+				A: matrix(rank, base.In[site], 1/math.Sqrt(float64(base.In[site]))),
+				B: matrix(rank, base.Out[site], 0.5/math.Sqrt(float64(rank))),
+			}
+		}
+	}
+	return a
+}
+
+// fixture is a model on the test device with two adapters resident.
+type fixture struct {
+	model     *Llama
+	oracle    *reference
+	adapters  []*lora.Adapter
+	residency *lora.Residency
+	pages     *Pages
+	vocab     int
+}
+
+func newFixture(t testing.TB, m tinyModel, r *rand.Rand) *fixture {
+	device := computetest.Device(t)
+	c, tensors := m.write(t, r)
+	shape, err := ShapeOf(c.Config(), 0)
+	require.NoError(t, err)
+	f := &fixture{oracle: newReference(c.Config(), tensors), vocab: m.vocab}
+	f.adapters = []*lora.Adapter{
+		m.adapter(r, shape, 3, lora.Q, lora.V, lora.Down),
+		m.adapter(r, shape, 16, lora.Q, lora.K, lora.V, lora.O, lora.Gate, lora.Up, lora.Down),
+	}
+	f.residency, err = lora.NewResidency(device, shape.Sites(), 3)
+	require.NoError(t, err)
+	t.Cleanup(f.residency.Close)
+	f.model, err = Open(t.Context(), device, c.Config(), c, Options{
+		Rows: 48, Lanes: 4, MemoryFraction: 0.5,
+		Adapters: Adapters{Table: f.residency.Table(), SitesPerSlot: f.residency.SitesPerSlot(), MaxRank: 16},
+	})
+	require.NoError(t, err)
+	t.Cleanup(f.model.Close)
+	f.pages = NewPages(f.model.Limits().Pages)
+	return f
+}
+
+// testSequence is one sequence of a test and what the model answered for it.
+type testSequence struct {
+	lane, slot int
+	adapter    *lora.Adapter
+	tokens     []int32 // the prompt, then the sampled tokens
+	prompt     int
+	pages      []int32
+	tabled     int
+	outputs    []Output // one per token after the first
+}
+
+// sequence makes a random prompt in a lane, under an adapter or, with -1, none.
+func (f *fixture) sequence(t testing.TB, r *rand.Rand, lane, adapter, prompt int) *testSequence {
+	s := &testSequence{lane: lane, slot: Base, prompt: prompt}
+	if adapter >= 0 {
+		s.adapter = f.adapters[adapter]
+		slot, err := f.residency.Place(s.adapter)
+		require.NoError(t, err)
+		s.slot = slot
+	}
+	for range prompt {
+		s.tokens = append(s.tokens, int32(r.IntN(f.vocab)))
+	}
+	s.pages = f.pages.Take(nil, PagesFor(prompt+16))
+	return s
+}
+
+// run covers the rows [start, start+rows), scores every prompt token it can and
+// samples greedily once the prompt is complete.
+func (s *testSequence) run(start, rows int) Run {
+	run := Run{Lane: s.lane, Slot: s.slot, Start: start, Rows: rows, Pages: s.pages[s.tabled:], FirstPage: s.tabled}
+	s.tabled = len(s.pages)
+	if start < s.prompt {
+		run.Token = s.tokens[start : start+rows]
+		run.Score = s.tokens[start+1 : min(start+rows+1, s.prompt)]
+	}
+	if start+rows >= s.prompt {
+		run.Sample = &Sampling{TopP: 1}
+	}
+	return run
+}
+
+// piece is a sequence's part in a step.
+type piece struct {
+	s    *testSequence
+	rows int
+}
+
+// step runs the next rows of some sequences in one batch.
+func (f *fixture) step(t testing.TB, pieces ...piece) {
+	slices.SortStableFunc(pieces, func(a, b piece) int { return cmp.Compare(uint(a.s.slot), uint(b.s.slot)) })
+	batch := &Batch{Rank: 16}
+	for _, p := range pieces {
+		batch.Runs = append(batch.Runs, p.s.run(p.s.done(), p.rows))
+	}
+	handle, err := f.model.Launch(batch)
+	require.NoError(t, err)
+	out, err := f.model.Collect(handle, nil)
+	require.NoError(t, err)
+	for i, p := range pieces {
+		n := len(batch.Runs[i].Score)
+		if batch.Runs[i].Sample != nil {
+			n++
+			p.s.tokens = append(p.s.tokens, out[n-1].Token)
+		}
+		p.s.outputs = append(p.s.outputs, out[:n]...)
+		out = out[n:]
+	}
+	require.Empty(t, out)
+}
+
+// done is the number of rows that have run: every one had one output.
+func (s *testSequence) done() int { return len(s.outputs) }
+
+// verify compares everything a sequence was answered with the oracle and
+// returns the largest difference of a log probability.
+func (f *fixture) verify(t testing.TB, s *testSequence, limit float64) float64 {
+	worst := 0.0
+	for i, logits := range f.oracle.logits(s.tokens[:len(s.outputs)], s.adapter) {
+		want, got := logSoftmax(logits), s.outputs[i]
+		difference := math.Abs(want[got.Token] - float64(got.Logprob))
+		require.LessOrEqual(t, difference, limit, "token %d", i)
+		require.Equal(t, s.tokens[i+1], got.Token, "token %d", i)
+		worst = max(worst, difference)
+		if i >= s.prompt-1 {
+			require.LessOrEqual(t, slices.Max(want)-want[got.Token], 2*limit, "token %d is not the most likely one", i)
+		}
+	}
+	return worst
+}
+
+// TestWholeModel runs sequences under two adapters and under none: each alone
+// with its prompt in chunks of 20, 16 and 1, then four tokens of decode; and
+// together, decoding beside another's prompt chunk. Every prompt log
+// probability and every greedy token must be the oracle's.
+func TestWholeModel(t *testing.T) {
+	for _, m := range tinyModels {
+		t.Run(m.name, func(t *testing.T) {
+			seed := rand.Uint64()
+			t.Logf("seed %d", seed)
+			r := rand.New(rand.NewPCG(seed, 0))
+			f := newFixture(t, m, r)
+			worst := 0.0
+			for _, adapter := range []int{1, 0, -1} {
+				s := f.sequence(t, r, 0, adapter, 37)
+				for _, rows := range []int{20, 16, 1, 1, 1, 1, 1} {
+					f.step(t, piece{s, rows})
+				}
+				worst = max(worst, f.verify(t, s, m.limit))
+				f.pages.Give(s.pages)
+			}
+			a, b, c := f.sequence(t, r, 0, 1, 9), f.sequence(t, r, 1, 0, 17), f.sequence(t, r, 2, -1, 30)
+			f.step(t, piece{c, 10}, piece{a, 9})
+			f.step(t, piece{c, 20}, piece{a, 1}, piece{b, 17})
+			f.step(t, piece{c, 1}, piece{b, 1}, piece{a, 1})
+			for _, s := range []*testSequence{a, b, c} {
+				worst = max(worst, f.verify(t, s, m.limit))
+			}
+			t.Logf("largest difference of a log probability: %.2g (limit %.2g)", worst, m.limit)
+		})
+	}
+}
+
+// TestStepAllocatesNothing counts what a decode step costs the Go heap.
+func TestStepAllocatesNothing(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 2))
+	f := newFixture(t, tinyModels[0], r)
+	a, b := f.sequence(t, r, 0, 1, 9), f.sequence(t, r, 1, -1, 12)
+	f.step(t, piece{a, 9}, piece{b, 12})
+	batch := &Batch{Rank: 16, Runs: []Run{a.run(a.done(), 1), b.run(b.done(), 1)}}
+	outputs := make([]Output, 0, 2)
+	require.Zero(t, testing.AllocsPerRun(20, func() {
+		step, err := f.model.Launch(batch)
+		require.NoError(t, err)
+		outputs, err = f.model.Collect(step, outputs[:0])
+		require.NoError(t, err)
+	}))
+	require.Len(t, outputs, 2)
+}
+
+// TestTooLargeAModelFailsBeforeItLoads allows less memory than the weights take:
+// Open must say so before it reads any of them.
+func TestTooLargeAModelFailsBeforeItLoads(t *testing.T) {
+	c, _ := tinyModels[0].write(t, rand.New(rand.NewPCG(1, 2)))
+	_, err := Open(t.Context(), computetest.Device(t), c.Config(), c, Options{
+		Rows: 16, Lanes: 2, MemoryFraction: 1e-6,
+		Progress: func(arrived, total int64) { t.Errorf("%d of %d bytes of weights were loaded", arrived, total) },
+	})
+	require.ErrorIs(t, err, compute.ErrOutOfMemory)
+	require.ErrorContains(t, err, "--mem-fraction-static")
+}

@@ -1,0 +1,65 @@
+package model
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+
+	"lorikeet/compute"
+)
+
+// Plan prints the recorded program that runs a number of tokens, one row each
+// for the decode regime: its stages, their dispatches with kernel variant,
+// bytes and flops, and the number of stages per layer. Bytes and flops are the
+// fewest the dispatch needs; adapters' own are left out, since they depend on
+// the batch.
+func (m *Llama) Plan(w io.Writer, tokens int, adapters bool) error {
+	if tokens < 1 || tokens > m.limits.Rows {
+		return fmt.Errorf("model: a step runs 1 to %d tokens, not %d", m.limits.Rows, tokens)
+	}
+	if adapters && !m.adapters.enabled() {
+		return fmt.Errorf("model: it was opened without adapters")
+	}
+	p := decodeBody
+	if tokens > m.limits.Lanes {
+		p = mixedBody
+	}
+	body := programKey{part: p, rows: bucket(m.buckets[p], tokens), adapters: adapters}
+	head := programKey{part: head, rows: bucket(m.buckets[head], min(tokens, m.limits.Logits))}
+	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintf(table, "stage\tdispatch\tvariant\tkernel\tMB\tMFLOP\t\n")
+	n := planStages(table, 0, m.stages(body))
+	planStages(table, n, m.stages(head))
+	if err := table.Flush(); err != nil {
+		return fmt.Errorf("model: print the plan: %w", err)
+	}
+	perLayer := (n - 1) / m.shape.Layers
+	if _, err := fmt.Fprintf(w, "programs: %s, %s\nstages: %d\nstages per layer: %d\n", body, head, n+len(m.stages(head)), perLayer); err != nil {
+		return fmt.Errorf("model: print the plan: %w", err)
+	}
+	return nil
+}
+
+// planStages prints stages and returns the number reached.
+func planStages(w io.Writer, n int, stages []compute.Stage) int {
+	for _, s := range stages {
+		for i, d := range s.Dispatches {
+			number := ""
+			if i == 0 {
+				number = fmt.Sprint(n)
+			}
+			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%.3f\t%.3f\t\n", number, d.Label, variant(d.Kernel.Name()), d.Kernel.Name(), float64(d.Bytes)/1e6, float64(d.Flops)/1e6)
+		}
+		n++
+	}
+	return n
+}
+
+// variant is the kernel variant that a kernel's name tells.
+func variant(kernel string) string {
+	if strings.Contains(kernel, "_coop") {
+		return "coop"
+	}
+	return "fma"
+}

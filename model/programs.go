@@ -1,0 +1,104 @@
+package model
+
+import (
+	"fmt"
+	"slices"
+
+	"lorikeet/compute"
+)
+
+// programKey names a recorded program.
+type programKey struct {
+	part     part
+	rows     int  // bucket: the most rows it can run
+	adapters bool // whether it has LoRA work in it
+	turn     int  // which step block it reads
+}
+
+type part int
+
+const (
+	decodeBody part = iota // every run is one row
+	mixedBody              // prompt chunks as well
+	head                   // logits and sampling
+)
+
+func (p part) String() string { return [...]string{"decode", "mixed", "head"}[p] }
+
+func (k programKey) String() string {
+	s := fmt.Sprintf("%s %d", k.part, k.rows)
+	if k.adapters {
+		s += " lora"
+	}
+	return s
+}
+
+// buckets are the row counts that programs are recorded for: 1, 2, 4, then four
+// steps per doubling for mixed batches, so that padding wastes little, and one
+// per doubling for decode and heads.
+func buckets(p part, most int) []int {
+	var list []int
+	for n := 1; n < most; n *= 2 {
+		list = append(list, n)
+		if p == mixedBody && n >= 32 {
+			list = append(list, n+n/4, n+n/2, n+3*n/4)
+		}
+	}
+	list = slices.DeleteFunc(list, func(n int) bool { return n >= most })
+	return append(list, most)
+}
+
+// bucket is the smallest recorded row count that holds n rows.
+func bucket(list []int, n int) int {
+	i, _ := slices.BinarySearch(list, n)
+	return list[i]
+}
+
+// record makes every program the model can need. The kernels compile side by
+// side while recording goes on.
+func (m *Llama) record() error {
+	m.buckets = [...][]int{
+		decodeBody: buckets(decodeBody, m.limits.Lanes),
+		mixedBody:  buckets(mixedBody, m.limits.Rows),
+		head:       buckets(head, m.limits.Logits),
+	}
+	m.programs = map[programKey]*compute.Program{}
+	for p, list := range m.buckets {
+		for _, rows := range list {
+			for _, adapters := range m.variants() {
+				if part(p) == head && adapters {
+					continue
+				}
+				for turn := range m.blocks {
+					key := programKey{part(p), rows, adapters, turn}
+					program, err := m.device.Record(key.String(), m.stages(key), m.profiler)
+					if err != nil {
+						return fmt.Errorf("model: record %s: %w", key, err)
+					}
+					m.programs[key] = program
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// variants are the kinds of body that are recorded: without adapter work and,
+// where adapters are served, with it.
+func (m *Llama) variants() []bool {
+	if m.adapters.enabled() {
+		return []bool{false, true}
+	}
+	return []bool{false}
+}
+
+// stages lists the stages of a program.
+func (m *Llama) stages(key programKey) []compute.Stage {
+	f := forward{Llama: m, block: m.blocks[key.turn], key: key}
+	if key.part == head {
+		f.head()
+	} else {
+		f.body()
+	}
+	return f.stages
+}

@@ -1,0 +1,158 @@
+package model
+
+import (
+	"fmt"
+
+	"lorikeet/compute"
+)
+
+// Step is a batch on the device. The model reuses it two launches later.
+type Step struct {
+	batch  *Batch
+	block  *block
+	ticket compute.Ticket
+	body   *compute.Program
+	head   *compute.Program // nil: no row wants logits
+}
+
+// Launch starts a step. The batch may not change until it was collected, and no
+// more than two steps may be in flight.
+func (m *Llama) Launch(batch *Batch) (*Step, error) {
+	return m.launch(batch, batch.adapted())
+}
+
+// launch starts a step with the programs that have adapters, or those without.
+func (m *Llama) launch(batch *Batch, adapters bool) (*Step, error) {
+	if rows := batch.Rows(); rows == 0 || rows > m.limits.Rows {
+		return nil, fmt.Errorf("model: a step of %d rows; it runs 1 to %d", rows, m.limits.Rows)
+	}
+	s := &m.steps[m.turn]
+	s.batch, s.block = batch, m.blocks[m.turn]
+	m.writePages(batch)
+	m.fill(s.block, batch)
+	m.choose(s, adapters)
+	m.turn = 1 - m.turn
+	var err error
+	if s.head == nil {
+		s.ticket, err = m.device.Submit(s.body)
+	} else {
+		s.ticket, err = m.device.Submit(s.body, s.head)
+	}
+	return s, err
+}
+
+// warm runs a prompt of some tokens and a decode step, without and with adapter
+// work, so that the first request does not wait for what drivers put off until
+// a kernel first runs. What it leaves in lane 0 and page 0 nobody reads.
+func (m *Llama) warm() error {
+	run := Run{Token: make([]int32, min(PageTokens-1, m.limits.Rows)), Slot: Base, Pages: []int32{0}, Sample: &Sampling{TopP: 1}}
+	run.Rows = len(run.Token)
+	for _, adapters := range m.variants() {
+		for _, r := range []Run{run, {Start: run.Rows, Rows: 1, Slot: Base, Sample: run.Sample}} {
+			s, err := m.launch(&Batch{Runs: []Run{r}}, adapters)
+			if err != nil {
+				return fmt.Errorf("model: warm up: %w", err)
+			}
+			if _, err := m.Collect(s, nil); err != nil {
+				return fmt.Errorf("model: warm up: %w", err)
+			}
+		}
+	}
+	return nil
+}
+
+// choose picks the programs that run the batch.
+func (m *Llama) choose(s *Step, adapters bool) {
+	key := programKey{part: mixedBody, adapters: adapters, turn: m.turn}
+	if s.batch.decodes() && s.batch.Rows() <= m.limits.Lanes {
+		key.part = decodeBody
+	}
+	key.rows = bucket(m.buckets[key.part], s.batch.Rows())
+	s.body = m.programs[key]
+	s.head = nil
+	if logits := s.batch.logits(); logits > 0 {
+		s.head = m.programs[programKey{part: head, rows: bucket(m.buckets[head], logits), turn: m.turn}]
+	}
+}
+
+// writePages enters the runs' new pages in the page table. Entries that steps
+// in flight read do not change: a lane gets a new sequence only after its last
+// step was collected.
+func (m *Llama) writePages(batch *Batch) {
+	for i := range batch.Runs {
+		run := &batch.Runs[i]
+		line := m.pageTable[run.Lane*m.pagesPerLane:]
+		for j, page := range run.Pages {
+			line[run.FirstPage+j] = m.pool.entry(page)
+		}
+	}
+}
+
+// Collect waits for a step and appends its outputs: for each run in order, one
+// per scored token, then the sampled token if there is one.
+func (m *Llama) Collect(s *Step, out []Output) ([]Output, error) {
+	if err := m.device.Wait(s.ticket); err != nil {
+		return out, fmt.Errorf("model: wait for a step: %w", err)
+	}
+	if err := m.collectProfile(s); err != nil {
+		return out, err
+	}
+	row := 0
+	for i := range s.batch.Runs {
+		run := &s.batch.Runs[i]
+		n := len(run.Score)
+		if run.Sample != nil {
+			n++
+		}
+		for range n {
+			out = append(out, s.block.output(row, run.Logprobs))
+			row++
+		}
+	}
+	return out, nil
+}
+
+// collectProfile takes a finished step's timestamps, where there are any.
+func (m *Llama) collectProfile(s *Step) error {
+	if m.profiler == nil {
+		return nil
+	}
+	if err := m.profiler.Collect(s.body); err != nil || s.head == nil {
+		return err
+	}
+	return m.profiler.Collect(s.head)
+}
+
+// output reads the answer to one logit row.
+func (b *block) output(row int, want Logprobs) Output {
+	r := &b.results[row]
+	o := Output{Token: int32(r.Token), Logprob: r.Logprob}
+	if want.Top > 0 {
+		o.Top = make([]TokenLogprob, want.Top)
+		for i, e := range b.top[row*MaxTop : row*MaxTop+want.Top] {
+			o.Top[i] = TokenLogprob{ID: int32(e.Token), Logprob: e.Logprob}
+		}
+	}
+	if len(want.IDs) > 0 {
+		o.IDs = make([]TokenLogprob, len(want.IDs))
+		at := int(b.samples[row].IdsOffset)
+		for i, id := range want.IDs {
+			o.IDs[i] = TokenLogprob{ID: id, Logprob: b.idScores[at+i]}
+		}
+	}
+	return o
+}
+
+// Output is what a step answers for one sampled or scored token.
+type Output struct {
+	Token   int32
+	Logprob float32 // NaN where the row's logits were
+	Top     []TokenLogprob
+	IDs     []TokenLogprob
+}
+
+// TokenLogprob is a token and its natural log probability.
+type TokenLogprob struct {
+	ID      int32
+	Logprob float32
+}

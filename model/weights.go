@@ -1,0 +1,222 @@
+package model
+
+import (
+	"context"
+	"fmt"
+
+	"golang.org/x/sync/errgroup"
+
+	"lorikeet/compute"
+	"lorikeet/model/checkpoint"
+	"lorikeet/shaders"
+)
+
+// weights are the base model on the device.
+type weights struct {
+	arena     *compute.Arena
+	embedding shaders.Matrix
+	head      shaders.Matrix // the embedding itself where the two are tied
+	finalNorm shaders.Norm
+	layers    []layerWeights
+	rope      compute.Span // fp32 [position][HeadDim]: cosines, then sines
+}
+
+type layerWeights struct {
+	attentionNorm, mlpNorm shaders.Norm
+	qkv, o, gateUp, down   shaders.Matrix
+}
+
+// tensorPart names a tensor of the checkpoint and the rows it fills in a matrix.
+type tensorPart struct {
+	name    string
+	row     int // first row in the matrix
+	rows    int
+	columns int
+}
+
+// plannedTensor is a device matrix and the checkpoint tensors it is made of.
+type plannedTensor struct {
+	span  compute.Span
+	width int // columns, unpadded
+	parts []tensorPart
+	norm  bool // a vector of norm weights
+}
+
+// weightPlan lays the weights out on the device before anything is read, so
+// that memory runs out early and tensors upload side by side.
+type weightPlan struct {
+	shape   *Shape
+	arena   *compute.Arena
+	tensors []plannedTensor
+	err     error
+}
+
+// matrix plans a matrix [rows][columns] made of parts stacked below each other.
+func (p *weightPlan) matrix(rows, columns int, parts ...tensorPart) shaders.Matrix {
+	stride := pad(columns)
+	span := p.alloc(int64(rows) * int64(stride) * int64(p.shape.Type.Size()))
+	p.tensors = append(p.tensors, plannedTensor{span: span, width: columns, parts: parts})
+	return shaders.Matrix{Address: span.Address(), Stride: stride, Type: p.shape.Type}
+}
+
+// norm plans the weights of an RMSNorm over the residual stream.
+func (p *weightPlan) norm(name string, squares uint64) shaders.Norm {
+	span := p.alloc(int64(pad(p.shape.Hidden)) * int64(p.shape.Type.Size()))
+	p.tensors = append(p.tensors, plannedTensor{
+		span: span, width: p.shape.Hidden, norm: true,
+		parts: []tensorPart{{name: name, rows: 1, columns: p.shape.Hidden}},
+	})
+	return shaders.Norm{
+		Weight: span.Address(), Squares: squares, Parts: squareParts(p.shape.Hidden),
+		Width: p.shape.Hidden, Eps: p.shape.Eps,
+	}
+}
+
+func (p *weightPlan) alloc(n int64) compute.Span {
+	if p.err != nil {
+		return compute.Span{}
+	}
+	span, err := p.arena.Alloc(n)
+	p.err = err
+	return span
+}
+
+// planWeights lays out a whole model. squares is where the partial sums of
+// squares of the residual stream are.
+func planWeights(d *compute.Device, s *Shape, tied bool, squares uint64) (*weights, *weightPlan, error) {
+	w := &weights{arena: d.NewArena("weights", compute.Local, min(weightChunk, s.parameterBytes(tied)))}
+	p := &weightPlan{shape: s, arena: w.arena}
+	h, q, kv := s.Hidden, s.Heads*s.HeadDim, s.KVHeads*s.HeadDim
+	w.embedding = p.matrix(s.Vocab, h, tensorPart{"model.embed_tokens.weight", 0, s.Vocab, h})
+	w.head = w.embedding
+	if !tied {
+		w.head = p.matrix(s.Vocab, h, tensorPart{"lm_head.weight", 0, s.Vocab, h})
+	}
+	w.finalNorm = p.norm("model.norm.weight", squares)
+	for l := range s.Layers {
+		name := func(tensor string) string { return fmt.Sprintf("model.layers.%d.%s.weight", l, tensor) }
+		w.layers = append(w.layers, layerWeights{
+			attentionNorm: p.norm(name("input_layernorm"), squares),
+			mlpNorm:       p.norm(name("post_attention_layernorm"), squares),
+			qkv: p.matrix(q+2*kv, h,
+				tensorPart{name("self_attn.q_proj"), 0, q, h},
+				tensorPart{name("self_attn.k_proj"), q, kv, h},
+				tensorPart{name("self_attn.v_proj"), q + kv, kv, h}),
+			o: p.matrix(h, q, tensorPart{name("self_attn.o_proj"), 0, h, q}),
+			gateUp: p.matrix(2*pad(s.Inner), h,
+				tensorPart{name("mlp.gate_proj"), 0, s.Inner, h},
+				tensorPart{name("mlp.up_proj"), pad(s.Inner), s.Inner, h}),
+			down: p.matrix(h, s.Inner, tensorPart{name("mlp.down_proj"), 0, h, s.Inner}),
+		})
+	}
+	w.rope = p.alloc(int64(s.Context) * int64(s.HeadDim) * 4)
+	if p.err != nil {
+		w.arena.Close()
+		return nil, nil, fmt.Errorf("model: %d bytes of weights: %w", p.bytes(), p.err)
+	}
+	return w, p, nil
+}
+
+// bytes is what the planned tensors take.
+func (p *weightPlan) bytes() int64 {
+	var n int64
+	for i := range p.tensors {
+		n += p.tensors[i].span.Size
+	}
+	return n
+}
+
+// load reads every planned tensor from a checkpoint, several at once.
+// progress is told the bytes of each tensor that arrived.
+func (p *weightPlan) load(ctx context.Context, d *compute.Device, c *checkpoint.Checkpoint, progress func(bytes int64)) error {
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(uploaders)
+	for i := range p.tensors {
+		t := &p.tensors[i]
+		group.Go(func() error {
+			if ctx.Err() != nil {
+				return context.Cause(ctx)
+			}
+			if err := p.clearGaps(d, t); err != nil {
+				return err
+			}
+			for _, part := range t.parts {
+				if err := p.loadPart(d, c, t, part); err != nil {
+					return err
+				}
+			}
+			progress(t.span.Size)
+			return nil
+		})
+	}
+	return group.Wait()
+}
+
+// clearGaps zeroes a tensor that its parts do not fill.
+func (p *weightPlan) clearGaps(d *compute.Device, t *plannedTensor) error {
+	filled := int64(0)
+	for _, part := range t.parts {
+		filled += int64(part.rows) * int64(part.columns) * int64(p.shape.Type.Size())
+	}
+	if filled == t.span.Size {
+		return nil
+	}
+	return d.Fill(t.span, 0)
+}
+
+func (p *weightPlan) loadPart(d *compute.Device, c *checkpoint.Checkpoint, t *plannedTensor, part tensorPart) error {
+	tensor, err := c.Tensor(part.name)
+	if err != nil {
+		return err
+	}
+	data, err := p.convert(tensor)
+	if err != nil {
+		return err
+	}
+	size := int64(p.shape.Type.Size())
+	stride, width := int64(pad(t.width))*size, int64(part.columns)*size
+	if int64(len(data)) != int64(part.rows)*width {
+		return fmt.Errorf("model: tensor %q has %d bytes, expected %d for [%d, %d]", part.name, len(data), int64(part.rows)*width, part.rows, part.columns)
+	}
+	data = padRows(data, width, stride)
+	if err := d.Upload(t.span.Slice(int64(part.row)*stride, int64(len(data))), data); err != nil {
+		return fmt.Errorf("model: upload %q: %w", part.name, err)
+	}
+	return nil
+}
+
+// convert returns the tensor's values in the model's type. Checkpoints of mixed
+// types exist (norms in fp32 beside bf16 projections).
+func (p *weightPlan) convert(t checkpoint.Tensor) ([]byte, error) {
+	from, err := typeOf(t.Type)
+	if err != nil {
+		return nil, fmt.Errorf("model: tensor %q: %w", t.Name, err)
+	}
+	if from == p.shape.Type {
+		return t.Data, nil
+	}
+	return p.shape.Type.Encode(from.Decode(t.Data)), nil
+}
+
+// padRows spaces rows of width bytes a stride apart, with zeros between.
+func padRows(data []byte, width, stride int64) []byte {
+	if width == stride {
+		return data
+	}
+	rows := int64(len(data)) / width
+	padded := make([]byte, rows*stride)
+	for r := range rows {
+		copy(padded[r*stride:], data[r*width:(r+1)*width])
+	}
+	return padded
+}
+
+// squareParts is the number of partial sums of squares of one row.
+func squareParts(width int) int {
+	return (width + shaders.SquaresBlock - 1) / shaders.SquaresBlock
+}
+
+const (
+	weightChunk = 1 << 30
+	uploaders   = 8 // one core cannot fill the bus to device memory
+)
