@@ -1,0 +1,338 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"lorikeet/lora"
+	"lorikeet/model"
+)
+
+// harness is an engine over the fake model, running until the test ends.
+type harness struct {
+	*Engine
+	fake     *fakeModel
+	slots    *fakeSlots
+	registry *lora.Registry
+	ids      sync.Map // adapter name -> id of its last load
+	stop     context.CancelFunc
+	done     chan error
+}
+
+var testLimits = model.Limits{Rows: 24, Lanes: 4, Logits: 12, Pages: 14, Context: 120}
+
+func start(t *testing.T, overlap bool, limits model.Limits) *harness {
+	h := &harness{slots: newFakeSlots(2), done: make(chan error, 1)}
+	h.fake = newFakeModel(limits, h.slots)
+	var ids uint64
+	var mu sync.Mutex
+	h.registry = lora.NewRegistry(func(name, path string) (*lora.Adapter, error) {
+		mu.Lock()
+		defer mu.Unlock()
+		ids++
+		h.ids.Store(name, ids)
+		return &lora.Adapter{Name: name, Path: path, ID: ids, Rank: 8}, nil
+	}, 2, 0)
+	h.Engine = New(Config{Overlap: overlap, EndTokens: []int32{fakeEOS}, Vocab: fakeVocab, MaxWaiting: 1000}, h.fake, h.registry, h.slots)
+	ctx, stop := context.WithCancel(context.Background())
+	h.stop = stop
+	go func() { h.done <- h.Run(ctx) }()
+	t.Cleanup(stop)
+	return h
+}
+
+// finish stops the engine and checks that nothing is left over.
+func (h *harness) finish(t *testing.T) {
+	h.stop()
+	require.ErrorIs(t, <-h.done, context.Canceled)
+	require.NoError(t, h.check())
+	require.Empty(t, h.fake.failures)
+	require.Empty(t, h.running)
+	require.Empty(t, h.waiting)
+}
+
+// collect reads a stream to its end.
+func collect(t *testing.T, s *Stream) (tokens []int32, prompt []Token, f Finish) {
+	tokens = []int32{}
+	for {
+		u, err := s.Next(t.Context())
+		require.NoError(t, err)
+		for _, token := range u.Tokens {
+			tokens = append(tokens, token.ID)
+		}
+		prompt = append(prompt, u.Prompt...)
+		if u.Finish != nil {
+			return tokens, prompt, *u.Finish
+		}
+	}
+}
+
+// expect is what a request is answered when it runs alone.
+func expect(r *Request, adapter uint64) (tokens []int32, f Finish) {
+	history := slices.Clone(r.Prompt)
+	tokens = []int32{}
+	for len(tokens) < r.Sampling.MaxNewTokens {
+		next := follow(adapter, history)
+		history, tokens = append(history, next), append(tokens, next)
+		if (next == fakeEOS && !r.Sampling.IgnoreEOS) || slices.Contains(r.Sampling.StopTokens, next) {
+			return tokens, Finish{Reason: FinishStop, MatchedToken: next}
+		}
+	}
+	return tokens, Finish{Reason: FinishLength}
+}
+
+func randomRequest(r *rand.Rand, names []string) Request {
+	q := Request{Sampling: Sampling{MaxNewTokens: r.IntN(30), TopP: 1, IgnoreEOS: r.IntN(3) == 0}, Logprobs: Logprobs{Start: -1}}
+	for range 1 + r.IntN(60) {
+		q.Prompt = append(q.Prompt, int32(r.IntN(fakeVocab)))
+	}
+	if r.IntN(3) > 0 {
+		q.Adapter = names[r.IntN(len(names))]
+	}
+	if r.IntN(4) == 0 {
+		q.Sampling.StopTokens = []int32{int32(r.IntN(fakeVocab))}
+	}
+	if r.IntN(4) == 0 {
+		q.Logprobs = Logprobs{Return: true, Start: r.IntN(len(q.Prompt))}
+	}
+	return q
+}
+
+// TestAnswersDoNotDependOnCompany sends random requests from many goroutines,
+// some of which give up, and expects every answer to be what the request gets
+// alone, in the overlapped loop and in the plain one.
+func TestAnswersDoNotDependOnCompany(t *testing.T) {
+	for _, overlap := range []bool{false, true} {
+		t.Run(fmt.Sprintf("overlap %v", overlap), func(t *testing.T) {
+			seed := rand.Uint64()
+			t.Logf("seed %d", seed)
+			h := start(t, overlap, testLimits)
+			names := []string{"a", "b", "c", "d"}
+			for _, name := range names {
+				require.NoError(t, h.LoadAdapter(t.Context(), name, "/"+name, false))
+			}
+			var clients sync.WaitGroup
+			for c := range uint64(8) {
+				clients.Go(func() {
+					r := rand.New(rand.NewPCG(seed, c))
+					for range 40 {
+						h.client(t, r, names)
+					}
+				})
+			}
+			clients.Wait()
+			h.finish(t)
+		})
+	}
+}
+
+// client sends one batch of requests and checks its answers; now and then it
+// cancels instead.
+func (h *harness) client(t *testing.T, r *rand.Rand, names []string) {
+	requests := make([]Request, 1+r.IntN(3))
+	for i := range requests {
+		requests[i] = randomRequest(r, names)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	streams, err := h.Submit(ctx, requests)
+	require.NoError(t, err)
+	if r.IntN(5) == 0 {
+		cancel()
+	}
+	for i, s := range streams {
+		q := &requests[i]
+		id := uint64(0)
+		if v, ok := h.ids.Load(q.Adapter); ok {
+			id = v.(uint64)
+		}
+		tokens, prompt, got := collect(t, s)
+		want, finish := expect(q, id)
+		if got.Reason == FinishAbort {
+			require.Error(t, ctx.Err())
+			require.Equal(t, want[:len(tokens)], tokens)
+			continue
+		}
+		require.Equal(t, want, tokens)
+		require.Equal(t, finish, got)
+		if q.Logprobs.Return {
+			require.Len(t, prompt, len(q.Prompt)-1-q.Logprobs.Start)
+			for j, token := range prompt {
+				require.Equal(t, q.Prompt[q.Logprobs.Start+1+j], token.ID)
+			}
+		}
+	}
+}
+
+// TestUnloadWaitsForItsRequests unloads an adapter while a request runs under
+// it: the request gets its whole answer, and the next one under that name runs
+// a fresh load.
+func TestUnloadWaitsForItsRequests(t *testing.T) {
+	h := start(t, true, testLimits)
+	require.NoError(t, h.LoadAdapter(t.Context(), "a", "/a", false))
+	request := Request{Prompt: []int32{1, 2, 3}, Adapter: "a", Sampling: Sampling{MaxNewTokens: 100, TopP: 1, IgnoreEOS: true}}
+	first, _ := h.ids.Load("a")
+	streams, err := h.Submit(t.Context(), []Request{request})
+	require.NoError(t, err)
+	require.NoError(t, h.UnloadAdapter(t.Context(), "a"))
+	tokens, _, _ := collect(t, streams[0])
+	want, _ := expect(&request, first.(uint64))
+	require.Equal(t, want, tokens)
+	require.Empty(t, h.Adapters())
+	streams, err = h.Submit(t.Context(), []Request{request})
+	require.NoError(t, err)
+	tokens, _, _ = collect(t, streams[0])
+	second, _ := h.ids.Load("a")
+	require.NotEqual(t, first, second)
+	want, _ = expect(&request, second.(uint64))
+	require.Equal(t, want, tokens)
+	h.finish(t)
+}
+
+// TestAnAdapterIsNotOvertakenForEver queues one request under an adapter among
+// many under others that keep every slot: it must not be the last to run.
+func TestAnAdapterIsNotOvertakenForEver(t *testing.T) {
+	h := start(t, true, model.Limits{Rows: 32, Lanes: 12, Logits: 16, Pages: 40, Context: 120})
+	for _, name := range []string{"a", "b", "c"} {
+		require.NoError(t, h.LoadAdapter(t.Context(), name, "/"+name, false))
+	}
+	var requests []Request
+	for i := range 300 {
+		requests = append(requests, Request{Prompt: []int32{1, 2}, Adapter: []string{"a", "b"}[i%2], Sampling: Sampling{MaxNewTokens: 3 + i*7%11, IgnoreEOS: true}})
+	}
+	requests[20].Adapter = "c"
+	streams, err := h.Submit(t.Context(), requests)
+	require.NoError(t, err)
+	_, _, _ = collect(t, streams[20])
+	waiting := h.Stats().Waiting
+	require.Greater(t, waiting, 50, "requests still waiting when the one under c was answered")
+	for i, s := range streams {
+		if i != 20 {
+			collect(t, s)
+		}
+	}
+	h.finish(t)
+}
+
+func TestRefusesWhatCannotRun(t *testing.T) {
+	h := start(t, true, testLimits)
+	good := Request{Prompt: []int32{1}, Sampling: Sampling{MaxNewTokens: 1}}
+	for name, change := range map[string]func(*Request){
+		"input_ids cannot be empty":          func(r *Request) { r.Prompt = nil },
+		"longer than the model's context":    func(r *Request) { r.Prompt = make([]int32, 120) },
+		"Requested token count exceeds":      func(r *Request) { r.Sampling.MaxNewTokens = 120 },
+		"outside the vocabulary":             func(r *Request) { r.Prompt = []int32{fakeVocab} },
+		"top_logprobs_num must be at most":   func(r *Request) { r.Logprobs.Top = model.MaxTop + 1 },
+		"token_ids_logprob may name at most": func(r *Request) { r.Logprobs.IDs = make([]int32, model.MaxLogprobIDs+1) },
+		"out-of-vocabulary token id -1":      func(r *Request) { r.Logprobs.IDs = []int32{-1} },
+		"has never been loaded":              func(r *Request) { r.Adapter = "nobody" },
+	} {
+		bad := good
+		change(&bad)
+		_, err := h.Submit(t.Context(), []Request{good, bad})
+		require.ErrorContains(t, err, name)
+	}
+	h.finish(t)
+	require.Zero(t, h.fake.launches, "a request of a refused batch ran")
+}
+
+func TestFullQueueIsBusy(t *testing.T) {
+	h := &harness{slots: newFakeSlots(1)}
+	h.Engine = New(Config{Vocab: fakeVocab, MaxWaiting: 2}, newFakeModel(testLimits, h.slots), nil, nil)
+	request := Request{Prompt: []int32{1}, Sampling: Sampling{MaxNewTokens: 1}}
+	_, err := h.Submit(t.Context(), []Request{request, request})
+	require.NoError(t, err)
+	_, err = h.Submit(t.Context(), []Request{request})
+	require.ErrorIs(t, err, ErrBusy)
+}
+
+// TestDeviceFailureEndsEveryRequest makes a step fail: running and waiting
+// requests are aborted with the reason, and later ones are refused.
+func TestDeviceFailureEndsEveryRequest(t *testing.T) {
+	h := start(t, true, testLimits)
+	lost := errors.New("device lost")
+	h.fake.mu.Lock()
+	h.fake.fail = lost
+	h.fake.mu.Unlock()
+	request := Request{Prompt: []int32{1, 2}, Sampling: Sampling{MaxNewTokens: 50}}
+	streams, err := h.Submit(t.Context(), []Request{request, request, request, request, request, request})
+	require.NoError(t, err)
+	for _, s := range streams {
+		_, _, f := collect(t, s)
+		require.Equal(t, FinishAbort, f.Reason)
+		require.Contains(t, f.Message, "device lost")
+	}
+	require.ErrorIs(t, <-h.done, lost)
+	require.ErrorIs(t, h.Ready(), lost)
+	_, err = h.Submit(t.Context(), []Request{request})
+	require.ErrorIs(t, err, ErrStopped)
+	require.NoError(t, h.check())
+}
+
+// TestSteadyDecodeAllocatesNothing runs the loop's own work by hand and counts
+// what a decode step allocates.
+func TestSteadyDecodeAllocatesNothing(t *testing.T) {
+	limits := model.Limits{Rows: 64, Lanes: 8, Logits: 64, Pages: 8000, Context: 20000}
+	e := New(Config{Overlap: true, Vocab: fakeVocab, MaxWaiting: 100}, &silentModel{limits: limits}, nil, nil)
+	requests := make([]Request, 8)
+	for i := range requests {
+		requests[i] = Request{Prompt: []int32{1, 2, 3}, Sampling: Sampling{MaxNewTokens: 15000}}
+	}
+	streams, err := e.Submit(t.Context(), requests)
+	require.NoError(t, err)
+	var last *step
+	turn := func() {
+		e.admit(t.Context(), false)
+		next, err := e.launch(e.next())
+		require.NoError(t, err)
+		require.NoError(t, e.deliver(last))
+		last = next
+		e.publish()
+		for _, s := range streams {
+			s.pending.Tokens = s.pending.Tokens[:0] // what a reader's Next does to the backlog
+		}
+	}
+	for range 50 {
+		turn()
+	}
+	require.Zero(t, testing.AllocsPerRun(200, turn))
+}
+
+// silentModel answers every step at once with the same token.
+type silentModel struct {
+	limits model.Limits
+	steps  [2]model.Step
+	want   [2]int
+	turn   int
+}
+
+func (m *silentModel) Limits() model.Limits { return m.limits }
+
+func (m *silentModel) Launch(b *model.Batch) (*model.Step, error) {
+	m.turn = 1 - m.turn
+	m.want[m.turn] = 0
+	for i := range b.Runs {
+		if b.Runs[i].Sample != nil {
+			m.want[m.turn]++
+		}
+	}
+	return &m.steps[m.turn], nil
+}
+
+func (m *silentModel) Collect(s *model.Step, out []model.Output) ([]model.Output, error) {
+	turn := 0
+	if s == &m.steps[1] {
+		turn = 1
+	}
+	for range m.want[turn] {
+		out = append(out, model.Output{Token: 3})
+	}
+	return out, nil
+}

@@ -1,0 +1,214 @@
+package engine
+
+import (
+	"fmt"
+	"hash/fnv"
+	"sync"
+
+	"lorikeet/lora"
+	"lorikeet/model"
+)
+
+const (
+	fakeVocab = 50
+	fakeEOS   = 7
+)
+
+// follow is the fake model's answer: a function of the adapter and of every
+// token so far, so that any mix-up of lanes, pages, slots or tokens shows.
+func follow(adapter uint64, tokens []int32) int32 {
+	h := fnv.New64a()
+	fmt.Fprint(h, adapter, tokens)
+	return int32(h.Sum64() % fakeVocab)
+}
+
+// fakeModel runs batches the way a device does: the sampled token of a lane
+// feeds that lane's next row before anybody has read it. It checks each batch
+// against the rules that model.Batch states.
+type fakeModel struct {
+	limits   model.Limits
+	slots    *fakeSlots
+	mu       sync.Mutex
+	lanes    [][]int32     // tokens whose keys and values a lane holds
+	last     []int32       // last sampled token by lane
+	owner    map[int32]int // page -> lane
+	pages    [][]int32     // page table
+	inFlight []*fakeStep
+	pool     [2]model.Step
+	turn     int
+	failures []error
+	launches int
+	fail     error // what the next Collect answers
+}
+
+type fakeStep struct {
+	handle  *model.Step
+	outputs []model.Output
+}
+
+func newFakeModel(limits model.Limits, slots *fakeSlots) *fakeModel {
+	return &fakeModel{
+		limits: limits, slots: slots, owner: map[int32]int{},
+		lanes: make([][]int32, limits.Lanes), last: make([]int32, limits.Lanes), pages: make([][]int32, limits.Lanes),
+	}
+}
+
+func (f *fakeModel) Limits() model.Limits { return f.limits }
+
+func (f *fakeModel) Launch(b *model.Batch) (*model.Step, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.launches++
+	if len(f.inFlight) == 2 {
+		f.wrong("three steps in flight")
+	}
+	s := &fakeStep{handle: &f.pool[f.turn]}
+	f.turn = 1 - f.turn
+	rows, logits, seen := 0, 0, map[int]bool{}
+	for i := range b.Runs {
+		run := &b.Runs[i]
+		if seen[run.Lane] {
+			f.wrong("lane %d twice in a batch", run.Lane)
+		}
+		seen[run.Lane] = true
+		if i > 0 && uint(b.Runs[i-1].Slot) > uint(run.Slot) {
+			f.wrong("slot %d after %d", run.Slot, b.Runs[i-1].Slot)
+		}
+		rows += run.Rows
+		outputs := f.run(run)
+		logits += len(outputs)
+		s.outputs = append(s.outputs, outputs...)
+	}
+	if rows == 0 || rows > f.limits.Rows || logits > f.limits.Logits {
+		f.wrong("a step of %d rows and %d logit rows", rows, logits)
+	}
+	f.inFlight = append(f.inFlight, s)
+	return s.handle, nil
+}
+
+// run appends a run's rows to its lane and answers them.
+func (f *fakeModel) run(run *model.Run) (out []model.Output) {
+	lane := run.Lane
+	if run.Start == 0 {
+		for _, page := range f.pages[lane] {
+			delete(f.owner, page)
+		}
+		f.lanes[lane], f.pages[lane] = nil, nil
+	}
+	if run.FirstPage != len(f.pages[lane]) {
+		f.wrong("pages from %d on, lane %d has %d", run.FirstPage, lane, len(f.pages[lane]))
+	}
+	for _, page := range run.Pages {
+		if other, taken := f.owner[page]; taken && other != lane {
+			f.takeOver(page, other)
+		}
+		f.owner[page] = lane
+		f.pages[lane] = append(f.pages[lane], page)
+	}
+	if run.Start != len(f.lanes[lane]) || model.PagesFor(run.Start+run.Rows) > len(f.pages[lane]) {
+		f.wrong("rows from %d on, lane %d holds %d in %d pages", run.Start, lane, len(f.lanes[lane]), len(f.pages[lane]))
+	}
+	tokens := run.Token
+	if tokens == nil {
+		tokens = []int32{f.last[lane]}
+	}
+	if len(tokens) != run.Rows {
+		f.wrong("%d tokens for %d rows", len(tokens), run.Rows)
+	}
+	f.lanes[lane] = append(f.lanes[lane], tokens...)
+	for _, target := range run.Score {
+		out = append(out, model.Output{Token: target, Logprob: -float32(target)})
+	}
+	if run.Sample != nil {
+		f.last[lane] = follow(f.slots.adapter(run.Slot), f.lanes[lane])
+		out = append(out, model.Output{Token: f.last[lane], Logprob: -1})
+	}
+	return out
+}
+
+// takeOver forgets a page of a lane whose sequence has ended.
+func (f *fakeModel) takeOver(page int32, lane int) {
+	f.pages[lane], f.lanes[lane] = nil, nil
+	for p, owner := range f.owner {
+		if owner == lane {
+			delete(f.owner, p)
+		}
+	}
+}
+
+func (f *fakeModel) Collect(s *model.Step, out []model.Output) ([]model.Output, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.fail != nil {
+		return out, f.fail
+	}
+	if len(f.inFlight) == 0 || f.inFlight[0].handle != s {
+		f.wrong("steps collected out of order")
+		return out, nil
+	}
+	out = append(out, f.inFlight[0].outputs...)
+	f.inFlight = f.inFlight[1:]
+	return out, nil
+}
+
+func (f *fakeModel) wrong(format string, args ...any) {
+	f.failures = append(f.failures, fmt.Errorf(format, args...))
+}
+
+// fakeSlots places adapters without a device.
+type fakeSlots struct {
+	mu   sync.Mutex
+	ids  []uint64 // by slot, 0 is empty
+	pins []int
+}
+
+func newFakeSlots(n int) *fakeSlots { return &fakeSlots{ids: make([]uint64, n), pins: make([]int, n)} }
+
+func (f *fakeSlots) adapter(slot int) uint64 {
+	if slot == model.Base {
+		return 0
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.ids[slot]
+}
+
+func (f *fakeSlots) Place(a *lora.Adapter) (int, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for slot, id := range f.ids {
+		if id == a.ID {
+			return slot, nil
+		}
+	}
+	for slot := range f.ids {
+		if f.pins[slot] == 0 {
+			f.ids[slot] = a.ID
+			return slot, nil
+		}
+	}
+	return 0, lora.ErrNoSlot
+}
+
+func (f *fakeSlots) Pin(slot int)      { f.pins[slot]++ }
+func (f *fakeSlots) Unpin(slot int)    { f.pins[slot]-- }
+func (f *fakeSlots) Rank(slot int) int { return 8 }
+
+func (f *fakeSlots) Drop(id uint64) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for slot := range f.ids {
+		if f.ids[slot] == id {
+			f.ids[slot] = 0
+		}
+	}
+}
+
+func (f *fakeSlots) Check() error {
+	for slot, pins := range f.pins {
+		if pins != 0 {
+			return fmt.Errorf("slot %d has %d pins", slot, pins)
+		}
+	}
+	return nil
+}
