@@ -1,0 +1,69 @@
+package server
+
+import "net/http"
+
+// adapterAnswer is the body of both adapter endpoints; SGLang's control messages carry the first two keys.
+type adapterAnswer struct {
+	RID          *string           `json:"rid"`
+	WorkerIPC    *string           `json:"http_worker_ipc"`
+	Success      bool              `json:"success"`
+	ErrorMessage string            `json:"error_message"`
+	Loaded       map[string]string `json:"loaded_adapters"`
+}
+
+// loadAdapter answers POST /load_lora_adapter.
+func (s *Server) loadAdapter(w http.ResponseWriter, r *http.Request) {
+	o, err := readObject(r)
+	var name, path string
+	var pinned bool
+	if err == nil {
+		name = keep[string](&err)(required(o, "lora_name", readString))
+		path = keep[string](&err)(required(o, "lora_path", readString))
+		pinned = keep[bool](&err)(field(o, "pinned", readBool))
+	}
+	if err != nil {
+		s.fail(w, r, err)
+		return
+	}
+	note(r.Context(), "adapter", name, "path_on_disk", path)
+	s.answerAdapter(w, r, s.engine.LoadAdapter(r.Context(), name, path, pinned))
+}
+
+// unloadAdapter answers POST /unload_lora_adapter. It answers when the last request that uses the adapter has ended.
+func (s *Server) unloadAdapter(w http.ResponseWriter, r *http.Request) {
+	o, err := readObject(r)
+	var name string
+	if err == nil {
+		name, err = required(o, "lora_name", readString)
+	}
+	if err != nil {
+		s.fail(w, r, err)
+		return
+	}
+	note(r.Context(), "adapter", name)
+	s.answerAdapter(w, r, s.engine.UnloadAdapter(r.Context(), name))
+}
+
+func (s *Server) answerAdapter(w http.ResponseWriter, r *http.Request, err error) {
+	answer := adapterAnswer{Success: err == nil, Loaded: s.adapterMap()}
+	status := http.StatusOK
+	if err != nil {
+		answer.ErrorMessage = err.Error()
+		note(r.Context(), "error", err.Error())
+		if status, _ = failureOf(err); status == http.StatusInternalServerError {
+			status = http.StatusBadRequest // whatever is wrong with an adapter's files is told to who named them
+		}
+	}
+	if !s.config.EnableLoRA {
+		answer.Loaded = nil
+	}
+	writeJSON(w, status, answer)
+}
+
+// required reads a key that must be there. An empty name or path is as good as none.
+func required[T any](o object, key string, read reader[T]) (v T, err error) {
+	if raw, ok := o[key]; !ok || empty(raw) {
+		return v, malformed("%s is required", key)
+	}
+	return field(o, key, read)
+}

@@ -1,0 +1,322 @@
+package server
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"lorikeet/lora"
+	"lorikeet/server/engine"
+)
+
+// call sends a request and decodes the answer.
+func (r *rig) call(method, path, body string) (int, any) {
+	r.t.Helper()
+	status, text := r.do(method, path, body)
+	var v any
+	require.NoError(r.t, json.Unmarshal([]byte(text), &v), text)
+	return status, v
+}
+
+func TestLoadAndUnloadAdapter(t *testing.T) {
+	r := newRig(t)
+	status, text := r.do(http.MethodPost, "/load_lora_adapter", `{"lora_name":"lora2","lora_path":"/two","lora_id":"x"}`)
+	require.Equal(t, http.StatusOK, status)
+	require.JSONEq(t, `{"rid":null,"http_worker_ipc":null,"success":true,"error_message":"",
+		"loaded_adapters":{"lora0":"/adapters/zero","lora1":"/adapters/one","lora2":"/two"}}`, text)
+
+	status, v := r.call(http.MethodPost, "/unload_lora_adapter", `{"lora_name":"lora0"}`)
+	require.Equal(t, http.StatusOK, status)
+	require.Equal(t, map[string]any{"lora1": "/adapters/one", "lora2": "/two"}, get(t, v, "loaded_adapters"))
+
+	r.engine.loadErr = errors.New("open /nowhere: no such file")
+	status, v = r.call(http.MethodPost, "/load_lora_adapter", `{"lora_name":"l","lora_path":"/nowhere"}`)
+	require.Equal(t, http.StatusBadRequest, status)
+	require.Equal(t, false, get(t, v, "success"))
+	require.Equal(t, "open /nowhere: no such file", get(t, v, "error_message"))
+	require.Len(t, get(t, v, "loaded_adapters"), 2)
+}
+
+func TestAdaptersDisabled(t *testing.T) {
+	r := newRig(t, func(c *Config) { c.EnableLoRA = false })
+	r.engine.loadErr = lora.ErrDisabled
+	for _, path := range []string{"/load_lora_adapter", "/unload_lora_adapter"} {
+		status, v := r.call(http.MethodPost, path, `{"lora_name":"l","lora_path":"/p"}`)
+		require.Equal(t, http.StatusBadRequest, status)
+		require.Equal(t, "LoRA is not enabled. Please set `--enable-lora` to enable LoRA.", get(t, v, "error_message"))
+		require.Nil(t, get(t, v, "loaded_adapters"))
+	}
+}
+
+func TestAdapterRequestsAreChecked(t *testing.T) {
+	r := newRig(t)
+	for _, c := range []struct{ path, body, want string }{
+		{"/load_lora_adapter", `{"lora_path":"p"}`, "lora_name is required"},
+		{"/load_lora_adapter", `{"lora_name":"l"}`, "lora_path is required"},
+		{"/load_lora_adapter", `{"lora_name":"","lora_path":"p"}`, "lora_name is required"},
+		{"/load_lora_adapter", `{"lora_name":"l","lora_path":""}`, "lora_path is required"},
+		{"/load_lora_adapter", `{"lora_name":"l","lora_path":3}`, "lora_path must be a string, got a number"},
+		{"/load_lora_adapter", `{"lora_name":"l","lora_path":"p","pinned":"y"}`, "pinned must be a boolean"},
+		{"/load_lora_adapter", `nope`, "not valid JSON"},
+		{"/unload_lora_adapter", `{}`, "lora_name is required"},
+		{"/abort_request", `{"rid":3}`, "rid must be a string"},
+		{"/tokenize", `{}`, "prompt is required"},
+		{"/tokenize", `{"prompt":3}`, "prompt must be a string or a list"},
+		{"/detokenize", `{}`, "tokens is required"},
+		{"/detokenize", `{"tokens":"a"}`, "tokens must be a list of integers"},
+	} {
+		status, v := r.call(http.MethodPost, c.path, c.body)
+		require.Equal(t, http.StatusBadRequest, status)
+		require.Contains(t, get(t, v, "message"), c.want)
+		require.Equal(t, "Bad Request", get(t, v, "type"))
+	}
+}
+
+func TestModels(t *testing.T) {
+	r := newRig(t)
+	status, v := r.call(http.MethodGet, "/v1/models", "")
+	require.Equal(t, http.StatusOK, status)
+	require.Equal(t, "list", get(t, v, "object"))
+	require.Equal(t, "meta-llama/demo", get(t, v, "data", 0, "id"))
+	require.Equal(t, float64(fakeContext), get(t, v, "data", 0, "max_model_len"))
+	require.Nil(t, get(t, v, "data", 0, "parent"))
+	require.Equal(t, "lora1", get(t, v, "data", 2, "id"))
+	require.Equal(t, "/adapters/one", get(t, v, "data", 2, "root"))
+	require.Equal(t, "meta-llama/demo", get(t, v, "data", 2, "parent"))
+	require.Nil(t, get(t, v, "data", 2, "max_model_len"))
+
+	status, v = r.call(http.MethodGet, "/v1/models/meta-llama/demo", "")
+	require.Equal(t, http.StatusOK, status)
+	require.Equal(t, "meta-llama/demo", get(t, v, "id"))
+	status, v = r.call(http.MethodGet, "/v1/models/lora0", "")
+	require.Equal(t, http.StatusNotFound, status)
+	require.Equal(t, "The model 'lora0' does not exist", get(t, v, "error", "message"))
+}
+
+// TestModelInAFolder has a model named by its absolute path, as it is when --model-path is one.
+func TestModelInAFolder(t *testing.T) {
+	r := newRig(t, func(c *Config) { c.ServedName = "/models/llama" })
+	status, v := r.call(http.MethodGet, "/v1/models//models/llama", "")
+	require.Equal(t, http.StatusOK, status)
+	require.Equal(t, "/models/llama", get(t, v, "id"))
+}
+
+func TestInfo(t *testing.T) {
+	r := newRig(t)
+	for _, path := range []string{"/model_info", "/get_model_info"} {
+		status, text := r.do(http.MethodGet, path, "")
+		require.Equal(t, http.StatusOK, status)
+		require.JSONEq(t, `{"model_path":"meta-llama/demo","tokenizer_path":"meta-llama/demo","is_generation":true,
+			"preferred_sampling_params":null,"weight_version":"default","has_image_understanding":false,
+			"has_audio_understanding":false,"model_type":"llama","architectures":["LlamaForCausalLM"]}`, text)
+	}
+	for _, path := range []string{"/server_info", "/get_server_info"} {
+		status, v := r.call(http.MethodGet, path, "")
+		require.Equal(t, http.StatusOK, status)
+		require.Equal(t, 1.0, get(t, v, "tp_size"))
+		require.Equal(t, 4096.0, get(t, v, "max_total_num_tokens"))
+		require.Equal(t, 2.0, get(t, v, "internal_states", 0, "num_running_reqs"))
+	}
+}
+
+func TestHealth(t *testing.T) {
+	r := newRig(t)
+	for _, path := range []string{"/health", "/health_generate"} {
+		r.engine.readyErr = nil
+		status, text := r.do(http.MethodGet, path, "")
+		require.Equal(t, http.StatusOK, status)
+		require.Empty(t, text)
+		r.engine.readyErr = errors.New("device lost")
+		status, _ = r.do(http.MethodGet, path, "")
+		require.Equal(t, http.StatusServiceUnavailable, status)
+	}
+	r.engine.readyErr = nil
+	r.engine.script = func(engine.Request) []engine.Update {
+		return says(nil, engine.Finish{Reason: engine.FinishAbort, Message: "broken", Status: 500})
+	}
+	status, _ := r.do(http.MethodGet, "/health_generate", "")
+	require.Equal(t, http.StatusServiceUnavailable, status)
+	r.engine.submitErr = engine.ErrBusy
+	status, _ = r.do(http.MethodGet, "/health_generate", "")
+	require.Equal(t, http.StatusOK, status)
+}
+
+func TestFlushCache(t *testing.T) {
+	r := newRig(t)
+	for _, method := range []string{http.MethodGet, http.MethodPost} {
+		status, text := r.do(method, "/flush_cache", "")
+		require.Equal(t, http.StatusOK, status)
+		require.Contains(t, text, "Cache flushed.\n")
+	}
+	r.engine.flushErr = engine.ErrBusy
+	start := time.Now()
+	status, text := r.do(http.MethodPost, "/flush_cache?timeout=0.1", "")
+	require.Equal(t, http.StatusBadRequest, status)
+	require.Equal(t, "Cache not flushed: 2 requests are running and 3 are waiting.\n", text)
+	require.GreaterOrEqual(t, time.Since(start), 100*time.Millisecond)
+	status, text = r.do(http.MethodPost, "/flush_cache?timeout=soon", "")
+	require.Equal(t, http.StatusBadRequest, status)
+	require.Contains(t, text, "timeout must be a number of seconds")
+}
+
+func TestTokenize(t *testing.T) {
+	r := newRig(t)
+	for _, c := range []struct{ path, body, want string }{
+		{"/tokenize", `{"prompt":"ab"}`, `{"tokens":[97,98],"count":2,"max_model_len":200}`},
+		{"/v1/tokenize", `{"prompt":["ab",""],"add_special_tokens":false}`, `{"tokens":[[97,98],[]],"count":[2,0],"max_model_len":200}`},
+		{"/detokenize", `{"tokens":[97,255,98]}`, `{"text":"ab"}`},
+		{"/detokenize", `{"tokens":[97,255],"skip_special_tokens":false}`, `{"text":"a<special>"}`},
+		{"/v1/detokenize", `{"tokens":[[97],[98]]}`, `{"text":["a","b"]}`},
+	} {
+		status, text := r.do(http.MethodPost, c.path, c.body)
+		require.Equal(t, http.StatusOK, status, text)
+		require.JSONEq(t, c.want, text)
+	}
+	status, _ := r.do(http.MethodPost, "/detokenize", `{"tokens":[999]}`)
+	require.Equal(t, http.StatusBadRequest, status)
+}
+
+func TestAPIKey(t *testing.T) {
+	r := newRig(t, func(c *Config) { c.APIKey = "sesame" })
+	status, _ := r.do(http.MethodGet, "/health", "")
+	require.Equal(t, http.StatusOK, status)
+	status, text := r.do(http.MethodGet, "/v1/models", "")
+	require.Equal(t, http.StatusUnauthorized, status)
+	require.JSONEq(t, `{"error":"Unauthorized"}`, text)
+	for key, want := range map[string]int{"sesame": 200, "open": 401, "": 401} {
+		req, err := http.NewRequest(http.MethodGet, r.url+"/v1/models", nil)
+		require.NoError(t, err)
+		req.Header.Set("Authorization", "Bearer "+key)
+		res, err := http.DefaultClient.Do(req)
+		require.NoError(t, err)
+		res.Body.Close()
+		require.Equal(t, want, res.StatusCode)
+	}
+}
+
+func TestPanicAfterTheAnswerBegan(t *testing.T) {
+	r := newRig(t)
+	h := r.server.logged(r.server.recovered(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = w.Write([]byte("half"))
+		panic("a bug")
+	})))
+	require.PanicsWithValue(t, http.ErrAbortHandler, func() {
+		h.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/", nil))
+	})
+	require.Contains(t, r.log.String(), "a bug")
+}
+
+func TestGate(t *testing.T) {
+	var g Gate
+	w := httptest.NewRecorder()
+	g.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/health", nil))
+	require.Equal(t, http.StatusServiceUnavailable, w.Code)
+	g.Open(detail(http.StatusTeapot, "open"))
+	w = httptest.NewRecorder()
+	g.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/health", nil))
+	require.Equal(t, http.StatusTeapot, w.Code)
+}
+
+func TestServeAbortsWhatOutlastsItsGrace(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	entered, left := make(chan struct{}), make(chan struct{})
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() {
+		done <- Serve(ctx, l, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+			close(entered)
+			<-r.Context().Done()
+			close(left)
+		}), 50*time.Millisecond)
+	}()
+	go func() {
+		if res, err := http.Get("http://" + l.Addr().String()); err == nil {
+			res.Body.Close()
+		}
+	}()
+	<-entered
+	cancel()
+	require.NoError(t, <-done)
+	<-left
+}
+
+func TestServeLetsRunningRequestsEnd(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	entered, release := make(chan struct{}), make(chan struct{})
+	ctx, cancel := context.WithCancel(context.Background())
+	done, status := make(chan error, 1), make(chan int, 1)
+	go func() {
+		done <- Serve(ctx, l, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			close(entered)
+			<-release
+			w.WriteHeader(http.StatusTeapot)
+		}), time.Minute)
+	}()
+	go func() {
+		res, err := http.Get("http://" + l.Addr().String())
+		if err != nil {
+			status <- 0
+			return
+		}
+		res.Body.Close()
+		status <- res.StatusCode
+	}()
+	<-entered
+	cancel()
+	close(release)
+	require.Equal(t, http.StatusTeapot, <-status)
+	require.NoError(t, <-done)
+}
+
+// TestServeTellsRequestsThatAreCutShort has requests that run longer than the grace.
+func TestServeTellsRequestsThatAreCutShort(t *testing.T) {
+	r := newRig(t)
+	r.engine.script = func(engine.Request) []engine.Update { return nil } // never ends
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- Serve(ctx, l, r.server, 50*time.Millisecond) }()
+	type told struct {
+		status int
+		body   string
+	}
+	answers := map[string]chan told{"false": make(chan told, 1), "true": make(chan told, 1)}
+	for stream, answer := range answers {
+		go func() {
+			res, err := http.Post("http://"+l.Addr().String()+"/generate", "", strings.NewReader(`{"text":"a","stream":`+stream+`}`))
+			if err != nil {
+				answer <- told{0, err.Error()}
+				return
+			}
+			defer res.Body.Close()
+			body, _ := io.ReadAll(res.Body)
+			answer <- told{res.StatusCode, string(body)}
+		}()
+	}
+	require.Eventually(t, func() bool {
+		r.engine.mu.Lock()
+		defer r.engine.mu.Unlock()
+		return len(r.engine.submitted) == 2
+	}, 10*time.Second, time.Millisecond)
+	cancel()
+	require.NoError(t, <-done)
+	one := <-answers["false"]
+	require.Equal(t, http.StatusServiceUnavailable, one.status, one.body)
+	require.Contains(t, one.body, "the server is shutting down")
+	streamed := <-answers["true"]
+	require.Equal(t, http.StatusOK, streamed.status)
+	require.Contains(t, streamed.body, `"the server is shutting down"`)
+	require.Contains(t, streamed.body, "[DONE]")
+}

@@ -1,0 +1,153 @@
+package server
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"runtime/debug"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"lorikeet/server/engine"
+)
+
+// generate answers POST and PUT /generate.
+func (s *Server) generate(w http.ResponseWriter, r *http.Request) {
+	received := time.Now()
+	if s.draining.Load() {
+		s.fail(w, r, errDraining)
+		return
+	}
+	o, err := readObject(r)
+	if err != nil {
+		s.fail(w, r, err)
+		return
+	}
+	g, err := parseGenerate(o)
+	if err != nil {
+		s.failGenerate(w, r, g, err)
+		return
+	}
+	// Whichever way this returns, what it submitted is aborted if it still runs.
+	ctx, cancel := context.WithCancel(r.Context())
+	defer cancel()
+	run, requests, err := s.prepare(g, received)
+	if err == nil {
+		err = s.flights.depart(run.ids)
+	}
+	if err != nil {
+		s.failGenerate(w, r, g, err)
+		return
+	}
+	defer s.flights.land(run.ids)
+	if run.streams, err = s.engine.Submit(ctx, requests); err != nil {
+		s.failGenerate(w, r, g, err)
+		return
+	}
+	s.flights.board(run.ids, run.streams)
+	defer run.note(r.Context())
+	if g.stream {
+		s.streamAnswers(ctx, w, r, run)
+		return
+	}
+	if err := run.follow(ctx, nil); err != nil {
+		s.fail(w, r, err)
+		return
+	}
+	writeJSON(w, http.StatusOK, run.response())
+}
+
+// failGenerate answers a request that could not start. SGLang tells the client of a stream about a bad value inside
+// the stream; everything else keeps its status.
+func (s *Server) failGenerate(w http.ResponseWriter, r *http.Request, g *generation, err error) {
+	if _, shape := failureOf(err); g.stream && shape == valueShape {
+		note(r.Context(), "error", err.Error())
+		newEvents(w).fail(err)
+		return
+	}
+	s.fail(w, r, err)
+}
+
+// running is the sequences of one request while they run.
+type running struct {
+	ids     []string
+	answers []*answer
+	streams []Stream
+	array   bool
+}
+
+// follow reads every stream to its end. After each update of sequence i it calls changed(i), one call at a time for
+// each i. The first error ends all.
+func (run *running) follow(ctx context.Context, changed func(i int) error) error {
+	group, together := errgroup.WithContext(ctx)
+	for i := range run.streams {
+		group.Go(guarded(func() error { return run.followOne(ctx, together, i, changed) }))
+	}
+	return group.Wait()
+}
+
+// followOne reads stream i until it or together ends, which is when the request or another of its streams fails.
+func (run *running) followOne(request, together context.Context, i int, changed func(int) error) error {
+	a, stream := run.answers[i], run.streams[i]
+	for a.finish == nil {
+		u, err := stream.Next(together)
+		if err != nil {
+			return err
+		}
+		// The end of the request aborts its streams, and the news of that may arrive first.
+		if u.Finish != nil && u.Finish.Reason == engine.FinishAbort && request.Err() != nil {
+			return context.Cause(request)
+		}
+		if len(u.Tokens) == 0 && u.Finish == nil {
+			continue
+		}
+		if err := a.add(u); err != nil {
+			return err
+		}
+		if a.finish != nil && u.Finish == nil {
+			stream.Cancel() // a stop string ended what the engine still runs
+		}
+		if changed == nil {
+			continue
+		}
+		if err := changed(i); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// response is the answer to a request that did not ask for a stream.
+func (run *running) response() any {
+	if !run.array {
+		return run.answers[0].response()
+	}
+	all := make([]*response, len(run.answers))
+	for i, a := range run.answers {
+		all[i] = a.response()
+	}
+	return all
+}
+
+// note adds what the request did to its log line.
+func (run *running) note(ctx context.Context) {
+	prompt, completion := 0, 0
+	for _, a := range run.answers {
+		prompt += len(a.prompt)
+		completion += len(a.ids)
+	}
+	note(ctx, "rid", run.ids[0], "sequences", len(run.ids), "prompt_tokens", prompt, "completion_tokens", completion)
+}
+
+// guarded turns a panic of f into an error: on a goroutine of its own it would end the process.
+func guarded(f func() error) func() error {
+	return func() (err error) {
+		defer func() {
+			if p := recover(); p != nil {
+				err = fmt.Errorf("server: panic: %v\n%s", p, debug.Stack())
+			}
+		}()
+		return f()
+	}
+}

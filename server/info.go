@@ -1,0 +1,82 @@
+package server
+
+import (
+	"maps"
+	"net/http"
+
+	"github.com/gorilla/mux"
+)
+
+// modelCard is an entry of /v1/models.
+type modelCard struct {
+	ID        string  `json:"id"`
+	Object    string  `json:"object"`
+	Created   int64   `json:"created"`
+	OwnedBy   string  `json:"owned_by"`
+	Root      string  `json:"root"`
+	Parent    *string `json:"parent"`
+	MaxLength *int    `json:"max_model_len"`
+}
+
+func (s *Server) baseCard() modelCard {
+	return modelCard{
+		ID: s.config.ServedName, Object: "model", Created: s.started.Unix(), OwnedBy: "sglang",
+		Root: s.config.ServedName, MaxLength: &s.config.ContextLength,
+	}
+}
+
+// models answers GET /v1/models: the base model, then its adapters.
+func (s *Server) models(w http.ResponseWriter, _ *http.Request) {
+	base := s.baseCard()
+	cards := []modelCard{base}
+	for _, a := range s.engine.Adapters() {
+		card := base
+		card.ID, card.Root, card.Parent, card.MaxLength = a.Name, a.Path, &base.ID, nil
+		cards = append(cards, card)
+	}
+	writeJSON(w, http.StatusOK, map[string]any{"object": "list", "data": cards})
+}
+
+// model answers GET /v1/models/{id}. Like SGLang it knows the base model only.
+func (s *Server) model(w http.ResponseWriter, r *http.Request) {
+	id := mux.Vars(r)["id"]
+	if id == s.config.ServedName {
+		writeJSON(w, http.StatusOK, s.baseCard())
+		return
+	}
+	writeJSON(w, http.StatusNotFound, map[string]any{"error": map[string]any{
+		"message": "The model '" + id + "' does not exist", "type": "invalid_request_error", "param": "model", "code": "model_not_found",
+	}})
+}
+
+// modelInfo answers GET /model_info.
+func (s *Server) modelInfo(w http.ResponseWriter, _ *http.Request) {
+	writeJSON(w, http.StatusOK, map[string]any{
+		"model_path": s.config.ModelPath, "tokenizer_path": s.config.TokenizerPath, "is_generation": true,
+		"preferred_sampling_params": nil, "weight_version": weightVersion,
+		"has_image_understanding": false, "has_audio_understanding": false,
+		"model_type": s.config.ModelType, "architectures": s.config.Architectures,
+	})
+}
+
+// serverInfo answers GET /server_info: the command line's settings and the state of the pool.
+func (s *Server) serverInfo(w http.ResponseWriter, _ *http.Request) {
+	stats := s.engine.Stats()
+	info := map[string]any{}
+	maps.Copy(info, s.config.Arguments)
+	maps.Copy(info, map[string]any{
+		"version":              s.config.Version,
+		"model_path":           s.config.ModelPath,
+		"tokenizer_path":       s.config.TokenizerPath,
+		"served_model_name":    s.config.ServedName,
+		"random_seed":          s.config.RandomSeed,
+		"context_length":       s.config.ContextLength,
+		"max_total_num_tokens": s.config.MaxTotalTokens,
+		"loaded_adapters":      s.adapterMap(),
+		"internal_states": []map[string]any{{
+			"num_running_reqs": stats.Running, "num_queue_reqs": stats.Waiting, "num_used_tokens": stats.UsedTokens,
+			"memory_usage": map[string]any{"token_capacity": stats.TotalTokens},
+		}},
+	})
+	writeJSON(w, http.StatusOK, info)
+}

@@ -1,0 +1,126 @@
+package server
+
+import (
+	"context"
+	"crypto/subtle"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"runtime/debug"
+	"strings"
+	"sync"
+	"time"
+)
+
+// line collects what is said about a request in its one log line.
+type line struct {
+	mu    sync.Mutex
+	attrs []any
+}
+
+type lineKey struct{}
+
+// note adds keys and values to the log line of the request that ctx belongs to.
+func note(ctx context.Context, attrs ...any) {
+	if l, ok := ctx.Value(lineKey{}).(*line); ok {
+		l.mu.Lock()
+		l.attrs = append(l.attrs, attrs...)
+		l.mu.Unlock()
+	}
+}
+
+// recorder remembers the status and size of an answer.
+type recorder struct {
+	http.ResponseWriter
+	status int
+	bytes  int64
+}
+
+func (r *recorder) WriteHeader(status int) {
+	if r.status == 0 {
+		r.status = status
+	}
+	r.ResponseWriter.WriteHeader(status)
+}
+
+func (r *recorder) Write(p []byte) (int, error) {
+	if r.status == 0 {
+		r.status = http.StatusOK
+	}
+	n, err := r.ResponseWriter.Write(p)
+	r.bytes += int64(n)
+	return n, err
+}
+
+// Unwrap lets http.ResponseController flush.
+func (r *recorder) Unwrap() http.ResponseWriter { return r.ResponseWriter }
+
+// logged writes one line for each request when it ends. Health checks, which come every second, are for debugging.
+func (s *Server) logged(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		start, l, rec := time.Now(), new(line), &recorder{ResponseWriter: w}
+		defer func() {
+			l.mu.Lock()
+			defer l.mu.Unlock()
+			attrs := append([]any{
+				"method", r.Method, "path", r.URL.Path, "status", rec.status, "bytes", rec.bytes,
+				"seconds", time.Since(start).Seconds(), "client", r.RemoteAddr,
+			}, l.attrs...)
+			s.log.Log(r.Context(), levelOf(r, rec.status), "request", attrs...)
+		}()
+		next.ServeHTTP(rec, r.WithContext(context.WithValue(r.Context(), lineKey{}, l)))
+	})
+}
+
+func levelOf(r *http.Request, status int) slog.Level {
+	switch {
+	case status >= http.StatusInternalServerError:
+		return slog.LevelError
+	case strings.HasPrefix(r.URL.Path, "/health"):
+		return slog.LevelDebug
+	}
+	return slog.LevelInfo
+}
+
+// recovered answers 500 to a request whose handler panics.
+func (s *Server) recovered(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		defer func() {
+			p := recover()
+			if p == nil {
+				return
+			}
+			err := fmt.Errorf("server: panic: %v\n%s", p, debug.Stack())
+			if rec, ok := w.(*recorder); ok && rec.status != 0 {
+				note(r.Context(), "error", err.Error())
+				panic(http.ErrAbortHandler) // an answer that has begun is cut off, so that it is not taken for whole
+			}
+			s.fail(w, r, err)
+		}()
+		next.ServeHTTP(w, r)
+	})
+}
+
+// authorized asks for the key of --api-key, except of health checks.
+func (s *Server) authorized(next http.Handler) http.Handler {
+	if s.config.APIKey == "" {
+		return next
+	}
+	want := []byte("Bearer " + s.config.APIKey)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		open := r.Method == http.MethodOptions || strings.HasPrefix(r.URL.Path, "/health")
+		if !open && subtle.ConstantTimeCompare([]byte(r.Header.Get("Authorization")), want) != 1 {
+			writeJSON(w, http.StatusUnauthorized, map[string]any{"error": "Unauthorized"})
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// limited bounds the size of a body.
+func (s *Server) limited(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		r.Body = http.MaxBytesReader(w, r.Body, s.config.MaxBodyBytes)
+		next.ServeHTTP(w, r)
+	})
+}

@@ -1,0 +1,316 @@
+package server
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"encoding/json"
+	"slices"
+	"strconv"
+	"strings"
+
+	"lorikeet/server/engine"
+)
+
+// maxSequences bounds prompts times n in one request, so that a small body cannot ask for unbounded memory.
+const maxSequences = 16384
+
+// generation is a /generate body after its types and shapes were checked.
+type generation struct {
+	prompts         []prompt
+	array           bool // the answer is a list
+	n               int  // answers to each prompt
+	ids             []string
+	stream          bool
+	textInLogprobs  bool
+	returnPromptIDs bool
+}
+
+// prompt is one prompt and what was asked about it.
+type prompt struct {
+	text     string
+	ids      []int64 // wins over text
+	byID     bool
+	sampling sampling
+	adapter  *string // nil is the base model
+	logprobs engine.Logprobs
+}
+
+// refusedKeys are top-level keys that would change the answer and are not supported.
+var refusedKeys = []string{
+	"input_embeds", "image_data", "video_data", "audio_data", "session_params", "custom_logit_processor",
+	"return_hidden_states", "return_entropy", "return_sampling_mask", "return_routed_experts", "max_thinking_tokens",
+	"bootstrap_host", "bootstrap_room",
+}
+
+// body holds the fields of a /generate request as they came.
+type body struct {
+	text, rid      perPrompt[string]
+	inputIDs       perPrompt[[]int64]
+	sampling       perPrompt[object]
+	adapter        perPrompt[*string]
+	extraKey       perPrompt[string]
+	returnLogprob  perPrompt[bool]
+	logprobStart   perPrompt[int]
+	topLogprobs    perPrompt[int]
+	tokenLogprobs  perPrompt[[]int64]
+	stream         bool
+	textInLogprobs bool
+	promptIDs      bool
+}
+
+func readSamplingObject(raw json.RawMessage) (o object, err error) {
+	if kind(raw) != "an object" || json.Unmarshal(raw, &o) != nil {
+		return nil, wanted("an object")
+	}
+	return o, nil
+}
+
+// keep returns what read a field and remembers the first error.
+func keep[T any](first *error) func(T, error) T {
+	return func(v T, err error) T {
+		if *first == nil {
+			*first = err
+		}
+		return v
+	}
+}
+
+func parseBody(o object) (b body, err error) {
+	// stream is read first: it decides how a later error is told.
+	b.stream = keep[bool](&err)(field(o, "stream", readBool))
+	b.text = keep[perPrompt[string]](&err)(oneOrMany(o, "text", readString))
+	b.rid = keep[perPrompt[string]](&err)(oneOrMany(o, "rid", readString))
+	b.inputIDs = keep[perPrompt[[]int64]](&err)(oneOrMany(o, "input_ids", readInts))
+	b.sampling = keep[perPrompt[object]](&err)(oneOrMany(o, "sampling_params", readSamplingObject))
+	b.extraKey = keep[perPrompt[string]](&err)(oneOrMany(o, "extra_key", readString))
+	b.returnLogprob = keep[perPrompt[bool]](&err)(oneOrMany(o, "return_logprob", readBool))
+	b.logprobStart = keep[perPrompt[int]](&err)(oneOrMany(o, "logprob_start_len", readInt))
+	b.topLogprobs = keep[perPrompt[int]](&err)(oneOrMany(o, "top_logprobs_num", readInt))
+	b.tokenLogprobs = keep[perPrompt[[]int64]](&err)(oneOrMany(o, "token_ids_logprob", readInts))
+	b.textInLogprobs = keep[bool](&err)(field(o, "return_text_in_logprobs", readBool))
+	b.promptIDs = keep[bool](&err)(field(o, "return_prompt_token_ids", readBool))
+	if err != nil {
+		return b, err
+	}
+	b.adapter, err = parseAdapter(o)
+	return b, err
+}
+
+// parseAdapter reads lora_path. As in SGLang not only null but also "" and an empty list are the base model.
+func parseAdapter(o object) (perPrompt[*string], error) {
+	raw, ok := o["lora_path"]
+	if !ok || kind(raw) == "null" {
+		return perPrompt[*string]{}, nil
+	}
+	if k := kind(raw); k != "a string" && k != "a list" {
+		return perPrompt[*string]{}, invalid("lora_path should be a list or a string.")
+	}
+	if empty(raw) {
+		return perPrompt[*string]{}, nil
+	}
+	return oneOrMany(o, "lora_path", nullable(readString))
+}
+
+// parseGenerate turns a body into prompts. On an error the result still says whether the client asked for a stream.
+func parseGenerate(o object) (*generation, error) {
+	b, err := parseBody(o)
+	g := &generation{
+		stream: b.stream, textInLogprobs: b.textInLogprobs, returnPromptIDs: b.promptIDs,
+	}
+	if err != nil {
+		return g, err
+	}
+	for _, key := range refusedKeys {
+		if raw, ok := o[key]; ok && !empty(raw) {
+			return g, unsupported(key)
+		}
+	}
+	size, err := g.takePrompts(&b)
+	if err != nil {
+		return g, err
+	}
+	if err := g.takeSampling(&b, size); err != nil {
+		return g, err
+	}
+	if err := g.takeLogprobs(&b, size); err != nil {
+		return g, err
+	}
+	if err := g.takeAdapters(&b, size); err != nil {
+		return g, err
+	}
+	if !b.extraKey.fits(size) {
+		return g, invalid("The length of extra_key should be equal to the batch size.")
+	}
+	return g, g.takeIDs(&b, size)
+}
+
+// takePrompts reads the prompts and returns how many there are.
+func (g *generation) takePrompts(b *body) (int, error) {
+	if !b.text.set && !b.inputIDs.set {
+		return 0, invalid("Either text, input_ids or input_embeds should be provided.")
+	}
+	// [] could be no prompt or a prompt of no tokens; either way there is nothing to continue.
+	if b.inputIDs.set {
+		if len(b.inputIDs.values) == 0 {
+			return 0, invalid("input_ids cannot be empty.")
+		}
+		for _, ids := range b.inputIDs.values {
+			if len(ids) == 0 {
+				return 0, invalid("input_ids cannot be empty.")
+			}
+		}
+		if b.text.set && (b.text.list != b.inputIDs.list || len(b.text.values) != len(b.inputIDs.values)) {
+			return 0, invalid("text and input_ids must describe the same batch.")
+		}
+		g.array = b.inputIDs.list
+		for _, ids := range b.inputIDs.values {
+			g.prompts = append(g.prompts, prompt{ids: ids, byID: true})
+		}
+		return len(g.prompts), nil
+	}
+	if len(b.text.values) == 0 || !b.text.list && b.text.values[0] == "" {
+		return 0, errNoTokenizer
+	}
+	g.array = b.text.list
+	for _, text := range b.text.values {
+		g.prompts = append(g.prompts, prompt{text: text})
+	}
+	return len(g.prompts), nil
+}
+
+func (g *generation) takeSampling(b *body, size int) error {
+	if !b.sampling.fits(size) {
+		return invalid("sampling_params list length (%d) must match batch size (%d)", len(b.sampling.values), size)
+	}
+	g.n = 1
+	for i := range g.prompts {
+		if i > 0 && !b.sampling.list {
+			g.prompts[i].sampling = g.prompts[0].sampling
+			continue
+		}
+		s, err := parseSampling(b.sampling.at(i, nil))
+		if err != nil {
+			return err
+		}
+		if i > 0 && s.n != g.n {
+			return invalid("The parallel_sample_num should be the same for all samples in sample params.")
+		}
+		g.n = s.n
+		g.prompts[i].sampling = s
+	}
+	if g.n > maxSequences/size {
+		return invalid("The request asks for %d prompts times n=%d answers; at most %d answers fit in one request.", size, g.n, maxSequences)
+	}
+	g.array = g.array || g.n > 1
+	return nil
+}
+
+func (g *generation) takeLogprobs(b *body, size int) error {
+	for _, f := range []struct {
+		key  string
+		list bool
+		fits bool
+		n    int
+	}{
+		{"return_logprob", b.returnLogprob.list, b.returnLogprob.fits(size), len(b.returnLogprob.values)},
+		{"logprob_start_len", b.logprobStart.list, b.logprobStart.fits(size), len(b.logprobStart.values)},
+		{"top_logprobs_num", b.topLogprobs.list, b.topLogprobs.fits(size), len(b.topLogprobs.values)},
+		{"token_ids_logprob", b.tokenLogprobs.list, b.tokenLogprobs.fits(size), len(b.tokenLogprobs.values)},
+	} {
+		if f.list && f.key == "token_ids_logprob" && !g.array {
+			return invalid("token_ids_logprob must be a flat list of integers.")
+		}
+		if f.list && g.n > 1 {
+			return invalid("Cannot use list %s with parallel_sample_num > 1", f.key)
+		}
+		if !f.fits {
+			return invalid("%s list length (%d) must match batch size (%d)", f.key, f.n, size)
+		}
+	}
+	for i := range g.prompts {
+		l := engine.Logprobs{Return: b.returnLogprob.at(i, false), Start: -1}
+		if l.Return {
+			l.Start = b.logprobStart.at(i, -1)
+			l.Top = b.topLogprobs.at(i, 0)
+			for _, id := range b.tokenLogprobs.at(i, nil) {
+				if id != int64(int32(id)) {
+					return invalid("token_ids_logprob contains out-of-vocabulary token id %d.", id)
+				}
+				l.IDs = append(l.IDs, int32(id))
+			}
+		}
+		if l.Start < -1 {
+			return invalid("logprob_start_len must be -1 (output tokens only) or at least 0, got %d.", l.Start)
+		}
+		if l.Top < 0 {
+			return invalid("top_logprobs_num must be at least 0, got %d.", l.Top)
+		}
+		g.prompts[i].logprobs = l
+	}
+	return nil
+}
+
+func (g *generation) takeAdapters(b *body, size int) error {
+	if !b.adapter.fits(size) {
+		return invalid("lora_path list length (%d) must match batch size (%d)", len(b.adapter.values), size)
+	}
+	for i := range g.prompts {
+		g.prompts[i].adapter = b.adapter.at(i, nil)
+	}
+	return nil
+}
+
+// takeIDs names every answer: all answers to prompt 0 first, then those to prompt 1.
+func (g *generation) takeIDs(b *body, size int) error {
+	total := size * g.n
+	switch {
+	case !b.rid.set:
+		for range total {
+			g.ids = append(g.ids, newID())
+		}
+	case !b.rid.list && total == 1:
+		g.ids = b.rid.values
+	case !b.rid.list:
+		for i := range total {
+			g.ids = append(g.ids, b.rid.values[0]+"_"+strconv.Itoa(i))
+		}
+	case len(b.rid.values) != size:
+		return invalid("The specified rids length mismatch with the batch_size for batch processing.")
+	case g.n == 1:
+		g.ids = b.rid.values
+	default:
+		for _, id := range b.rid.values {
+			for i := range g.n {
+				g.ids = append(g.ids, id+"_"+strconv.Itoa(i))
+			}
+		}
+	}
+	seen := make(map[string]bool, len(g.ids))
+	var twice []string
+	for _, id := range g.ids {
+		if seen[id] && !slices.Contains(twice, id) {
+			twice = append(twice, id)
+		}
+		seen[id] = true
+	}
+	if len(twice) > 0 {
+		return invalid("Duplicate request IDs detected within the request: %s", pythonList(twice))
+	}
+	return nil
+}
+
+// newID is 32 random hex digits.
+func newID() string {
+	var b [16]byte
+	_, _ = rand.Read(b[:]) // never fails
+	return hex.EncodeToString(b[:])
+}
+
+// pythonList prints strings as SGLang's messages do: ['a', 'b'].
+func pythonList(items []string) string {
+	quoted := make([]string, len(items))
+	for i, item := range items {
+		quoted[i] = "'" + item + "'"
+	}
+	return "[" + strings.Join(quoted, ", ") + "]"
+}
