@@ -1,0 +1,55 @@
+# make serve       install what is missing, build, and serve the demo on port 30000
+# make test        all tests; they need a Vulkan device, a CPU one will do
+# make check       formatting, vet, staticcheck, generated files, import direction
+# make shaders     compile the shaders and write the Go that knows their layouts
+# make demo        train the demo model and its adapters anew (needs a CUDA GPU)
+# make parity      compare with what PyTorch, transformers, PEFT and tokenizers answer on CUDA
+# make bench       kernels, runtime and model steps on the device at hand
+# make deps, make build, make clean
+
+STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
+TESTFLAGS ?=
+
+.PHONY: deps serve build test check shaders demo parity bench clean
+
+serve: deps build
+	./lorikeet serve $(ARGS)
+
+deps:
+	@tools/deps/install
+
+build:
+	go build -o lorikeet .
+
+test:
+	go test -timeout 15m $(TESTFLAGS) ./...
+
+check:
+	@unformatted=$$(gofmt -l .); test -z "$$unformatted" || { echo "gofmt -w $$unformatted"; exit 1; }
+	go mod tidy -diff
+	go vet ./...
+	go run $(STATICCHECK) ./...
+	go test -run 'TestCommittedModulesAreFresh|TestLayoutsMatchModules' ./shaders ./shaders/gen
+	go test ./tools/arch
+
+shaders: build/shaderc/glslang
+	go run ./shaders/gen
+
+build/shaderc/glslang: tools/shaderc/fetch tools/shaderc/packages
+	tools/shaderc/fetch
+	@touch $@
+
+demo:
+	python3 tools/demo/train.py --out testdata/demo
+
+parity:
+	go test -count=1 -v ./tools/parity
+	go test -count=1 -v -run LikePEFT ./server/engine
+	go test -count=1 -v -run Reference ./model/tokenizer
+
+bench:
+	go test -run '^$$' -bench . -benchmem ./compute ./model/tokenizer
+	go run ./tools/stepbench -model testdata/demo -batch 1,8 -context 64 -steps 50 -stages
+
+clean:
+	rm -rf lorikeet build

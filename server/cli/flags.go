@@ -1,0 +1,231 @@
+package cli
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/pflag"
+)
+
+// Config is the command line of serve and plan. The names and defaults are SGLang's, but for the flags under "ours".
+type Config struct {
+	ModelPath     string // "": the embedded demo
+	TokenizerPath string // "": ModelPath
+	ServedName    string
+	Host          string
+	Port          int
+	TPSize        int
+	DType         string
+	ContextLength int     // 0: the model's
+	MemFraction   float64 // share of the free device memory to use
+	MaxRunning    int     // 0: chosen for the device
+	MaxTokens     int     // tokens of the KV pool; 0: as many as memory allows
+	ChunkedChunk  int     // prompt tokens of one step; 0 or -1: chosen for the device
+	RandomSeed    uint64
+	LogLevel      string
+	APIKey        string
+	AutoTruncate  bool
+	NoOverlap     bool
+	LoadFormat    string
+
+	EnableLoRA     bool
+	Adapters       []AdapterPath
+	LoRAsPerBatch  int
+	MaxLoadedLoRAs int // 0: no limit
+	MaxLoRARank    int // 0: that of the adapters given at start
+	TargetModules  []string
+
+	// Ours.
+	Device   string // index or part of a name; "": the best
+	Kernels  string
+	AllowCPU bool
+	Profile  string // file for a Chrome trace; "": no profile
+
+	Inert     []string       // the given flags that change nothing here, each with the reason
+	Arguments map[string]any // every flag by SGLang's name, but for secrets
+}
+
+// AdapterPath is an adapter to load at start.
+type AdapterPath struct {
+	Name   string `json:"lora_name"`
+	Path   string `json:"lora_path"`
+	Pinned bool   `json:"pinned"`
+}
+
+const (
+	defaultPort = 30000
+	// defaultMemFraction leaves room for what drivers and other processes take without saying so.
+	defaultMemFraction = 0.88
+)
+
+// inert are SGLang's flags that are accepted so that its command lines work, and change nothing here.
+var inert = []struct {
+	name    string
+	boolean bool
+	why     string
+}{
+	{"disable-radix-cache", true, "there is no prefix cache yet"},
+	{"disable-cuda-graph", true, "steps are recorded Vulkan programs"},
+	{"cuda-graph-max-bs", false, "steps are recorded Vulkan programs"},
+	{"cuda-graph-max-bs-decode", false, "steps are recorded Vulkan programs"},
+	{"attention-backend", false, "see --kernels"},
+	{"sampling-backend", false, "sampling is a Vulkan kernel"},
+	{"lora-backend", false, "see --kernels"},
+	{"schedule-policy", false, "requests start in order of arrival"},
+	{"enable-metrics", true, "there is no /metrics yet"},
+	{"lora-eviction-policy", false, "the least recently used adapter goes first"},
+	{"max-lora-chunk-size", false, "the kernels choose their tiles"},
+	{"enable-lora-overlap-loading", true, "adapters always load beside running steps"},
+	{"lora-drain-wait-threshold", false, "requests start in order of arrival"},
+	{"lora-strict-loading", true, "adapters are always checked whole"},
+	{"trust-remote-code", true, "no code is read from models"},
+	{"skip-server-warmup", true, "there is no warmup"},
+}
+
+// flagValues is where flags are parsed to before they become a Config.
+type flagValues struct {
+	config    Config
+	enable    bool
+	paths     []string
+	chunkSize string
+}
+
+// addFlags declares every flag of serve and plan.
+func addFlags(f *pflag.FlagSet) *flagValues {
+	v := new(flagValues)
+	c := &v.config
+	f.StringVar(&c.ModelPath, "model-path", "", "folder or Hugging Face name of the model (default: the embedded demo)")
+	f.StringVar(&c.TokenizerPath, "tokenizer-path", "", "folder or Hugging Face name of the tokenizer (default: the model's)")
+	f.StringVar(&c.ServedName, "served-model-name", "", "name in /v1/models (default: --model-path)")
+	f.StringVar(&c.Host, "host", "127.0.0.1", "address to listen on")
+	f.IntVar(&c.Port, "port", defaultPort, "port to listen on; 0 takes a free one")
+	f.IntVar(&c.TPSize, "tp-size", 1, "devices to spread the model over; only 1 works yet")
+	f.StringVar(&c.DType, "dtype", "auto", "type of weights: auto (the checkpoint's), or the same by name")
+	f.IntVar(&c.ContextLength, "context-length", 0, "tokens of prompt and completion together (default: the model's)")
+	f.Float64Var(&c.MemFraction, "mem-fraction-static", defaultMemFraction, "share of the free device memory to use")
+	f.IntVar(&c.MaxRunning, "max-running-requests", 0, "requests that run at once (default: by device)")
+	f.IntVar(&c.MaxTokens, "max-total-tokens", 0, "tokens of the KV pool (default: as many as memory allows)")
+	f.IntVar(&c.ChunkedChunk, "chunked-prefill-size", 0, "prompt tokens of one step (default: by device)")
+	f.Uint64Var(&c.RandomSeed, "random-seed", 0, "seed of requests that bring none (default: random)")
+	f.StringVar(&c.LogLevel, "log-level", "info", "debug, info, warning or error")
+	f.StringVar(&c.APIKey, "api-key", "", "key that clients must send as a bearer token")
+	f.BoolVar(&c.AutoTruncate, "allow-auto-truncate", false, "cut what is too long instead of refusing it")
+	f.BoolVar(&c.NoOverlap, "disable-overlap-schedule", false, "deliver each step before launching the next")
+	f.StringVar(&c.LoadFormat, "load-format", "auto", "auto, safetensors, or dummy (random weights of the config's shapes)")
+	f.BoolVar(&v.enable, "enable-lora", false, "serve LoRA adapters (implied by --lora-paths, and by the demo)")
+	many(f, &v.paths, "lora-paths", `adapters to load at start: NAME=PATH, PATH, or {"lora_name":..,"lora_path":..,"pinned":..}`)
+	f.IntVar(&c.LoRAsPerBatch, "max-loras-per-batch", 8, "adapters that one step may use")
+	f.IntVar(&c.MaxLoadedLoRAs, "max-loaded-loras", 0, "adapters to keep in host memory (default: no limit)")
+	f.IntVar(&c.MaxLoRARank, "max-lora-rank", 0, "largest rank to serve (default: that of --lora-paths)")
+	many(f, &c.TargetModules, "lora-target-modules", "modules that adapters may change, or all (default: those of --lora-paths)")
+	f.StringVar(&c.Device, "device", "", "Vulkan device by index or part of its name (default: the best; see doctor)")
+	f.StringVar(&c.Kernels, "kernels", "auto", "kernel variant: fma, coop, coop2 or auto")
+	f.BoolVar(&c.AllowCPU, "allow-cpu", false, "serve a model on a CPU device, which is slow")
+	f.StringVar(&c.Profile, "profile", "", "write a Chrome trace of every stage to this file at exit")
+	for _, flag := range inert {
+		usage := "accepted for SGLang's sake: " + flag.why
+		switch {
+		case flag.boolean:
+			f.Bool(flag.name, false, usage)
+		case flag.name == "max-lora-chunk-size":
+			f.StringVar(&v.chunkSize, flag.name, "", usage)
+		default:
+			f.String(flag.name, "", usage)
+		}
+	}
+	f.SortFlags = false
+	return v
+}
+
+// many declares a flag that takes several values.
+func many(f *pflag.FlagSet, values *[]string, name, usage string) {
+	f.StringArrayVar(values, name, nil, usage)
+	f.Lookup(name).Annotations = map[string][]string{manyValues: {"true"}}
+}
+
+// finish makes a Config of parsed flags and applies the start-up rules.
+func (v *flagValues) finish(f *pflag.FlagSet) (Config, error) {
+	c := v.config
+	for _, text := range v.paths {
+		a, err := parseAdapterPath(text)
+		if err != nil {
+			return c, err
+		}
+		c.Adapters = append(c.Adapters, a)
+	}
+	c.EnableLoRA = v.enable || !f.Changed("enable-lora") && (len(c.Adapters) > 0 || c.Demo())
+	for _, flag := range inert {
+		if f.Changed(flag.name) {
+			c.Inert = append(c.Inert, "--"+flag.name+" ("+flag.why+")")
+		}
+	}
+	// SGLang's --device names a kind of hardware; every kind but cpu means the accelerator there is.
+	if slices.Contains([]string{"auto", "cuda", "xpu", "hpu", "npu", "musa"}, c.Device) {
+		c.Inert = append(c.Inert, "--device "+c.Device+" (devices are Vulkan's: see doctor)")
+		c.Device = ""
+	}
+	if v.chunkSize != "" && !slices.Contains([]string{"16", "32", "64", "128"}, v.chunkSize) {
+		return c, fmt.Errorf("--max-lora-chunk-size must be 16, 32, 64 or 128, not %s", v.chunkSize)
+	}
+	c.Arguments = arguments(f)
+	c.Arguments["enable_lora"] = c.EnableLoRA
+	return c, c.check(f)
+}
+
+// parseAdapterPath reads NAME=PATH, a PATH that is its own name, or JSON.
+func parseAdapterPath(text string) (AdapterPath, error) {
+	var a AdapterPath
+	text = strings.TrimSpace(text)
+	if strings.HasPrefix(text, "{") {
+		if err := json.Unmarshal([]byte(text), &a); err != nil {
+			return a, fmt.Errorf("--lora-paths: %s is not JSON: %w", text, err)
+		}
+		if a.Name == "" || a.Path == "" {
+			return a, fmt.Errorf("--lora-paths: %s must contain keys 'lora_name' and 'lora_path'", text)
+		}
+		return a, nil
+	}
+	name, path, named := strings.Cut(text, "=")
+	if !named {
+		path = name
+	}
+	if name == "" || path == "" {
+		return a, fmt.Errorf("--lora-paths: %q must be NAME=PATH, PATH or JSON", text)
+	}
+	return AdapterPath{Name: name, Path: path}, nil
+}
+
+// arguments lists every flag with SGLang's spelling, as /server_info reports them.
+func arguments(f *pflag.FlagSet) map[string]any {
+	all := map[string]any{}
+	f.VisitAll(func(flag *pflag.Flag) {
+		if flag.Name == "api-key" || flag.Name == "help" {
+			return
+		}
+		all[strings.ReplaceAll(flag.Name, "-", "_")] = argument(flag)
+	})
+	return all
+}
+
+// argument is a flag's value with its own type; a flag that was left out and has no default is null.
+func argument(flag *pflag.Flag) any {
+	text := flag.Value.String()
+	if list, ok := flag.Value.(pflag.SliceValue); ok {
+		return list.GetSlice()
+	}
+	switch flag.Value.Type() {
+	case "bool":
+		return text == "true"
+	case "int", "uint64", "float64":
+		if n, err := strconv.ParseFloat(text, 64); err == nil {
+			return n
+		}
+	}
+	if text == "" {
+		return nil
+	}
+	return text
+}

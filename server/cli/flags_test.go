@@ -1,0 +1,182 @@
+package cli
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/spf13/pflag"
+	"github.com/stretchr/testify/require"
+
+	"lorikeet/compute"
+)
+
+// parse reads a command line as serve does.
+func parse(args ...string) (Config, error) {
+	f := pflag.NewFlagSet("", pflag.ContinueOnError)
+	v := addFlags(f)
+	args, err := canonical(f, args)
+	if err != nil {
+		return Config{}, err
+	}
+	if err := f.Parse(args); err != nil {
+		return Config{}, err
+	}
+	return v.finish(f)
+}
+
+func TestCommandLinesOfTheDocumentation(t *testing.T) {
+	c, err := parse(strings.Fields(`--model-path meta-llama/Meta-Llama-3.1-8B-Instruct --enable-lora
+		--lora-paths lora0=algoprog/fact-generation-llama-3.1-8b-instruct-lora lora1=Nutanix/Meta-Llama-3.1-8B-Instruct_lora_4_alpha_16
+		--max-loras-per-batch 2 --lora-backend triton --disable-radix-cache`)...)
+	require.NoError(t, err)
+	require.True(t, c.EnableLoRA)
+	require.Equal(t, []AdapterPath{
+		{Name: "lora0", Path: "algoprog/fact-generation-llama-3.1-8b-instruct-lora"},
+		{Name: "lora1", Path: "Nutanix/Meta-Llama-3.1-8B-Instruct_lora_4_alpha_16"},
+	}, c.Adapters)
+	require.Equal(t, 2, c.LoRAsPerBatch)
+	require.Equal(t, []string{"--disable-radix-cache (there is no prefix cache yet)", "--lora-backend (see --kernels)"}, c.Inert)
+
+	c, err = parse(strings.Fields(`--model-path meta-llama/Meta-Llama-3.1-8B-Instruct --enable-lora --cuda-graph-max-bs 2
+		--max-loras-per-batch 2 --lora-backend triton --disable-radix-cache --max-lora-rank 256 --lora-target-modules all`)...)
+	require.NoError(t, err)
+	require.Equal(t, 256, c.MaxLoRARank)
+	require.Equal(t, []string{"all"}, c.TargetModules)
+}
+
+func TestEverySGLangFlagIsAccepted(t *testing.T) {
+	c, err := parse(strings.Fields(`--model-path m --tokenizer-path t --served-model-name s --host 0.0.0.0 --port 1 --tp-size 1 --dtype auto
+		--context-length 8 --mem-fraction-static 0.5 --max-running-requests 2 --max-total-tokens 9 --chunked-prefill-size -1
+		--schedule-policy lpm --random-seed 4 --disable-radix-cache --disable-cuda-graph --cuda-graph-max-bs 2 --cuda-graph-max-bs-decode 2
+		--attention-backend fa3 --sampling-backend pytorch --log-level warning --api-key k --enable-metrics --enable-lora
+		--lora-paths a --max-loras-per-batch 4 --max-loaded-loras 4 --lora-eviction-policy lru --lora-backend csgmv --max-lora-rank 8
+		--lora-target-modules q_proj v_proj --max-lora-chunk-size 16 --enable-lora-overlap-loading --lora-drain-wait-threshold 1
+		--lora-strict-loading --trust-remote-code --skip-server-warmup --device cuda --allow-auto-truncate --load-format safetensors
+		--disable-overlap-schedule`)...)
+	require.NoError(t, err)
+	require.Len(t, c.Inert, len(inert)+1, "every inert flag and --device cuda")
+	require.Empty(t, c.Device)
+	require.Equal(t, uint64(4), c.RandomSeed)
+	require.NotContains(t, c.Arguments, "api_key")
+	require.Equal(t, 4.0, c.Arguments["max_loras_per_batch"])
+	require.Equal(t, []string{"q_proj", "v_proj"}, c.Arguments["lora_target_modules"])
+	require.Equal(t, true, c.Arguments["trust_remote_code"])
+}
+
+func TestDefaults(t *testing.T) {
+	c, err := parse()
+	require.NoError(t, err)
+	require.True(t, c.Demo())
+	require.True(t, c.EnableLoRA, "the demo comes with adapters")
+	require.Equal(t, "127.0.0.1", c.Host)
+	require.Equal(t, 30000, c.Port)
+	require.Empty(t, c.Inert)
+	c, err = parse("--model-path", "m")
+	require.NoError(t, err)
+	require.False(t, c.EnableLoRA)
+	c, err = parse("--model-path", "m", "--lora-paths", "a=b")
+	require.NoError(t, err)
+	require.True(t, c.EnableLoRA)
+}
+
+func TestAdapterPaths(t *testing.T) {
+	for text, want := range map[string]AdapterPath{
+		"a=b/c=d":      {Name: "a", Path: "b/c=d"},
+		"org/name":     {Name: "org/name", Path: "org/name"},
+		" embedded:a ": {Name: "embedded:a", Path: "embedded:a"},
+		`{"lora_name":"a","lora_path":"b","pinned":true}`: {Name: "a", Path: "b", Pinned: true},
+	} {
+		got, err := parseAdapterPath(text)
+		require.NoError(t, err)
+		require.Equal(t, want, got)
+	}
+	for _, text := range []string{"", "=b", "a=", "{", `{"lora_name":"a"}`} {
+		_, err := parseAdapterPath(text)
+		require.ErrorContains(t, err, "--lora-paths")
+	}
+}
+
+func TestRules(t *testing.T) {
+	for _, c := range []struct{ line, want string }{
+		{"--tp-size 2", "--tp-size 2: spreading a model over several devices is not supported yet; leave it at 1"},
+		{"--tp-size 0", "--tp-size must be at least 1, not 0"},
+		{"--port 70000", "--port must be at most 65535, not 70000"},
+		{"--port -1", "--port must be at least 0, not -1"},
+		{"--dtype int4", `--dtype must be one of auto, half, float16, bfloat16, float, float32, not "int4"`},
+		{"--kernels fast", `--kernels must be one of auto, fma, coop, coop2, not "fast"`},
+		{"--load-format gguf", `--load-format must be one of auto, safetensors, dummy, not "gguf"`},
+		{"--load-format dummy", "--load-format dummy needs the config of --model-path"},
+		{"--log-level loud", `--log-level must be one of debug, info, warning, error, critical, not "loud"`},
+		{"--mem-fraction-static 0", "--mem-fraction-static must be in (0, 1], not 0"},
+		{"--mem-fraction-static NaN", "--mem-fraction-static must be in (0, 1], not NaN"},
+		{"--served-model-name a:b", `--served-model-name "a:b" must not contain ':', which separates a model from an adapter`},
+		{"--max-lora-chunk-size 17", "--max-lora-chunk-size must be 16, 32, 64 or 128, not 17"},
+		{"--model-path m --enable-lora", "--enable-lora without --lora-paths needs both --max-lora-rank and --lora-target-modules"},
+		{"--model-path m --enable-lora --max-lora-rank 8", "--enable-lora without --lora-paths needs both --max-lora-rank and --lora-target-modules"},
+		{"--enable-lora=false --lora-paths a", "--lora-paths needs adapters, which --enable-lora=false turns off"},
+		{"--lora-paths a=b a=c", `--lora-paths names two adapters "a"`},
+		{"--lora-target-modules all q_proj", "--lora-target-modules: 'all' must be the only value"},
+		{"--max-loras-per-batch 0", "--max-loras-per-batch must be at least 1, not 0"},
+		{"--max-loaded-loras 7", "--max-loaded-loras (7) must be at least --max-loras-per-batch (8)"},
+		{"--max-loras-per-batch 1 --max-loaded-loras 1 --lora-paths a b", "--max-loaded-loras (1) must be at least the 2 adapters of --lora-paths"},
+	} {
+		_, err := parse(strings.Fields(c.line)...)
+		require.EqualError(t, err, c.want, c.line)
+	}
+	_, err := parse("--lora-target-modules", "embed_tokens")
+	require.ErrorContains(t, err, `"embed_tokens"`)
+	_, err = parse("--port", "http")
+	require.ErrorContains(t, err, "--port")
+}
+
+func TestDeviceRules(t *testing.T) {
+	cpu := compute.Info{Name: "slow", Type: compute.CPU}
+	gpu := compute.Info{Name: "fast", Type: compute.Discrete}
+	for _, c := range []struct {
+		line string
+		info compute.Info
+		want string
+	}{
+		{"", cpu, ""},
+		{"--model-path m", gpu, ""},
+		{"--model-path m --allow-cpu", cpu, ""},
+		{"--model-path m", cpu, "the device is a CPU (slow), which is slow; choose a GPU with --device (see lorikeet doctor) or add --allow-cpu"},
+		{"--kernels fma", gpu, ""},
+		{"--kernels coop", gpu, "--kernels coop does not run on fast: the driver has no VK_KHR_cooperative_matrix"},
+		{"--kernels coop2", gpu, "--kernels coop2: these kernels are not written yet; use fma, coop or auto"},
+	} {
+		config, err := parse(strings.Fields(c.line)...)
+		require.NoError(t, err)
+		if err := config.checkDevice(c.info); c.want == "" {
+			require.NoError(t, err)
+		} else {
+			require.EqualError(t, err, c.want)
+		}
+	}
+}
+
+func TestDeviceCPU(t *testing.T) {
+	config, err := parse("--device", "cpu")
+	require.NoError(t, err)
+	devices := func(types ...compute.DeviceType) func() ([]compute.Info, error) {
+		return func() (infos []compute.Info, _ error) {
+			for i, t := range types {
+				infos = append(infos, compute.Info{Index: i, Type: t})
+			}
+			return infos, nil
+		}
+	}
+	name, err := config.chooseDevice(devices(compute.Discrete, compute.CPU))
+	require.NoError(t, err)
+	require.Equal(t, "1", name)
+	_, err = config.chooseDevice(devices(compute.Discrete))
+	require.ErrorContains(t, err, "install mesa-vulkan-drivers")
+}
+
+func TestTypeRule(t *testing.T) {
+	for dtype, ok := range map[string]bool{"auto": true, "bfloat16": true, "half": false, "float32": false} {
+		config, err := parse("--dtype", dtype)
+		require.NoError(t, err)
+		require.Equal(t, ok, config.checkType("BF16") == nil, dtype)
+	}
+}

@@ -1,0 +1,150 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+
+	"github.com/spf13/pflag"
+
+	"lorikeet/compute"
+	"lorikeet/lora"
+)
+
+// Demo says whether the embedded demo is served.
+func (c *Config) Demo() bool { return c.ModelPath == "" }
+
+// check applies the rules that need no device and no files.
+func (c *Config) check(f *pflag.FlagSet) error {
+	for _, choice := range []struct {
+		flag, value string
+		allowed     []string
+	}{
+		{"dtype", c.DType, []string{"auto", "half", "float16", "bfloat16", "float", "float32"}},
+		{"load-format", c.LoadFormat, []string{"auto", "safetensors", "dummy"}},
+		{"kernels", c.Kernels, []string{"auto", "fma", "coop", "coop2"}},
+		{"log-level", strings.ToLower(c.LogLevel), []string{"debug", "info", "warning", "error", "critical"}},
+	} {
+		if !slices.Contains(choice.allowed, choice.value) {
+			return fmt.Errorf("--%s must be one of %s, not %q", choice.flag, strings.Join(choice.allowed, ", "), choice.value)
+		}
+	}
+	for _, least := range []struct {
+		flag        string
+		value, from int
+	}{
+		{"port", c.Port, 0}, {"tp-size", c.TPSize, 1}, {"context-length", c.ContextLength, 0},
+		{"max-running-requests", c.MaxRunning, 0}, {"max-total-tokens", c.MaxTokens, 0}, {"chunked-prefill-size", c.ChunkedChunk, -1},
+		{"max-loras-per-batch", c.LoRAsPerBatch, 1}, {"max-loaded-loras", c.MaxLoadedLoRAs, 0}, {"max-lora-rank", c.MaxLoRARank, 0},
+	} {
+		if least.value < least.from {
+			return fmt.Errorf("--%s must be at least %d, not %d", least.flag, least.from, least.value)
+		}
+	}
+	switch {
+	case c.Port > 65535:
+		return fmt.Errorf("--port must be at most 65535, not %d", c.Port)
+	case c.TPSize > 1:
+		return fmt.Errorf("--tp-size %d: spreading a model over several devices is not supported yet; leave it at 1", c.TPSize)
+	case !(c.MemFraction > 0 && c.MemFraction <= 1):
+		return fmt.Errorf("--mem-fraction-static must be in (0, 1], not %v", c.MemFraction)
+	case strings.Contains(c.ServedName, ":"):
+		return fmt.Errorf("--served-model-name %q must not contain ':', which separates a model from an adapter", c.ServedName)
+	case c.Demo() && c.LoadFormat == "dummy":
+		return errors.New("--load-format dummy needs the config of --model-path")
+	}
+	return c.checkLoRA(f)
+}
+
+func (c *Config) checkLoRA(f *pflag.FlagSet) error {
+	if !c.EnableLoRA {
+		if len(c.Adapters) > 0 {
+			return errors.New("--lora-paths needs adapters, which --enable-lora=false turns off")
+		}
+		return nil
+	}
+	if slices.Contains(c.TargetModules, "all") && len(c.TargetModules) > 1 {
+		return errors.New("--lora-target-modules: 'all' must be the only value")
+	}
+	if _, err := lora.ParseTargets(c.TargetModules); err != nil {
+		return fmt.Errorf("--lora-target-modules: %w", err)
+	}
+	if len(c.Adapters) == 0 && !c.Demo() && (c.MaxLoRARank == 0 || len(c.TargetModules) == 0) {
+		return errors.New("--enable-lora without --lora-paths needs both --max-lora-rank and --lora-target-modules")
+	}
+	seen := map[string]bool{}
+	for _, a := range c.Adapters {
+		if seen[a.Name] {
+			return fmt.Errorf("--lora-paths names two adapters %q", a.Name)
+		}
+		seen[a.Name] = true
+	}
+	if !f.Changed("max-loaded-loras") {
+		return nil
+	}
+	if c.MaxLoadedLoRAs < c.LoRAsPerBatch {
+		return fmt.Errorf("--max-loaded-loras (%d) must be at least --max-loras-per-batch (%d)", c.MaxLoadedLoRAs, c.LoRAsPerBatch)
+	}
+	if c.MaxLoadedLoRAs < len(c.Adapters) {
+		return fmt.Errorf("--max-loaded-loras (%d) must be at least the %d adapters of --lora-paths", c.MaxLoadedLoRAs, len(c.Adapters))
+	}
+	return nil
+}
+
+// checkType refuses a --dtype that is not the checkpoint's, whose weights run as they are. The type is as in
+// safetensors: "F32", "F16" or "BF16".
+func (c *Config) checkType(checkpoint string) error {
+	names := map[string]string{"half": "F16", "float16": "F16", "bfloat16": "BF16", "float": "F32", "float32": "F32"}
+	if want, named := names[c.DType]; named && want != checkpoint {
+		return fmt.Errorf("--dtype %s: the checkpoint is %s and runs in its own type; leave --dtype at auto", c.DType, checkpoint)
+	}
+	return nil
+}
+
+// written are the kernel variants that exist.
+var written = []string{"fma", "coop"}
+
+// checkDevice refuses a CPU device that was not asked for, and kernels that do not exist or run on the device.
+func (c *Config) checkDevice(info compute.Info) error {
+	if info.Type == compute.CPU && !c.Demo() && !c.AllowCPU {
+		return fmt.Errorf("the device is a CPU (%s), which is slow; choose a GPU with --device (see lorikeet doctor) or add --allow-cpu", info.Name)
+	}
+	if c.Kernels == "auto" {
+		return nil
+	}
+	if !slices.Contains(written, c.Kernels) {
+		return fmt.Errorf("--kernels %s: these kernels are not written yet; use %s or auto", c.Kernels, strings.Join(written, ", "))
+	}
+	for _, v := range info.Variants() {
+		if v.Name == c.Kernels && !v.OK {
+			return fmt.Errorf("--kernels %s does not run on %s: %s", c.Kernels, info.Name, v.Why)
+		}
+	}
+	return nil
+}
+
+// chooseDevice turns --device cpu into the index of a CPU device; anything else is for compute to find.
+func (c *Config) chooseDevice(devices func() ([]compute.Info, error)) (string, error) {
+	if c.Device != "cpu" {
+		return c.Device, nil
+	}
+	infos, err := devices()
+	if err != nil {
+		return "", err
+	}
+	for _, info := range infos {
+		if info.Type == compute.CPU {
+			return fmt.Sprint(info.Index), nil
+		}
+	}
+	return "", errors.New("--device cpu: there is no Vulkan driver for the CPU; install mesa-vulkan-drivers")
+}
+
+// level is the log level.
+func (c *Config) level() slog.Level {
+	return map[string]slog.Level{
+		"debug": slog.LevelDebug, "info": slog.LevelInfo, "warning": slog.LevelWarn, "error": slog.LevelError, "critical": slog.LevelError,
+	}[strings.ToLower(c.LogLevel)]
+}
