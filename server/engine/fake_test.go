@@ -38,7 +38,8 @@ type fakeModel struct {
 	turn     int
 	failures []error
 	launches int
-	fail     error // what the next Collect answers
+	started  []uint64 // adapters of the sequences, in the order of their first rows
+	fail     error    // what the next Collect answers
 }
 
 type fakeStep struct {
@@ -90,6 +91,7 @@ func (f *fakeModel) Launch(b *model.Batch) (*model.Step, error) {
 func (f *fakeModel) run(run *model.Run) (out []model.Output) {
 	lane := run.Lane
 	if run.Start == 0 {
+		f.started = append(f.started, f.slots.adapter(run.Slot))
 		for _, page := range f.pages[lane] {
 			delete(f.owner, page)
 		}
