@@ -25,7 +25,8 @@ func shrinkCases() []Case {
 		{shaders.BF16, 4096, 1, false, "one row", []run{{4, 1}}},
 	} {
 		out = append(out, Case{
-			Name: fmt.Sprintf("shrink/%v/%d columns, %d sites, %s", c.t, c.in, c.sites, c.describe), Stem: "shrink", Limit: 2e-6,
+			Name: fmt.Sprintf("shrink/%v/%d columns, %d sites, %s", c.t, c.in, c.sites, c.describe), Stem: "shrink",
+			Limit: 8e-6, // in style Lanes one lane adds up all columns one by one, and few results share the error
 			Build: func(s *Setup) Run { return buildShrink(s, c.t, c.in, c.sites, c.normed, tile(c.runs)) },
 		})
 	}
