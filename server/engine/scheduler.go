@@ -18,6 +18,7 @@ type scheduler struct {
 	lanes   []int       // free lanes
 	pages   *model.Pages
 	chosen  []choice // scratch of schedule
+	counts  Stats    // what Stats counts up
 }
 
 // choice is a run before the batch is put in order.
@@ -157,6 +158,7 @@ func (s *scheduler) start(q *sequence) {
 	q.lane = s.lanes[len(s.lanes)-1]
 	s.lanes = s.lanes[:len(s.lanes)-1]
 	q.pages = s.pages.Take(make([]int32, 0, model.PagesFor(q.request.tokens())), model.PagesFor(q.request.tokens()))
+	s.counts.PromptTokens += uint64(len(q.request.Prompt))
 	s.running = append(s.running, q)
 }
 

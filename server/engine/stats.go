@@ -2,10 +2,25 @@ package engine
 
 import "lorikeet/model"
 
-// Stats is the state of an engine after its last step.
+// Stats is the state of an engine after its last step, and what it has counted since it started.
 type Stats struct {
 	Running, Waiting        int // requests
-	UsedTokens, TotalTokens int // of the KV pool, in whole pages
+	UsedTokens, TotalTokens int // that running requests hold, and that the pool has, in whole pages
+	Pages                   Holdings
+
+	PromptTokens uint64 // prompt tokens of the requests that started
+	CachedTokens uint64 // those of them whose keys and values were in memory already
+	Preemptions  uint64 // times that a running request gave its pages back to be computed again
+	// Evictions: pages of cached prefixes, and adapters.
+	EvictedPages, EvictedAdapters uint64
+}
+
+// Holdings is who holds the pages of the pool; the sum is all of them.
+type Holdings struct {
+	Running  int // requests that run, shared pages counted once
+	Cached   int // prefixes of earlier requests; taken when needed
+	Adapters int // resident adapters, in use or idle
+	Free     int
 }
 
 // Stats returns the state after the last step, from any goroutine.
@@ -13,13 +28,19 @@ func (e *Engine) Stats() Stats { return *e.stats.Load() }
 
 // publish makes the state visible to Stats when it has changed.
 func (e *Engine) publish() {
-	now := Stats{
-		Running: len(e.running), Waiting: len(e.waiting),
-		UsedTokens:  (e.pages.Total() - e.pages.Free()) * model.PageTokens,
-		TotalTokens: e.pages.Total() * model.PageTokens,
-	}
+	now := e.counts
+	now.Running, now.Waiting = len(e.running), len(e.waiting)
+	now.Pages = e.holdings()
+	now.UsedTokens = now.Pages.Running * model.PageTokens
+	now.TotalTokens = e.pages.Total() * model.PageTokens
 	if last := e.stats.Load(); last == nil || *last != now {
 		changed := now // a copy, so that a step that changes nothing allocates nothing
 		e.stats.Store(&changed)
 	}
+}
+
+// holdings counts the pages by holder.
+func (s *scheduler) holdings() Holdings {
+	free := s.pages.Free()
+	return Holdings{Running: s.pages.Total() - free, Free: free}
 }
