@@ -3,14 +3,16 @@
 # make check       formatting, vet, staticcheck, generated files, import direction
 # make shaders     compile the shaders and write the Go that knows their layouts
 # make demo        train the demo model and its adapters anew (needs a CUDA GPU)
+# make test-coop   kernels, parity and the demo with cooperative matrices, on a newer CPU driver that it fetches into build/
 # make parity      compare with what PyTorch, transformers, PEFT and tokenizers answer on CUDA
 # make bench       kernels, runtime and model steps on the device at hand
 # make deps, make build, make clean
 
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
+COOP_TESTS = TestKernelsMatchTheirTwins|TestParity|TestProperties|LikePEFT
 TESTFLAGS ?=
 
-.PHONY: deps serve build test check shaders demo parity bench clean
+.PHONY: deps serve build test test-coop check shaders demo parity bench clean
 
 serve: deps build
 	./lorikeet serve $(ARGS)
@@ -23,6 +25,12 @@ build:
 
 test:
 	go test -timeout 15m $(TESTFLAGS) ./...
+
+test-coop: build/coop/run
+	LORIKEET_KERNELS=coop go test -count=1 -exec $(CURDIR)/build/coop/run -run '$(COOP_TESTS)' $(TESTFLAGS) ./shaders/cases ./tools/parity ./server/engine
+
+build/coop/run: tools/coop/fetch
+	tools/coop/fetch
 
 check:
 	@unformatted=$$(gofmt -l .); test -z "$$unformatted" || { echo "gofmt -w $$unformatted"; exit 1; }

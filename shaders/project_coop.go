@@ -62,7 +62,7 @@ func (p Project) coopSpec(info compute.Info) (projectCoopF16Spec, bool) {
 		return projectCoopF16Spec{}, false
 	}
 	spec := projectCoopF16Spec{
-		Type: uint32(p.W.Type), Norm: p.Norm != nil,
+		Type: uint32(p.W.Type), Norm: p.Norm != nil, Gather: p.Gather != 0,
 		Threads: tile.acrossN * tile.acrossT * tile.splitK * count32(info.SubgroupSize),
 		SizeN:   count32(shape.M), SizeT: count32(shape.N), SizeK: count32(shape.K),
 		EachN: tile.eachN, EachT: tile.eachT, AcrossN: tile.acrossN, AcrossT: tile.acrossT,

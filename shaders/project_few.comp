@@ -22,6 +22,7 @@ layout(constant_id = 2) const uint LANES = 32;  // a power of two, 8 to THREADS
 layout(constant_id = 3) const uint ROWS = 4;    // outputs per group of LANES
 layout(constant_id = 4) const uint UNROLL = 2;
 layout(constant_id = 5) const bool NORM = false; // x is normalised
+layout(constant_id = 6) const bool GATHER = false; // rows of x are looked up
 
 const uint THREADS = 256;
 const uint SMALLEST_SUBGROUP = 8;
@@ -33,7 +34,7 @@ layout(push_constant) uniform Push {
     uint64_t y;       // fp32 [t][yStride]
     uint64_t gamma;   // TYPE [inputs]
     uint64_t squares; // fp32 [row][parts]
-    uint64_t gather;  // uint32 [t], the row of each t; 0: row t
+    uint64_t gather;  // uint32 [t], the row of each t, with GATHER
     uint wStride;
     uint xStride;
     uint yStride;
@@ -60,7 +61,7 @@ uint firstToken; // of this block
 // The row of x for a column of this block; columns past the last token repeat it.
 uint rowOf(uint c) {
     uint t = min(firstToken + c, push.tokens - 1);
-    return push.gather == 0ul ? t : Uints(push.gather).at[t];
+    return GATHER ? Uints(push.gather).at[t] : t;
 }
 
 // One column per subgroup, so that the parts of a row arrive together.

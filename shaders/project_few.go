@@ -33,7 +33,7 @@ func (p Project) fewSpec() projectFewSpec {
 		shape = fewShapes[i].wide
 	}
 	return projectFewSpec{
-		Type: uint32(p.W.Type), Norm: p.Norm != nil, Columns: count32(min(p.Tokens, mostColumns)),
+		Type: uint32(p.W.Type), Norm: p.Norm != nil, Gather: p.Gather != 0, Columns: count32(min(p.Tokens, mostColumns)),
 		Lanes: shape[0], Rows: shape[1], Unroll: shape[2],
 	}
 }

@@ -10,6 +10,7 @@
 
 layout(constant_id = 1) const uint COLUMNS = 1; // rows of x at a time
 layout(constant_id = 2) const bool NORM = false; // x is normalised
+layout(constant_id = 3) const bool GATHER = false; // rows of x are looked up
 
 const uint ROWS = 4; // outputs per lane
 const uint THREADS = 16;
@@ -21,7 +22,7 @@ layout(push_constant) uniform Push {
     uint64_t y;       // fp32 [t][yStride]
     uint64_t gamma;   // TYPE [inputs]
     uint64_t squares; // fp32 [row][parts]
-    uint64_t gather;  // uint32 [t], the row of each t; 0: row t
+    uint64_t gather;  // uint32 [t], the row of each t, with GATHER
     uint wStride;
     uint xStride;
     uint yStride;
@@ -36,7 +37,7 @@ layout(push_constant) uniform Push {
 // The row of x that is multiplied for row t of y; rows past the last repeat it.
 uint rowOf(uint t) {
     t = min(t, push.tokens - 1);
-    return push.gather == 0ul ? t : Uints(push.gather).at[t];
+    return GATHER ? Uints(push.gather).at[t] : t;
 }
 
 void main() {

@@ -6,7 +6,7 @@ import "lorikeet/compute"
 const lanesColumns = 8
 
 func (p Project) lanesSpec() projectLanesSpec {
-	return projectLanesSpec{Type: uint32(p.W.Type), Columns: count32(min(p.Tokens, lanesColumns)), Norm: p.Norm != nil}
+	return projectLanesSpec{Type: uint32(p.W.Type), Columns: count32(min(p.Tokens, lanesColumns)), Norm: p.Norm != nil, Gather: p.Gather != 0}
 }
 
 // lanes launches project_lanes; grid: {blocks of outputs, blocks of rows, 1}.

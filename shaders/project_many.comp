@@ -16,6 +16,7 @@ layout(constant_id = 1) const uint EACH_T = 4; // a tile is 16 times as many row
 layout(constant_id = 2) const uint EACH_N = 4; // a tile is 16 times as many outputs
 layout(constant_id = 3) const uint TILE_K = 16; // a multiple of 8
 layout(constant_id = 4) const bool NORM = false; // x is normalised
+layout(constant_id = 5) const bool GATHER = false; // rows of x are looked up
 
 const uint SIDE = 16; // invocations along each edge of the tile
 const uint THREADS = SIDE * SIDE;
@@ -27,7 +28,7 @@ layout(push_constant) uniform Push {
     uint64_t y;       // fp32 [t][yStride]
     uint64_t gamma;   // TYPE [inputs]
     uint64_t squares; // fp32 [row][parts]
-    uint64_t gather;  // uint32 [t], the row of each t; 0: row t
+    uint64_t gather;  // uint32 [t], the row of each t, with GATHER
     uint wStride;
     uint xStride;
     uint yStride;
@@ -139,7 +140,7 @@ void main() {
     const uint n0 = gl_WorkGroupID.x * TILE_N;
     for (uint i = thread; i < TILE_T; i += THREADS) {
         uint t = min(t0 + i, push.tokens - 1);
-        uint row = push.gather == 0ul ? t : Uints(push.gather).at[t];
+        uint row = GATHER ? Uints(push.gather).at[t] : t;
         rows[i] = row;
         if (NORM) {
             inverse[i] = inverseNorm(push.squares, row, push.parts, push.normWidth, push.eps);

@@ -19,7 +19,7 @@ func (p Project) manySpec() projectManySpec {
 	}
 	tile := manyTiles[i]
 	return projectManySpec{
-		Type: uint32(p.W.Type), EachT: tile.eachT, EachN: tile.eachN, TileK: tile.tileK, Norm: p.Norm != nil,
+		Type: uint32(p.W.Type), EachT: tile.eachT, EachN: tile.eachN, TileK: tile.tileK, Norm: p.Norm != nil, Gather: p.Gather != 0,
 	}
 }
 

@@ -248,12 +248,13 @@ type projectCoopBf16Spec struct {
 	Buffers uint32
 	Depth   uint32
 	Norm    bool
+	Gather  bool
 }
 
-var projectCoopBf16Defaults = projectCoopBf16Spec{Type: 0, Threads: 256, SizeN: 16, SizeT: 16, SizeK: 16, EachN: 1, EachT: 1, AcrossN: 1, AcrossT: 1, SplitK: 8, TileK: 128, Buffers: 2, Depth: 1, Norm: false}
+var projectCoopBf16Defaults = projectCoopBf16Spec{Type: 0, Threads: 256, SizeN: 16, SizeT: 16, SizeK: 16, EachN: 1, EachT: 1, AcrossN: 1, AcrossT: 1, SplitK: 8, TileK: 128, Buffers: 2, Depth: 1, Norm: false, Gather: false}
 
 func (s projectCoopBf16Spec) constants() []uint32 {
-	return []uint32{s.Type, s.Threads, s.SizeN, s.SizeT, s.SizeK, s.EachN, s.EachT, s.AcrossN, s.AcrossT, s.SplitK, s.TileK, s.Buffers, s.Depth, boolWord(s.Norm)}
+	return []uint32{s.Type, s.Threads, s.SizeN, s.SizeT, s.SizeK, s.EachN, s.EachT, s.AcrossN, s.AcrossT, s.SplitK, s.TileK, s.Buffers, s.Depth, boolWord(s.Norm), boolWord(s.Gather)}
 }
 
 type projectCoopF16Push struct {
@@ -289,12 +290,13 @@ type projectCoopF16Spec struct {
 	Buffers uint32
 	Depth   uint32
 	Norm    bool
+	Gather  bool
 }
 
-var projectCoopF16Defaults = projectCoopF16Spec{Type: 0, Threads: 256, SizeN: 16, SizeT: 16, SizeK: 16, EachN: 1, EachT: 1, AcrossN: 1, AcrossT: 1, SplitK: 8, TileK: 128, Buffers: 2, Depth: 1, Norm: false}
+var projectCoopF16Defaults = projectCoopF16Spec{Type: 0, Threads: 256, SizeN: 16, SizeT: 16, SizeK: 16, EachN: 1, EachT: 1, AcrossN: 1, AcrossT: 1, SplitK: 8, TileK: 128, Buffers: 2, Depth: 1, Norm: false, Gather: false}
 
 func (s projectCoopF16Spec) constants() []uint32 {
-	return []uint32{s.Type, s.Threads, s.SizeN, s.SizeT, s.SizeK, s.EachN, s.EachT, s.AcrossN, s.AcrossT, s.SplitK, s.TileK, s.Buffers, s.Depth, boolWord(s.Norm)}
+	return []uint32{s.Type, s.Threads, s.SizeN, s.SizeT, s.SizeK, s.EachN, s.EachT, s.AcrossN, s.AcrossT, s.SplitK, s.TileK, s.Buffers, s.Depth, boolWord(s.Norm), boolWord(s.Gather)}
 }
 
 type projectFewPush struct {
@@ -322,12 +324,13 @@ type projectFewSpec struct {
 	Rows    uint32
 	Unroll  uint32
 	Norm    bool
+	Gather  bool
 }
 
-var projectFewDefaults = projectFewSpec{Type: 0, Columns: 1, Lanes: 32, Rows: 4, Unroll: 2, Norm: false}
+var projectFewDefaults = projectFewSpec{Type: 0, Columns: 1, Lanes: 32, Rows: 4, Unroll: 2, Norm: false, Gather: false}
 
 func (s projectFewSpec) constants() []uint32 {
-	return []uint32{s.Type, s.Columns, s.Lanes, s.Rows, s.Unroll, boolWord(s.Norm)}
+	return []uint32{s.Type, s.Columns, s.Lanes, s.Rows, s.Unroll, boolWord(s.Norm), boolWord(s.Gather)}
 }
 
 type projectLanesPush struct {
@@ -352,12 +355,13 @@ type projectLanesSpec struct {
 	Type    uint32
 	Columns uint32
 	Norm    bool
+	Gather  bool
 }
 
-var projectLanesDefaults = projectLanesSpec{Type: 0, Columns: 1, Norm: false}
+var projectLanesDefaults = projectLanesSpec{Type: 0, Columns: 1, Norm: false, Gather: false}
 
 func (s projectLanesSpec) constants() []uint32 {
-	return []uint32{s.Type, s.Columns, boolWord(s.Norm)}
+	return []uint32{s.Type, s.Columns, boolWord(s.Norm), boolWord(s.Gather)}
 }
 
 type projectManyPush struct {
@@ -379,17 +383,18 @@ type projectManyPush struct {
 }
 
 type projectManySpec struct {
-	Type  uint32
-	EachT uint32
-	EachN uint32
-	TileK uint32
-	Norm  bool
+	Type   uint32
+	EachT  uint32
+	EachN  uint32
+	TileK  uint32
+	Norm   bool
+	Gather bool
 }
 
-var projectManyDefaults = projectManySpec{Type: 0, EachT: 4, EachN: 4, TileK: 16, Norm: false}
+var projectManyDefaults = projectManySpec{Type: 0, EachT: 4, EachN: 4, TileK: 16, Norm: false, Gather: false}
 
 func (s projectManySpec) constants() []uint32 {
-	return []uint32{s.Type, s.EachT, s.EachN, s.TileK, boolWord(s.Norm)}
+	return []uint32{s.Type, s.EachT, s.EachN, s.TileK, boolWord(s.Norm), boolWord(s.Gather)}
 }
 
 type randomFillPush struct {

@@ -24,6 +24,10 @@ func validation() bool {
 	return compute.ValidationInstalled()
 }
 
+// Kernels is the variant of the kernels (see compute.Info.Variants) that tests run, as LORIKEET_KERNELS says. "": each that the
+// device has, and models in the one that suits it.
+func Kernels() string { return os.Getenv("LORIKEET_KERNELS") }
+
 // Device returns the device that the tests of one process share. The test fails when there is none, and at its end when the validation
 // layer had something to say. LORIKEET_DEVICE picks a device as compute.Options.Device does.
 func Device(t testing.TB) *compute.Device {

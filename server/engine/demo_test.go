@@ -94,7 +94,7 @@ func demoEngine(t *testing.T, overlap bool) *engine.Engine {
 	residency, err := lora.NewResidency(device, shape.Sites(), 2)
 	require.NoError(t, err)
 	m, err := model.Open(t.Context(), device, c.Config(), c, model.Options{
-		Rows: 64, Lanes: 8, MemoryFraction: 0.5,
+		Rows: 64, Lanes: 8, MemoryFraction: 0.5, Kernels: computetest.Kernels(),
 		Adapters: model.Adapters{Table: residency.Table(), SitesPerSlot: residency.SitesPerSlot(), MaxRank: 16},
 	})
 	require.NoError(t, err)

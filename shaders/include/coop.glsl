@@ -32,6 +32,7 @@ layout(constant_id = 10) const uint TILE_K = 128; // a power of two, a multiple 
 layout(constant_id = 11) const uint BUFFERS = 2;  // slices in shared memory: 1, or 2 for fewer barriers
 layout(constant_id = 12) const uint DEPTH = 1;    // slices on their way, 1 to 4
 layout(constant_id = 13) const bool NORM = false; // x is normalised
+layout(constant_id = 14) const bool GATHER = false; // rows of x are looked up
 layout(local_size_x_id = 1) in;
 
 layout(push_constant) uniform Push {
@@ -40,7 +41,7 @@ layout(push_constant) uniform Push {
     uint64_t y;       // fp32 [t][yStride]
     uint64_t gamma;   // TYPE [inputs]
     uint64_t squares; // fp32 [row][parts]
-    uint64_t gather;  // uint32 [t], the row of each t; 0: row t
+    uint64_t gather;  // uint32 [t], the row of each t, with GATHER
     uint wStride;
     uint xStride;
     uint yStride;
@@ -87,7 +88,7 @@ float mantissa(float v) { return uintBitsToFloat(floatBitsToUint(v) & 0x007fffff
 // The row of x for row t of y; rows past the end repeat the last one, and their results are not stored.
 uint rowOf(uint t) {
     t = min(t, push.tokens - 1);
-    return push.gather == 0ul ? t : Uints(push.gather).at[t];
+    return GATHER ? Uints(push.gather).at[t] : t;
 }
 
 // Starts the loads of the slice that begins at column first into a slot of the registers. Columns past the end count as zero.

@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"lorikeet/compute"
+	"lorikeet/compute/computetest"
 	"lorikeet/lora"
 	"lorikeet/model"
 	"lorikeet/model/checkpoint"
@@ -45,7 +46,7 @@ func serve(t *testing.T, d *compute.Device, folder fs.FS, name string) *served {
 	require.NoError(t, err)
 	t.Cleanup(s.residency.Close)
 	s.llama, err = model.Open(t.Context(), d, s.weights.Config(), s.weights, model.Options{
-		Rows: stepRows, Lanes: lanes, MaxTokens: lanes * 64, MemoryFraction: 0.5,
+		Rows: stepRows, Lanes: lanes, MaxTokens: lanes * 64, MemoryFraction: 0.5, Kernels: computetest.Kernels(),
 		Adapters: model.Adapters{Table: s.residency.Table(), SitesPerSlot: s.residency.SitesPerSlot(), MaxRank: maxRank},
 	})
 	require.NoError(t, err)

@@ -26,17 +26,23 @@ func TestParity(t *testing.T) {
 	cases, err := table.operatorCases()
 	require.NoError(t, err)
 	fixtures := folderFixtures(*folder, table)
+	ran := false
 	for _, variant := range device.Info().Variants() {
+		if only := computetest.Kernels(); only != "" && only != variant.Name {
+			continue
+		}
 		styles := shaders.Styles(device.Info(), variant.Name)
 		if len(styles) == 0 {
 			t.Logf("%s: %d cases skipped: %s", variant.Name, len(cases)+table.modelCases(), cmp.Or(variant.Why, "no such kernels are written"))
 		}
 		for _, style := range styles {
+			ran = true
 			t.Run(variant.Name+" "+style.String(), func(t *testing.T) {
 				testVariant(t, device, style, newReport(device.Info(), variant.Name, style, fixtures), table, cases, fixtures)
 			})
 		}
 	}
+	require.True(t, ran, "the device runs no kernels of the variant %q", computetest.Kernels())
 	if !t.Failed() {
 		text, err := os.ReadFile(document)
 		require.NoError(t, err, "run go test ./tools/parity -update")
@@ -44,9 +50,12 @@ func TestParity(t *testing.T) {
 	}
 }
 
-// testVariant runs the operators in a style, and the models if it is the one that suits the device: a model takes no other.
+// testVariant runs the operators in a style, and the models if it is the one that models take.
 func testVariant(t *testing.T, d *compute.Device, style shaders.Style, r *report, table *table, list []opCase, f *fixtures) {
 	kernels, own := shaders.NewStyle(d, style), shaders.New(d).Style()
+	if only := computetest.Kernels(); only != "" {
+		own = shaders.Styles(d.Info(), only)[0]
+	}
 	if d.Info().Type == compute.CPU && style != own && !*update {
 		list = quick(t, list)
 	}
