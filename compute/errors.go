@@ -10,7 +10,7 @@ import (
 )
 
 var (
-	// ErrDeviceLost says that the device stopped working: a hang, a fault, or its removal. Only a new process can help.
+	// ErrDeviceLost says that the device stopped working: a hang, a fault, or its removal. It can only be closed; another Open may work.
 	ErrDeviceLost = errors.New("device lost")
 	// ErrOutOfMemory says that an allocation did not fit.
 	ErrOutOfMemory = errors.New("out of memory")

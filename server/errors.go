@@ -63,9 +63,13 @@ var failures = []struct {
 	{is(lora.ErrRefused), http.StatusBadRequest, valueShape},
 	{is(engine.ErrBusy), http.StatusServiceUnavailable, refusalShape},
 	{is(engine.ErrStopped), http.StatusServiceUnavailable, refusalShape},
+	{is(ErrReopening), http.StatusServiceUnavailable, refusalShape},
 	{is(errDraining), http.StatusServiceUnavailable, refusalShape},
 	{is(context.Canceled), statusClientGone, refusalShape},
 }
+
+// ErrReopening is what an Engine answers while its device is lost and another one is being opened.
+var ErrReopening = errors.New("the device was lost and is being opened again; try again in a moment")
 
 var errDraining = errors.New("the server is shutting down")
 
@@ -94,10 +98,16 @@ func failureOf(err error) (int, shape) {
 	return http.StatusInternalServerError, internalShape
 }
 
+// retryAfter is in how many seconds a client that was refused for want of room, or of a device, may try again.
+const retryAfter = "1"
+
 // fail answers with an error.
 func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 	status, shape := failureOf(err)
 	note(r.Context(), "error", err.Error())
+	if status == http.StatusServiceUnavailable {
+		w.Header().Set("Retry-After", retryAfter)
+	}
 	switch shape {
 	case valueShape:
 		writeJSON(w, status, map[string]any{"error": map[string]any{"message": err.Error()}})

@@ -233,7 +233,7 @@ func newRig(t *testing.T, change ...func(*Config)) *rig {
 	log := new(syncBuffer)
 	config := Config{
 		ModelPath: "meta-llama/demo", TokenizerPath: "meta-llama/demo", ModelType: "llama", Architectures: []string{"LlamaForCausalLM"},
-		ContextLength: fakeContext, MaxTotalTokens: 4096, VocabSize: fakeVocab, EnableLoRA: true, Version: "test",
+		ContextLength: fakeContext, VocabSize: fakeVocab, EnableLoRA: true, Version: "test",
 		Arguments: map[string]any{"tp_size": 1}, MaxBodyBytes: 1 << 16,
 		Logger: slog.New(slog.NewJSONHandler(log, nil)),
 	}

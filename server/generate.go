@@ -15,10 +15,6 @@ import (
 // generate answers POST and PUT /generate.
 func (s *Server) generate(w http.ResponseWriter, r *http.Request) {
 	received := time.Now()
-	if s.draining.Load() {
-		s.fail(w, r, errDraining)
-		return
-	}
 	o, err := readObject(r)
 	if err != nil {
 		s.fail(w, r, err)

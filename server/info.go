@@ -71,7 +71,7 @@ func (s *Server) serverInfo(w http.ResponseWriter, _ *http.Request) {
 		"served_model_name":    s.config.ServedName,
 		"random_seed":          s.config.RandomSeed,
 		"context_length":       s.config.ContextLength,
-		"max_total_num_tokens": s.config.MaxTotalTokens,
+		"max_total_num_tokens": stats.TotalTokens,
 		"loaded_adapters":      s.adapterMap(),
 		"internal_states": []map[string]any{{
 			"num_running_reqs": stats.Running, "num_queue_reqs": stats.Waiting, "num_used_tokens": stats.UsedTokens,

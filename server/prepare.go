@@ -131,7 +131,7 @@ func (s *Server) room(p *sampling, n int) (int, error) {
 		return most, nil
 	}
 	// The engine explains itself when not even one token fits into the pool.
-	left := max(1, min(context, s.config.MaxTotalTokens)-n)
+	left := max(1, min(context, s.engine.Stats().TotalTokens)-n)
 	if p.toContextEnd {
 		return left, nil
 	}

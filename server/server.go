@@ -56,14 +56,13 @@ type Decoder interface {
 
 // Config is what the server says about the model, and its limits.
 type Config struct {
-	ModelPath      string
-	TokenizerPath  string
-	ServedName     string // "" is ModelPath
-	ModelType      string // config.json's model_type
-	Architectures  []string
-	ContextLength  int // tokens of prompt and completion together
-	MaxTotalTokens int // tokens that the KV pool holds
-	VocabSize      int
+	ModelPath     string
+	TokenizerPath string
+	ServedName    string // "" is ModelPath
+	ModelType     string // config.json's model_type
+	Architectures []string
+	ContextLength int // tokens of prompt and completion together
+	VocabSize     int
 
 	EnableLoRA        bool
 	AllowAutoTruncate bool // cut what is too long instead of refusing it
@@ -115,7 +114,8 @@ func New(config Config, e Engine, t Tokenizer) *Server {
 // ServeHTTP answers one request.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.handler.ServeHTTP(w, r) }
 
-// Drain makes the server refuse new work and report itself unhealthy; running requests go on.
+// Drain makes the server report itself unhealthy, so that routers send no more work. What comes all the same is taken: whoever
+// closes the listener decides when that ends.
 func (s *Server) Drain() { s.draining.Store(true) }
 
 func (s *Server) routes() http.Handler {

@@ -211,22 +211,17 @@ func TestAbortRequestByPrefix(t *testing.T) {
 	}
 }
 
-func TestDrainRefusesNewWorkOnly(t *testing.T) {
+func TestDrainIsUnhealthyAndTakesNewWork(t *testing.T) {
 	r := newRig(t)
-	r.engine.script = forever
-	answer := make(chan int, 1)
-	go func() {
-		status, _ := r.post(`{"text":"a","rid":"late"}`)
-		answer <- status
-	}()
-	require.Eventually(t, func() bool { return r.flying("late") }, 5*time.Second, time.Millisecond)
-	r.server.Drain()
 	status, _ := r.do(http.MethodGet, "/health", "")
-	require.Equal(t, http.StatusServiceUnavailable, status)
+	require.Equal(t, http.StatusOK, status)
+	r.server.Drain()
+	for _, path := range []string{"/health", "/health_generate"} {
+		status, _ = r.do(http.MethodGet, path, "")
+		require.Equal(t, http.StatusServiceUnavailable, status)
+	}
 	status, _ = r.do(http.MethodPost, "/generate", `{"text":"b"}`)
-	require.Equal(t, http.StatusServiceUnavailable, status)
-	r.engine.streams[0].Cancel()
-	require.Equal(t, http.StatusOK, <-answer)
+	require.Equal(t, http.StatusOK, status)
 }
 
 // TestStopperAgainstWholeText feeds random text in random pieces: what is seen must be a prefix of the answer at any

@@ -39,6 +39,9 @@ type Config struct {
 	TargetModules  []string
 
 	// Ours.
+	ShutdownDelay   float64 // seconds that new work is still taken after the process was told to stop
+	ShutdownTimeout float64 // seconds that running requests may then take
+
 	Device   string // index or part of a name; "": the best
 	Kernels  string
 	AllowCPU bool
@@ -59,6 +62,8 @@ const (
 	defaultPort = 30000
 	// defaultMemFraction leaves room for what drivers and other processes take without saying so.
 	defaultMemFraction = 0.88
+	// defaultShutdownTimeout is what Kubernetes gives a pod, less a moment for the process to end.
+	defaultShutdownTimeout = 25
 )
 
 // inert are SGLang's flags that are accepted so that its command lines work, and change nothing here.
@@ -124,7 +129,9 @@ func addFlags(f *pflag.FlagSet) *flagValues {
 	f.StringVar(&c.Device, "device", "", "Vulkan device by index or part of its name (default: the best; see doctor)")
 	f.StringVar(&c.Kernels, "kernels", "auto", "kernel variant: fma, coop, coop2 or auto")
 	f.BoolVar(&c.AllowCPU, "allow-cpu", false, "serve a model on a CPU device, which is slow")
-	f.StringVar(&c.Profile, "profile", "", "write a Chrome trace of every stage to this file at exit")
+	f.StringVar(&c.Profile, "profile", "", "write a Chrome trace of every stage to this file at exit; after a lost device FILE.2 and so on")
+	f.Float64Var(&c.ShutdownDelay, "shutdown-delay", 0, "seconds that new work is still taken after SIGTERM, while /health says 503")
+	f.Float64Var(&c.ShutdownTimeout, "shutdown-timeout", defaultShutdownTimeout, "seconds that running requests may take to end after that")
 	for _, flag := range inert {
 		usage := "accepted for SGLang's sake: " + flag.why
 		switch {

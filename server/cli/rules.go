@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"slices"
 	"strings"
 
@@ -46,6 +47,8 @@ func (c *Config) check(f *pflag.FlagSet) error {
 	switch {
 	case c.Port > 65535:
 		return fmt.Errorf("--port must be at most 65535, not %d", c.Port)
+	case !(c.ShutdownDelay >= 0 && c.ShutdownTimeout >= 0) || math.IsInf(c.ShutdownDelay+c.ShutdownTimeout, 0):
+		return fmt.Errorf("--shutdown-delay and --shutdown-timeout must be seconds, not %v and %v", c.ShutdownDelay, c.ShutdownTimeout)
 	case c.TPSize > 1:
 		return fmt.Errorf("--tp-size %d: spreading a model over several devices is not supported yet; leave it at 1", c.TPSize)
 	case !(c.MemFraction > 0 && c.MemFraction <= 1):

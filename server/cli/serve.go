@@ -17,9 +17,6 @@ import (
 	"lorikeet/server"
 )
 
-// grace is how long running requests may go on after the process was told to stop.
-const grace = 30 * time.Second
-
 func serveCommand(env Env) *cobra.Command {
 	command := &cobra.Command{Use: "serve", Short: "Serve a model over HTTP", Args: flagsOnly}
 	v := addFlags(command.Flags())
@@ -36,17 +33,11 @@ func serveCommand(env Env) *cobra.Command {
 	return command
 }
 
-// machine is a model on a device with the engine that runs it: what build makes of a Config.
-type machine struct {
-	engine    server.Engine
-	tokenizer server.Tokenizer
-	server    server.Config               // what the model and its pool decide; serve adds the rest
-	run       func(context.Context) error // the step loop; returns nil when its context ends
-	close     func() error                // after run
-}
-
-// serve listens, builds the machine, and answers requests until ctx ends or the engine fails. While it builds, every
+// serve listens, opens the engine, and answers requests until ctx ends or the engine fails for good. While it opens, every
 // request is answered 503.
+//
+// Three goroutines live as long as it does: one serves connections, one runs the engine, and one waits for ctx to end and
+// then for the delay. The engine outlives the listener, so that requests can end by themselves.
 func serve(ctx context.Context, c *Config, env Env) error {
 	log := slog.New(slog.NewTextHandler(env.Stderr, &slog.HandlerOptions{Level: c.level()}))
 	slog.SetDefault(log)
@@ -58,48 +49,69 @@ func serve(ctx context.Context, c *Config, env Env) error {
 		log.Info("these flags change nothing here", "flags", c.Inert)
 	}
 	var gate server.Gate
-	// The engine outlives the listener, so that requests can end by themselves.
 	running, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
-	serving, drain := context.WithCancelCause(ctx)
-	defer drain(nil)
+	serving, leave := context.WithCancel(context.WithoutCancel(ctx))
+	defer leave()
 	var group errgroup.Group
 	group.Go(func() error {
 		defer stop()
-		return server.Serve(serving, listener, &gate, grace)
+		return server.Serve(serving, listener, &gate, seconds(c.ShutdownTimeout))
 	})
 	group.Go(func() error {
-		err := operate(ctx, running, c, env, &gate, listener.Addr())
-		drain(err)
-		return err
+		defer leave()
+		return operate(ctx, running, c, env, &gate, listener.Addr())
+	})
+	group.Go(func() error {
+		defer leave()
+		delay(ctx, serving, seconds(c.ShutdownDelay))
+		return nil
 	})
 	return group.Wait()
 }
 
-// operate builds the machine, opens the gate and runs the engine until running ends. When ctx ends the gate lets no
-// new work through.
+// delay returns some time after ctx ends, or once the server leaves anyway.
+func delay(ctx, serving context.Context, d time.Duration) {
+	select {
+	case <-serving.Done():
+		return
+	case <-ctx.Done():
+	}
+	select {
+	case <-serving.Done():
+	case <-time.After(d):
+	}
+}
+
+func seconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
+
+// operate opens the engine, then the gate, and runs the engine until running ends. From the end of ctx on the server calls
+// itself unhealthy.
 func operate(ctx, running context.Context, c *Config, env Env, gate *server.Gate, address net.Addr) error {
 	start := time.Now()
-	m, err := build(ctx, c, env)
+	h, err := openHost(c, env)
 	if err != nil {
+		return err
+	}
+	engines := &supervisor{open: h.openNext()}
+	if err = h.loadAdapters(ctx); err == nil {
+		err = engines.start(ctx)
+	}
+	if err != nil {
+		err = errors.Join(err, h.close())
 		if ctx.Err() != nil {
 			return nil // told to stop while starting
 		}
 		return err
 	}
-	config := m.server
-	config.ServedName, config.APIKey, config.RandomSeed = c.ServedName, c.APIKey, c.RandomSeed
-	config.EnableLoRA = c.EnableLoRA
-	config.AllowAutoTruncate, config.Arguments, config.Version = c.AutoTruncate, c.Arguments, version()
-	s := server.New(config, m.engine, m.tokenizer)
+	s := server.New(h.serverConfig(), engines, h.tokenizer())
 	defer context.AfterFunc(ctx, func() {
-		slog.Info("stopping: running requests may end", "within", grace)
+		slog.Info("stopping", "new_work_for_seconds", c.ShutdownDelay, "running_requests_may_end_within_seconds", c.ShutdownTimeout)
 		s.Drain()
 	})()
 	gate.Open(s)
-	slog.Info("ready", "url", "http://"+address.String(), "model", config.ModelPath, "seconds", time.Since(start).Seconds())
-	err = m.run(running)
-	return errors.Join(err, m.close())
+	slog.Info("ready", "url", "http://"+address.String(), "model", h.files.name, "seconds", time.Since(start).Seconds())
+	return errors.Join(engines.run(running), h.close())
 }
 
 // listen takes the port before anything slow happens.

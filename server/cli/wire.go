@@ -4,76 +4,22 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"lorikeet/compute"
 	"lorikeet/lora"
 	"lorikeet/model"
-	"lorikeet/model/tokenizer"
-	"lorikeet/server"
-	"lorikeet/server/engine"
 )
 
-// maxWaiting is how many requests may wait to be run; more are answered 503.
-const maxWaiting = 16384
-
-// parts is everything between a Config and an engine, in the order in which it is made.
+// parts is what a host has on one device, in the order in which it is made.
 type parts struct {
-	files     *files
+	*host
 	device    *compute.Device
 	profiler  *compute.Profiler // nil: no profile
-	limits    lora.Limits       // of adapters
-	base      lora.Base
-	residency *lora.Residency // nil: no adapters
+	residency *lora.Residency   // nil: no adapters
 	model     *model.Llama
-}
-
-// build makes the machine that a Config describes.
-func build(ctx context.Context, c *Config, env Env) (*machine, error) {
-	p, err := assemble(ctx, c, env)
-	if err != nil {
-		return nil, err
-	}
-	limits := p.model.Limits()
-	var registry *lora.Registry
-	var slots engine.Slots
-	if p.residency != nil {
-		registry = lora.NewRegistry(p.readAdapter(env), c.LoRAsPerBatch, c.MaxLoadedLoRAs)
-		slots = p.residency
-	}
-	vocab := p.files.config.VocabSize
-	e := engine.New(engine.Config{
-		Overlap: !c.NoOverlap, EndTokens: p.files.endTokens(), Vocab: vocab, MaxWaiting: maxWaiting,
-	}, p.model, registry, slots)
-	for _, a := range c.adapters(env) {
-		if err := e.LoadAdapter(ctx, a.Name, a.Path, a.Pinned); err != nil {
-			return nil, errors.Join(fmt.Errorf("--lora-paths %s=%s: %w", a.Name, a.Path, err), p.close())
-		}
-		slog.Info("adapter loaded", "name", a.Name, "path", a.Path)
-	}
-	m := &machine{
-		engine: engineOf{e},
-		server: server.Config{
-			ModelPath: p.files.name, TokenizerPath: p.files.tokenizerName,
-			ModelType: "llama", Architectures: []string{"LlamaForCausalLM"},
-			ContextLength: limits.Context, MaxTotalTokens: limits.Pages * model.PageTokens, VocabSize: vocab,
-		},
-		run: func(ctx context.Context) error {
-			if err := e.Run(ctx); !errors.Is(err, context.Canceled) {
-				return err
-			}
-			return nil
-		},
-		close: func() error { return errors.Join(p.writeProfile(c.Profile), p.close()) },
-	}
-	if p.files.tokenizer != nil {
-		m.tokenizer = tokenizerOf{p.files.tokenizer}
-	}
-	return m, nil
 }
 
 // plan prints the program of a step. Speed and shape do not depend on the values of weights, so none are read.
@@ -81,42 +27,32 @@ func plan(ctx context.Context, c *Config, env Env, tokens int, adapters bool) er
 	if !c.Demo() {
 		c.LoadFormat = "dummy"
 	}
-	p, err := assemble(ctx, c, env)
+	h, err := openHost(c, env)
 	if err != nil {
 		return err
 	}
-	return errors.Join(p.model.Plan(env.Stdout, tokens, adapters), p.close())
+	p, err := h.assemble(ctx)
+	if err != nil {
+		return errors.Join(err, h.close())
+	}
+	return errors.Join(p.model.Plan(env.Stdout, tokens, adapters), p.close(), h.close())
 }
 
-// assemble opens the files, the device and the model on it.
-func assemble(ctx context.Context, c *Config, env Env) (_ *parts, err error) {
-	p := new(parts)
+// assemble opens the device and the model on it.
+func (h *host) assemble(ctx context.Context) (_ *parts, err error) {
+	p := &parts{host: h}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, p.close())
 		}
 	}()
-	if p.files, err = openFiles(c, env); err != nil {
+	if err := p.openDevice(h.config); err != nil {
 		return nil, err
 	}
-	if err := c.checkType(string(p.files.config.Type)); err != nil {
+	if err := p.makeRoomForAdapters(h.config); err != nil {
 		return nil, err
 	}
-	if err := p.openDevice(c); err != nil {
-		return nil, err
-	}
-	if most := p.files.config.MaxPositions; c.ContextLength > most {
-		return nil, fmt.Errorf("--context-length %d: the model was made for %d tokens", c.ContextLength, most)
-	}
-	shape, err := model.ShapeOf(p.files.config, c.ContextLength)
-	if err != nil {
-		return nil, err
-	}
-	p.base = shape.Sites()
-	if err := p.makeRoomForAdapters(c, env); err != nil {
-		return nil, err
-	}
-	return p, p.openModel(ctx, c, env)
+	return p, p.openModel(ctx, h.config, h.env)
 }
 
 func (p *parts) openDevice(c *Config) error {
@@ -151,29 +87,10 @@ func cachePath() string {
 	return filepath.Join(folder, "lorikeet", "pipelines")
 }
 
-// makeRoomForAdapters decides which adapters fit and makes their table.
-func (p *parts) makeRoomForAdapters(c *Config, env Env) error {
+// makeRoomForAdapters makes the table of resident adapters.
+func (p *parts) makeRoomForAdapters(c *Config) (err error) {
 	if !c.EnableLoRA {
 		return nil
-	}
-	targets, err := lora.ParseTargets(c.TargetModules)
-	if err != nil {
-		return err
-	}
-	var found lora.Limits
-	for _, a := range c.adapters(env) {
-		limits, err := lora.LimitsOf(a.Path, embedded(env, a.Path), p.base)
-		if err != nil {
-			return fmt.Errorf("--lora-paths %s=%s: %w", a.Name, a.Path, err)
-		}
-		found = found.Union(limits)
-	}
-	p.limits = lora.Limits{MaxRank: c.MaxLoRARank, Targets: targets}
-	if c.MaxLoRARank == 0 {
-		p.limits.MaxRank = found.MaxRank
-	}
-	if len(c.TargetModules) == 0 {
-		p.limits.Targets = found.Targets
 	}
 	if p.residency, err = lora.NewResidency(p.device, p.base, c.LoRAsPerBatch); err != nil {
 		return fmt.Errorf("--max-loras-per-batch %d: %w", c.LoRAsPerBatch, err)
@@ -226,9 +143,6 @@ func (p *parts) close() error {
 	if p.device != nil {
 		err = p.device.Close()
 	}
-	if p.files != nil {
-		err = errors.Join(err, p.files.close())
-	}
 	return err
 }
 
@@ -242,72 +156,4 @@ func (p *parts) writeProfile(path string) error {
 		return fmt.Errorf("--profile: %w", err)
 	}
 	return errors.Join(p.profiler.WriteChromeTrace(f), f.Close())
-}
-
-// readAdapter reads adapters from disk, or from the demo.
-func (p *parts) readAdapter(env Env) func(name, path string) (*lora.Adapter, error) {
-	return func(name, path string) (*lora.Adapter, error) {
-		return lora.Read(name, path, embedded(env, path), p.base, p.limits)
-	}
-}
-
-// embeddedPrefix begins the paths of the demo's adapters.
-const embeddedPrefix = "embedded:"
-
-// embedded is the folder of one of the demo's adapters, or nil for any other path.
-func embedded(env Env, path string) fs.FS {
-	name, ok := strings.CutPrefix(path, embeddedPrefix)
-	if !ok {
-		return nil
-	}
-	folder, err := fs.Sub(env.Demo, "adapters/"+name)
-	if err != nil {
-		return nil
-	}
-	return folder
-}
-
-// adapters are those to load at start: the command line's, else the demo's own.
-func (c *Config) adapters(env Env) []AdapterPath {
-	if !c.EnableLoRA || len(c.Adapters) > 0 || !c.Demo() {
-		return c.Adapters
-	}
-	entries, err := fs.ReadDir(env.Demo, "adapters")
-	if err != nil {
-		return nil
-	}
-	var all []AdapterPath
-	for _, e := range entries {
-		all = append(all, AdapterPath{Name: e.Name(), Path: embeddedPrefix + e.Name()})
-	}
-	return all
-}
-
-// engineOf and tokenizerOf let the server see only what it needs.
-type engineOf struct{ *engine.Engine }
-
-func (e engineOf) Submit(ctx context.Context, requests []engine.Request) ([]server.Stream, error) {
-	streams, err := e.Engine.Submit(ctx, requests)
-	if err != nil {
-		return nil, err
-	}
-	out := make([]server.Stream, len(streams))
-	for i, s := range streams {
-		out[i] = s
-	}
-	return out, nil
-}
-
-func (e engineOf) Adapters() []server.Adapter {
-	var all []server.Adapter
-	for _, l := range e.Engine.Adapters() {
-		all = append(all, server.Adapter{Name: l.Name, Path: l.Path})
-	}
-	return all
-}
-
-type tokenizerOf struct{ *tokenizer.Tokenizer }
-
-func (t tokenizerOf) NewDecoder(skipSpecial bool) server.Decoder {
-	return t.Tokenizer.NewDecoder(skipSpecial)
 }
