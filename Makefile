@@ -5,6 +5,7 @@
 # make demo        train the demo model and its adapters anew (needs a CUDA GPU)
 # make test-coop   kernels, parity and the demo with cooperative matrices, on a newer CPU driver that it fetches into build/
 # make parity      compare with what PyTorch, transformers, PEFT and tokenizers answer on CUDA
+# make parity-live   PyTorch and Lorikeet on one GPU with fresh inputs (needs CUDA, PyTorch and a Vulkan driver)
 # make bench       kernels, runtime and model steps on the device at hand
 # make deps, make build, make clean
 
@@ -12,7 +13,7 @@ STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 COOP_TESTS = TestKernelsMatchTheirTwins|TestParity|TestProperties|LikePEFT
 TESTFLAGS ?=
 
-.PHONY: deps serve build test test-coop check shaders demo parity bench clean
+.PHONY: deps serve build test test-coop check shaders demo parity parity-live bench clean
 
 serve: deps build
 	./lorikeet serve $(ARGS)
@@ -54,6 +55,10 @@ parity:
 	go test -count=1 -v ./tools/parity
 	go test -count=1 -v -run LikePEFT ./server/engine
 	go test -count=1 -v -run Reference ./model/tokenizer
+
+parity-live: build
+	go build -o build/parity-live ./tools/parity/live
+	python3 tools/parity/live/live.py --kernels build/parity-live --lorikeet lorikeet --document docs/PARITY.md $(ARGS)
 
 bench:
 	go test -run '^$$' -bench . -benchmem ./compute ./model/tokenizer

@@ -46,6 +46,10 @@ func TestDocument(t *testing.T) {
 	require.Equal(t, both, documentReport("first", "fma", true).merge(both), "a section is replaced, the others stay")
 	require.Equal(t, both, documentReport("second", "coop", false).merge(both))
 
+	part := "<!-- live parity: begin -->\n## Live: GPU\n\n| a | 1 | 2 (2x) |\n<!-- live parity: end -->\n"
+	require.NoError(t, check(both+"\n"+part))
+	require.Equal(t, both+"\n"+part, documentReport("first", "fma", true).merge(both+"\n"+part), "the live part stays")
+
 	other := documentReport("first", "fma", true)
 	other.made = "Fixtures: newer."
 	require.Len(t, sections(other.merge(both)), 2, "what was measured with other fixtures goes")

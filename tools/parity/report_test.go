@@ -109,9 +109,13 @@ func (r *report) section() string {
 
 var headings = regexp.MustCompile(`(?m)^## `)
 
-// sections cuts a document before its headings; the first piece is the introduction.
+// live is the part of the document that make parity-live writes.
+var live = regexp.MustCompile(`(?s)<!-- live parity: begin -->.*<!-- live parity: end -->\n`)
+
+// sections cuts a document before its headings; the first piece is the introduction. The live part is left out.
 func sections(text string) []string {
 	var list []string
+	text = live.ReplaceAllString(text, "")
 	at := 0
 	for _, m := range headings.FindAllStringIndex(text, -1) {
 		list = append(list, strings.TrimSpace(text[at:m[0]])+"\n")
@@ -121,7 +125,7 @@ func sections(text string) []string {
 }
 
 // merge is the document with this report's section in the place of an older one of the same device and variant. Sections
-// that were measured with other fixtures go.
+// that were measured with other fixtures go; the live part, last, stays.
 func (r *report) merge(old string) string {
 	intro := fmt.Sprintf(introduction, r.made)
 	list := []string{strings.TrimSpace(intro) + "\n"}
@@ -136,6 +140,9 @@ func (r *report) merge(old string) string {
 	}
 	if !found {
 		list = append(list, r.section())
+	}
+	if part := live.FindString(old); part != "" {
+		list = append(list, part)
 	}
 	return strings.Join(list, "\n")
 }
