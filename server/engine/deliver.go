@@ -60,6 +60,7 @@ func (e *Engine) deliverRun(q *sequence, run *model.Run, outputs []model.Output)
 		return
 	}
 	q.produced++
+	e.newTokens.Add(1)
 	q.stream.push(token(o))
 	switch {
 	case q.stops(o.Token, e.config.EndTokens):

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync/atomic"
 
 	"lorikeet/lora"
@@ -54,6 +55,8 @@ type Engine struct {
 	stopped chan struct{} // closed when run has returned
 	cause   error         // why run returned; read after stopped
 	stats   atomic.Pointer[Stats]
+	// Apart from stats, which would be new in every step.
+	decodeSteps, newTokens atomic.Uint64
 
 	// The rest belongs to the goroutine that runs run.
 	scheduler
@@ -142,7 +145,15 @@ func (e *Engine) launch(s *step) (*step, error) {
 		return nil, fmt.Errorf("engine: launch a step of %d runs: %w", len(s.batch.Runs), err)
 	}
 	s.handle = handle
+	if s.decodes() {
+		e.decodeSteps.Add(1)
+	}
 	return s, nil
+}
+
+// decodes says whether a run of the step feeds a token that was sampled before.
+func (s *step) decodes() bool {
+	return slices.ContainsFunc(s.batch.Runs, func(r model.Run) bool { return r.Token == nil })
 }
 
 // next schedules a step, or returns nil when there is nothing to run.

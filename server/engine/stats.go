@@ -10,6 +10,8 @@ type Stats struct {
 
 	PromptTokens uint64 // prompt tokens of the requests that started
 	CachedTokens uint64 // those of them whose keys and values were in memory already
+	DecodeSteps  uint64 // steps in which requests took a token further
+	NewTokens    uint64 // tokens delivered to their streams
 	Preemptions  uint64 // times that a running request gave its pages back to be computed again
 	// Evictions: pages of cached prefixes, and adapters.
 	EvictedPages, EvictedAdapters uint64
@@ -24,7 +26,11 @@ type Holdings struct {
 }
 
 // Stats returns the state after the last step, from any goroutine.
-func (e *Engine) Stats() Stats { return *e.stats.Load() }
+func (e *Engine) Stats() Stats {
+	now := *e.stats.Load()
+	now.DecodeSteps, now.NewTokens = e.decodeSteps.Load(), e.newTokens.Load()
+	return now
+}
 
 // publish makes the state visible to Stats when it has changed.
 func (e *Engine) publish() {
