@@ -21,7 +21,7 @@ type Profiler struct {
 	events []event
 }
 
-// event is one run of a stage.
+// event is one run of neighbouring stages of one label.
 type event struct {
 	program    string
 	cost       stageCost
@@ -92,7 +92,7 @@ func (p *Profiler) Summary() []ProfileRow {
 			index[e.cost.label] = i
 			rows = append(rows, ProfileRow{Label: e.cost.label})
 		}
-		rows[i].Count++
+		rows[i].Count += e.cost.count
 		rows[i].Total += time.Duration(e.end - e.start)
 		rows[i].Bytes += e.cost.bytes
 		rows[i].Flops += e.cost.flops
@@ -104,7 +104,7 @@ func (p *Profiler) Summary() []ProfileRow {
 	return rows
 }
 
-// WriteChromeTrace writes every collected run of a stage as a complete event of the Chrome trace format, which ui.perfetto.dev
+// WriteChromeTrace writes every collected run of a stage, or of neighbours of one label, as a complete event of the Chrome trace format, which ui.perfetto.dev
 // and chrome://tracing show.
 func (p *Profiler) WriteChromeTrace(w io.Writer) error {
 	type traceEvent struct {

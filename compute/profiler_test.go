@@ -69,6 +69,29 @@ func TestProfiler(t *testing.T) {
 	require.EqualValues(t, 8*n, trace.TraceEvents[0].Args["bytes"])
 }
 
+// Neighbouring stages of one label are timed as one, and counted as many.
+func TestProfilerTimesNeighboursTogether(t *testing.T) {
+	d := computetest.Device(t)
+	counter := allocate(t, d, 4, compute.HostRead)
+	k := d.NewKernel("count", countModule, nil)
+	var plan []compute.Stage
+	for _, label := range []string{"a", "a", "a", "b", "a", "a"} {
+		plan = append(plan, compute.Stage{Label: label, Dispatches: []compute.Dispatch{count(k, counter, 1)}})
+	}
+	prof := compute.NewProfiler(d)
+	p := record(t, d, plan, prof)
+	run(t, d, p)
+	require.NoError(t, prof.Collect(p))
+	counts := map[string]int{}
+	for _, row := range prof.Summary() {
+		counts[row.Label] = row.Count
+	}
+	require.Equal(t, map[string]int{"a": 5, "b": 1}, counts)
+	var out bytes.Buffer
+	require.NoError(t, prof.WriteChromeTrace(&out))
+	require.Equal(t, 3, bytes.Count(out.Bytes(), []byte(`"ph":"X"`)))
+}
+
 func TestEmptyTrace(t *testing.T) {
 	prof := compute.NewProfiler(computetest.Device(t))
 	require.Empty(t, prof.Summary())

@@ -30,7 +30,8 @@ type Dispatch struct {
 	Flops    int64     // arithmetic it cannot avoid
 }
 
-// Stage is a set of dispatches that do not depend on each other. The next stage starts when all are done.
+// Stage is a set of dispatches that do not depend on each other. The next stage starts when all are done. A profiler times
+// neighbouring stages of one label together, so that its timestamps do not slow down a chain of them.
 type Stage struct {
 	Label      string
 	Dispatches []Dispatch
@@ -46,9 +47,10 @@ type Program struct {
 	ticket   uint64 // of the last submission; guarded by dev.mu
 }
 
-// stageCost is what the profiler needs to know of a stage.
+// stageCost is what the profiler needs to know of neighbouring stages of one label.
 type stageCost struct {
 	label        string
+	count        int
 	bytes, flops int64
 }
 
@@ -57,7 +59,11 @@ type stageCost struct {
 func (d *Device) Record(name string, stages []Stage, p *Profiler) (*Program, error) {
 	program := &Program{dev: d, name: name}
 	for _, s := range stages {
-		cost := stageCost{label: s.Label}
+		if n := len(program.stages); n == 0 || program.stages[n-1].label != s.Label {
+			program.stages = append(program.stages, stageCost{label: s.Label})
+		}
+		cost := &program.stages[len(program.stages)-1]
+		cost.count++
 		for i := range s.Dispatches {
 			if err := d.checkDispatch(&s.Dispatches[i]); err != nil {
 				return nil, fmt.Errorf("compute: record %q, stage %q, dispatch %q: %w", name, s.Label, s.Dispatches[i].Label, err)
@@ -65,14 +71,17 @@ func (d *Device) Record(name string, stages []Stage, p *Profiler) (*Program, err
 			cost.bytes += s.Dispatches[i].Bytes
 			cost.flops += s.Dispatches[i].Flops
 		}
-		program.stages = append(program.stages, cost)
 	}
 	if p != nil {
 		if err := program.createQueries(); err != nil {
 			return nil, fmt.Errorf("compute: record %q: %w", name, err)
 		}
 	}
-	commands, push := encode(stages, p != nil)
+	timestamps := 0
+	if p != nil {
+		timestamps = len(program.stages) + 1
+	}
+	commands, push := encode(stages, timestamps)
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	var r native.Result
@@ -106,14 +115,17 @@ func (d *Device) checkDispatch(x *Dispatch) error {
 	return x.Kernel.Ready()
 }
 
-// encode lists the commands of a program and the push constants they point into.
-func encode(stages []Stage, timed bool) (commands []native.Command, push []byte) {
-	if timed {
-		commands = append(commands, native.ResetTimestamps(len(stages)+1))
+// encode lists the commands of a program and the push constants they point into. With timestamps there is one at the begin
+// and one behind the last of neighbouring stages of one label.
+func encode(stages []Stage, timestamps int) (commands []native.Command, push []byte) {
+	if timestamps > 0 {
+		commands = append(commands, native.ResetTimestamps(timestamps))
 	}
 	commands = append(commands, native.Barrier(native.BeginBarrier))
-	if timed {
-		commands = append(commands, native.Timestamp(0))
+	next := 0
+	if timestamps > 0 {
+		commands = append(commands, native.Timestamp(next))
+		next++
 	}
 	var bound uint64
 	for i, s := range stages {
@@ -135,8 +147,9 @@ func encode(stages []Stage, timed bool) (commands []native.Command, push []byte)
 				commands = append(commands, native.Dispatch(x.Groups))
 			}
 		}
-		if timed {
-			commands = append(commands, native.Timestamp(i+1))
+		if timestamps > 0 && (i+1 == len(stages) || stages[i+1].Label != s.Label) {
+			commands = append(commands, native.Timestamp(next))
+			next++
 		}
 	}
 	return append(commands, native.Barrier(native.EndBarrier)), push
