@@ -62,9 +62,11 @@ func BenchmarkPlace(b *testing.B) {
 	r, err := NewResidency(d, large, 1)
 	require.NoError(b, err)
 	defer r.Close()
+	m := newTestMemory(b, d, 1, 1<<17)
+	require.NoError(b, r.Attach(m, testLimits))
 	b.SetBytes(a.Bytes())
 	for b.Loop() {
-		_, err := r.Place(a)
+		_, err := r.Place(a, 0)
 		require.NoError(b, err)
 		r.Drop(a.ID)
 	}

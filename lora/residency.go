@@ -13,45 +13,44 @@ import (
 // unpinned.
 var ErrNoSlot = errors.New("lora: every slot is in use")
 
-// arenaChunk is the smallest amount of device memory taken at a time.
-const arenaChunk = 32 << 20
+// ErrNoPages means that the free pages are too few or too scattered for an
+// adapter: it can become resident once some are given back.
+var ErrNoPages = errors.New("lora: not enough free pages")
 
-// matrixAlign is the alignment of every matrix on the device, in bytes.
-const matrixAlign = 256
+// ErrArriving means that an adapter is being uploaded: it can be used later.
+var ErrArriving = errors.New("lora: the adapter is on its way to the device")
 
 // Residency keeps adapters on the device. Each has a slot: a row of a table that
-// tells the kernels where its matrices are. Adapters take the memory they need
-// and no more, whatever their rank. All methods belong to one goroutine.
+// tells the kernels where its matrices are. Adapters take pages of a pool, as
+// many as they need and no more, whatever their rank. All methods belong to one
+// goroutine.
 //
 // The caller pins a slot from before it submits work that uses the slot until
-// that work is done. A slot that is not pinned is thus free to be rewritten.
+// that work is done. A slot that is not pinned is thus free to be rewritten, and
+// its pages to be used for something else.
 type Residency struct {
 	device *compute.Device
 	base   Base
-	arena  *compute.Arena
-	alloc  func(int64) (compute.Span, error) // of arena
 	buffer *compute.Buffer
 	table  []shaders.AdapterSite // [slot][SitesPerSlot], in the memory of buffer
+	memory Memory                // nil until Attach
 	slots  []slot
 	byID   map[uint64]int
-	clock  uint64
-	image  []byte // scratch of fill
+	pages  int // that adapters hold
 }
 
 type slot struct {
 	adapter *Adapter // nil: empty
-	memory  compute.Span
+	place   placement
 	pins    int
-	used    uint64 // clock of the last Place
+	used    uint64 // now of the last Place
 }
 
-// NewResidency makes a residency with a number of slots, all empty.
+// NewResidency makes a residency with a number of slots, all empty. The table
+// is there from now on; before the first Place it must be told by Attach where
+// adapters may lie.
 func NewResidency(d *compute.Device, base Base, slots int) (*Residency, error) {
-	r := &Residency{
-		device: d, base: base, arena: d.NewArena("adapters", compute.Local, arenaChunk),
-		slots: make([]slot, slots), byID: map[uint64]int{},
-	}
-	r.alloc = r.arena.Alloc
+	r := &Residency{device: d, base: base, slots: make([]slot, slots), byID: map[uint64]int{}}
 	rows := slots * r.SitesPerSlot()
 	if rows < 1 {
 		return nil, fmt.Errorf("lora: adapter table: %d slots of %d sites, want at least one of each", slots, r.SitesPerSlot())
@@ -66,11 +65,28 @@ func NewResidency(d *compute.Device, base Base, slots int) (*Residency, error) {
 	return r, nil
 }
 
-// Close frees everything once the device is done with it.
-func (r *Residency) Close() {
-	r.arena.Close()
-	r.buffer.Release()
+// Attach gives the residency the memory of its adapters. It fails when the
+// memory, empty still, cannot hold the largest adapter within the limits and
+// one page of a sequence beside it.
+func (r *Residency) Attach(m Memory, largest Limits) error {
+	first, ok := m.TakeRun(1)
+	if ok {
+		var p placement
+		if p, ok = takeMemory(m, r.base.sizes(largest)); ok {
+			p.give(m)
+		}
+		m.GiveRun(first, 1)
+	}
+	if !ok {
+		return fmt.Errorf("lora: the page pool cannot hold one adapter of rank %d (%.1f MiB) and one page of a sequence; "+
+			"raise --mem-fraction-static or lower --max-lora-rank", largest.MaxRank, float64(r.base.Bytes(largest))/(1<<20))
+	}
+	r.memory = m
+	return nil
 }
+
+// Close frees the table once the device is done with it.
+func (r *Residency) Close() { r.buffer.Release() }
 
 // Table is the device address of the table: AdapterSite [slot][SitesPerSlot].
 func (r *Residency) Table() uint64 { return r.buffer.Address() }
@@ -81,23 +97,31 @@ func (r *Residency) SitesPerSlot() int { return r.base.Layers * int(Sites) }
 // Rank is the largest rank of the adapter in a slot.
 func (r *Residency) Rank(slot int) int { return r.slots[slot].adapter.Rank }
 
-// Place makes an adapter resident and returns its slot. Where that takes room it
-// drops the adapters that were placed longest ago and are not in use; it fails
-// with ErrNoSlot when that cannot help until one is unpinned.
-func (r *Residency) Place(a *Adapter) (int, error) {
-	r.clock++
+// Place makes an adapter resident and returns its slot. now is the caller's
+// clock, by which Idle tells how long adapters have not been asked for. When all
+// slots are taken, the least recently placed adapter that nothing pins makes
+// room. Place fails with ErrNoSlot when there is none, and with ErrNoPages when
+// pages are missing.
+func (r *Residency) Place(a *Adapter, now uint64) (int, error) {
 	if n, ok := r.byID[a.ID]; ok {
-		r.slots[n].used = r.clock
+		r.slots[n].used = now
 		return n, nil
 	}
 	n := r.room()
 	if n < 0 {
 		return 0, ErrNoSlot
 	}
-	r.clear(n)
-	if err := r.fill(n, a); err != nil {
-		return 0, err
+	place, ok := takeMemory(r.memory, a.sizes())
+	if !ok {
+		return 0, ErrNoPages
 	}
+	if err := r.upload(a, place); err != nil {
+		place.give(r.memory)
+		return 0, fmt.Errorf("lora: upload adapter %q: %w", a.Name, err)
+	}
+	r.clear(n)
+	r.fill(n, a, place)
+	r.slots[n].used = now
 	return n, nil
 }
 
@@ -144,6 +168,30 @@ func (r *Residency) victim() int {
 	return oldest
 }
 
+// Idle is when the least recently placed adapter that nothing pins was placed;
+// false when there is none.
+func (r *Residency) Idle() (used uint64, ok bool) {
+	n := r.victim()
+	if n < 0 {
+		return 0, false
+	}
+	return r.slots[n].used, true
+}
+
+// EvictIdle frees the slot and the pages of that adapter.
+func (r *Residency) EvictIdle() {
+	if n := r.victim(); n >= 0 {
+		r.clear(n)
+	}
+}
+
+// AwaitUpload blocks until an upload under way has finished; it returns at once
+// when there is none.
+func (r *Residency) AwaitUpload() error { return nil }
+
+// Pages counts the pages that adapters hold.
+func (r *Residency) Pages() int { return r.pages }
+
 // clear empties a slot.
 func (r *Residency) clear(n int) {
 	s := &r.slots[n]
@@ -151,7 +199,8 @@ func (r *Residency) clear(n int) {
 		return
 	}
 	delete(r.byID, s.adapter.ID)
-	r.arena.Free(s.memory)
+	s.place.give(r.memory)
+	r.pages -= s.place.pages()
 	clear(r.row(n))
 	*s = slot{}
 }
@@ -160,48 +209,36 @@ func (r *Residency) row(n int) []shaders.AdapterSite {
 	return r.table[n*r.SitesPerSlot() : (n+1)*r.SitesPerSlot()]
 }
 
-// fill uploads an adapter and writes the row of its slot.
-func (r *Residency) fill(n int, a *Adapter) error {
-	memory, err := r.allocate(deviceBytes(a))
-	if err != nil {
-		return err
-	}
-	if err := r.upload(memory, a); err != nil {
-		r.arena.Free(memory)
-		return fmt.Errorf("lora: upload adapter %q: %w", a.Name, err)
-	}
-	at := memory.Address()
+// fill files an adapter under a slot and writes the slot's row.
+func (r *Residency) fill(n int, a *Adapter, place placement) {
+	matrices := place.matrices
 	for i, row := 0, r.row(n); i < len(row); i++ {
 		if w := &a.Sites[i]; w.Rank > 0 {
-			b := at + uint64(aligned(w.A))
-			row[i] = shaders.AdapterSite{A: at, B: b, Rank: uint32(w.Rank), Scale: w.Scale}
-			at = b + uint64(aligned(w.B))
+			row[i] = shaders.AdapterSite{A: matrices[0].Address(), B: matrices[1].Address(), Rank: uint32(w.Rank), Scale: w.Scale}
+			matrices = matrices[2:]
 		}
 	}
-	r.slots[n] = slot{adapter: a, memory: memory, used: r.clock}
+	r.slots[n] = slot{adapter: a, place: place}
 	r.byID[a.ID] = n
-	return nil
+	r.pages += place.pages()
 }
 
-// allocate takes device memory, evicting other adapters if it must.
-func (r *Residency) allocate(size int64) (compute.Span, error) {
-	evicted := false
-	for {
-		memory, err := r.alloc(size)
-		if err == nil || !errors.Is(err, compute.ErrOutOfMemory) {
-			return memory, err
+// upload writes an adapter's matrices.
+func (r *Residency) upload(a *Adapter, place placement) error {
+	matrices := place.matrices
+	for i := range a.Sites {
+		w := &a.Sites[i]
+		if w.Rank == 0 {
+			continue
 		}
-		n := r.victim()
-		if n < 0 {
-			if evicted || r.pinned() {
-				// What was evicted comes back when the device has passed it.
-				return memory, ErrNoSlot
+		for _, bytes := range [][]byte{w.A, w.B} {
+			if err := r.device.Upload(matrices[0], bytes); err != nil {
+				return err
 			}
-			return memory, fmt.Errorf("lora: no room for an adapter of %d bytes: %w", size, err)
+			matrices = matrices[1:]
 		}
-		r.clear(n)
-		evicted = true
 	}
+	return nil
 }
 
 func (r *Residency) pinned() bool {
@@ -213,39 +250,6 @@ func (r *Residency) pinned() bool {
 	return false
 }
 
-// upload writes all matrices in one piece, so that one transfer is enough.
-func (r *Residency) upload(memory compute.Span, a *Adapter) error {
-	image := memory.Bytes()
-	staged := image == nil
-	if staged {
-		if int64(cap(r.image)) < memory.Size {
-			r.image = make([]byte, memory.Size)
-		}
-		image = r.image[:memory.Size]
-	}
-	for i := range a.Sites {
-		for _, matrix := range [][]byte{a.Sites[i].A, a.Sites[i].B} {
-			copy(image, matrix)
-			image = image[aligned(matrix):]
-		}
-	}
-	if staged {
-		return r.device.Upload(memory, r.image[:memory.Size])
-	}
-	return nil
-}
-
-// deviceBytes is what an adapter takes on the device.
-func deviceBytes(a *Adapter) int64 {
-	n := 0
-	for i := range a.Sites {
-		n += aligned(a.Sites[i].A) + aligned(a.Sites[i].B)
-	}
-	return int64(n)
-}
-
-func aligned(matrix []byte) int { return (len(matrix) + matrixAlign - 1) &^ (matrixAlign - 1) }
-
 // Check says what is wrong with the books when no work is under way: every slot
 // must be unpinned, and every byte accounted for.
 func (r *Residency) Check() error {
@@ -256,8 +260,7 @@ func (r *Residency) Check() error {
 }
 
 func (r *Residency) check() error {
-	var bytes int64
-	adapters := 0
+	pages, adapters := 0, 0
 	for n := range r.slots {
 		s := &r.slots[n]
 		if s.pins < 0 {
@@ -267,7 +270,7 @@ func (r *Residency) check() error {
 			continue
 		}
 		adapters++
-		bytes += deviceBytes(s.adapter)
+		pages += s.place.pages()
 		if at, ok := r.byID[s.adapter.ID]; !ok || at != n {
 			return fmt.Errorf("lora: adapter %q is in slot %d, but filed under %d", s.adapter.Name, n, at)
 		}
@@ -275,8 +278,8 @@ func (r *Residency) check() error {
 	if adapters != len(r.byID) {
 		return fmt.Errorf("lora: %d slots are full, %d adapters are filed", adapters, len(r.byID))
 	}
-	if used := r.arena.Used(); used != bytes {
-		return fmt.Errorf("lora: the adapters take %d bytes, %d are allocated", bytes, used)
+	if pages != r.pages {
+		return fmt.Errorf("lora: the adapters take %d pages, %d are booked", pages, r.pages)
 	}
 	return nil
 }

@@ -3,6 +3,7 @@ package lora
 import (
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 	"unsafe"
 
@@ -37,9 +38,14 @@ func made(r *rand.Rand, id uint64, base Base) *Adapter {
 func requireResident(t *testing.T, d *compute.Device, r *Residency, n int, a *Adapter) {
 	t.Helper()
 	require.Equal(t, a.Rank, r.Rank(n))
-	memory := r.slots[n].memory
-	on := make([]byte, memory.Size)
-	require.NoError(t, d.Download(on, memory))
+	matrices := r.slots[n].place.matrices
+	on := func(size int) (uint64, []byte) {
+		at := matrices[0]
+		matrices = matrices[1:]
+		data := make([]byte, size)
+		require.NoError(t, d.Download(data, at))
+		return at.Address(), data
+	}
 	for i, w := range a.Sites {
 		row := r.row(n)[i]
 		require.Equal(t, uint32(w.Rank), row.Rank, "site %d", i)
@@ -50,22 +56,38 @@ func requireResident(t *testing.T, d *compute.Device, r *Residency, n int, a *Ad
 		require.Equal(t, math.Float32bits(w.Scale), math.Float32bits(row.Scale))
 		require.Zero(t, row.A%matrixAlign)
 		require.Zero(t, row.B%matrixAlign)
-		require.Equal(t, w.A, on[row.A-memory.Address():][:len(w.A)], "A of site %d", i)
-		require.Equal(t, w.B, on[row.B-memory.Address():][:len(w.B)], "B of site %d", i)
+		for _, m := range []struct {
+			at   uint64
+			want []byte
+		}{{row.A, w.A}, {row.B, w.B}} {
+			at, data := on(len(m.want))
+			require.Equal(t, at, m.at)
+			require.Equal(t, m.want, data, "site %d", i)
+		}
 	}
 }
 
-func newResidency(t *testing.T, base Base, slots int) (*compute.Device, *Residency) {
+// now is the clock of the tests: no two placements are of one time.
+var now uint64
+
+func newResidency(t *testing.T, base Base, slots, pages int) (*compute.Device, *Residency, *testMemory) {
 	d := computetest.Device(t)
 	r, err := NewResidency(d, base, slots)
 	require.NoError(t, err)
 	t.Cleanup(r.Close)
-	return d, r
+	m := newTestMemory(t, d, 1, pages)
+	require.NoError(t, r.Attach(m, testLimits))
+	return d, r, m
+}
+
+func try(r *Residency, a *Adapter) (int, error) {
+	now++
+	return r.Place(a, now)
 }
 
 func place(t *testing.T, r *Residency, a *Adapter) int {
 	t.Helper()
-	n, err := r.Place(a)
+	n, err := try(r, a)
 	require.NoError(t, err)
 	return n
 }
@@ -73,7 +95,7 @@ func place(t *testing.T, r *Residency, a *Adapter) int {
 func TestResidency(t *testing.T) {
 	rnd := random(t)
 	base := testBase(shaders.BF16)
-	d, r := newResidency(t, base, 2)
+	d, r, m := newResidency(t, base, 2, 1000)
 	require.Equal(t, base.Layers*7, r.SitesPerSlot())
 	require.Equal(t, uintptr(2*r.SitesPerSlot())*unsafe.Sizeof(shaders.AdapterSite{}), uintptr(r.buffer.Size()))
 	a, b, c := made(rnd, 1, base), made(rnd, 2, base), made(rnd, 3, base)
@@ -91,11 +113,11 @@ func TestResidency(t *testing.T) {
 	require.Equal(t, second, place(t, r, b))
 	r.Pin(second)
 	r.Pin(second)
-	_, err := r.Place(c)
+	_, err := try(r, c)
 	require.ErrorIs(t, err, ErrNoSlot)
 	requireResident(t, d, r, first, a)
 	r.Unpin(second)
-	_, err = r.Place(c)
+	_, err = try(r, c)
 	require.ErrorIs(t, err, ErrNoSlot)
 	require.Error(t, r.Check())
 	r.Unpin(second)
@@ -110,13 +132,14 @@ func TestResidency(t *testing.T) {
 	require.Len(t, r.byID, 1)
 	require.Equal(t, make([]shaders.AdapterSite, r.SitesPerSlot()), r.row(first))
 	r.Drop(3)
-	require.Zero(t, r.arena.Used())
+	require.Zero(t, r.Pages())
+	require.Equal(t, 1000, m.free())
 }
 
 func TestResidencyPinnedAdapter(t *testing.T) {
 	rnd := random(t)
 	base := testBase(shaders.F16)
-	_, r := newResidency(t, base, 2)
+	_, r, _ := newResidency(t, base, 2, 1000)
 	pinned, a, b := made(rnd, 1, base), made(rnd, 2, base), made(rnd, 3, base)
 	pinned.Pinned = true
 	at := place(t, r, pinned)
@@ -125,37 +148,49 @@ func TestResidencyPinnedAdapter(t *testing.T) {
 	require.Equal(t, at, place(t, r, pinned))
 }
 
-// TestResidencyOutOfMemory lets the device run out of memory.
-func TestResidencyOutOfMemory(t *testing.T) {
+// TestResidencyNoPages lets the pool run out of pages.
+func TestResidencyNoPages(t *testing.T) {
 	rnd := random(t)
 	base := testBase(shaders.F32)
-	_, r := newResidency(t, base, 4)
-	limit := int64(0)
-	r.alloc = func(n int64) (compute.Span, error) {
-		if r.arena.Used()+n > limit {
-			return compute.Span{}, compute.ErrOutOfMemory
-		}
-		return r.arena.Alloc(n)
-	}
-	a, b, c := made(rnd, 1, base), made(rnd, 2, base), made(rnd, 3, base)
-	limit = max(deviceBytes(a)+deviceBytes(b), deviceBytes(c))
-	first, second := place(t, r, a), place(t, r, b)
+	d, r, m := newResidency(t, base, 4, 250)
+	a, b := made(rnd, 1, base), made(rnd, 2, base)
+	first := place(t, r, a)
 	r.Pin(first)
-	r.Pin(second)
-	_, err := r.Place(c)
-	require.ErrorIs(t, err, ErrNoSlot, "the slots are empty, but the memory is in use")
+	m.TakeRun(250 - r.Pages()) // what sequences might hold
+	_, err := try(r, b)
+	require.ErrorIs(t, err, ErrNoPages)
+	_, idle := r.Idle()
+	require.False(t, idle)
 	r.Unpin(first)
-	r.Unpin(second)
-	at := place(t, r, c)
-	requireResident(t, r.device, r, at, c)
+	used, idle := r.Idle()
+	require.True(t, idle)
+	require.Equal(t, now-1, used)
+	r.EvictIdle()
+	r.EvictIdle() // there is none left
+	require.Zero(t, r.Pages())
+	small := made(rnd, 3, base)
+	small.Sites = slices.Clone(a.Sites)
+	for i := range small.Sites[1:] {
+		small.Sites[1+i] = Weights{}
+	}
+	small.Rank = small.Sites[0].Rank
+	requireResident(t, d, r, place(t, r, small), small)
 	require.NoError(t, r.Check())
+}
 
-	limit = 0
-	_, err = r.Place(a)
-	require.ErrorIs(t, err, ErrNoSlot, "what was evicted may come back later")
-	_, err = r.Place(a)
-	require.ErrorIs(t, err, compute.ErrOutOfMemory)
-	require.NoError(t, r.Check())
+func TestAttachRefuses(t *testing.T) {
+	d := computetest.Device(t)
+	base := testBase(shaders.F16)
+	r, err := NewResidency(d, base, 1)
+	require.NoError(t, err)
+	defer r.Close()
+	need := int((base.DeviceBytes(testLimits) + testPage - 1) / testPage)
+	m := newTestMemory(t, d, 1, need)
+	require.ErrorContains(t, r.Attach(m, testLimits), "cannot hold one adapter of rank 16")
+	require.Equal(t, need, m.free())
+	m = newTestMemory(t, d, 1, need+1)
+	require.NoError(t, r.Attach(m, testLimits))
+	require.Equal(t, need+1, m.free())
 }
 
 func TestNewResidencyRefuses(t *testing.T) {
@@ -169,7 +204,7 @@ func TestResidencyModel(t *testing.T) {
 	rnd := random(t)
 	base := testBase(shaders.F32)
 	base.Layers = 1
-	d, r := newResidency(t, base, 3)
+	d, r, m := newResidency(t, base, 3, 1000)
 	type resident struct {
 		adapter *Adapter
 		slot    int
@@ -199,7 +234,7 @@ func TestResidencyModel(t *testing.T) {
 		at := find(a.ID)
 		switch rnd.IntN(4) {
 		case 0, 1:
-			slot, err := r.Place(a)
+			slot, err := try(r, a)
 			switch {
 			case at >= 0:
 				require.Equal(t, order[at].slot, slot)
@@ -238,6 +273,7 @@ func TestResidencyModel(t *testing.T) {
 			}
 		}
 		require.NoError(t, r.check())
+		require.Equal(t, len(m.used), m.free()+r.Pages())
 		require.Len(t, r.byID, len(order))
 		for _, s := range order {
 			requireResident(t, d, r, s.slot, s.adapter)

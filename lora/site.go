@@ -45,8 +45,7 @@ type Base struct {
 	Vocab   int // tokens; adapters may not add more
 }
 
-// Bytes is the most an adapter within the limits takes on the host; on the
-// device each matrix is rounded up to 256 bytes.
+// Bytes is the most an adapter within the limits takes on the host.
 func (b Base) Bytes(l Limits) int64 {
 	var columns int64
 	for s := range Sites {

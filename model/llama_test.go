@@ -139,16 +139,18 @@ func newFixture(t testing.TB, m tinyModel, r *rand.Rand) *fixture {
 		m.adapter(r, shape, 3, lora.Q, lora.V, lora.Down),
 		m.adapter(r, shape, 16, lora.Q, lora.K, lora.V, lora.O, lora.Gate, lora.Up, lora.Down),
 	}
-	f.residency, err = lora.NewResidency(device, shape.Sites(), 3)
+	base, largest := shape.Sites(), lora.Limits{MaxRank: 16, Targets: lora.Targets{true, true, true, true, true, true, true}}
+	f.residency, err = lora.NewResidency(device, base, 3)
 	require.NoError(t, err)
 	t.Cleanup(f.residency.Close)
 	f.model, err = Open(t.Context(), device, c.Config(), c, Options{
 		Rows: 48, Lanes: 4, MemoryFraction: 0.5,
-		Adapters: Adapters{Table: f.residency.Table(), SitesPerSlot: f.residency.SitesPerSlot(), MaxRank: 16},
+		Adapters: Adapters{Table: f.residency.Table(), SitesPerSlot: f.residency.SitesPerSlot(), MaxRank: 16, Slots: 3, Bytes: base.DeviceBytes(largest)},
 	})
 	require.NoError(t, err)
 	t.Cleanup(f.model.Close)
-	f.pages = NewPages(f.model.Limits().Pages)
+	require.NoError(t, f.residency.Attach(f.model.AdapterMemory(), largest))
+	f.pages = f.model.Pages()
 	return f
 }
 
@@ -168,7 +170,7 @@ func (f *fixture) sequence(t testing.TB, r *rand.Rand, lane, adapter, prompt int
 	s := &testSequence{lane: lane, slot: Base, prompt: prompt}
 	if adapter >= 0 {
 		s.adapter = f.adapters[adapter]
-		slot, err := f.residency.Place(s.adapter)
+		slot, err := f.residency.Place(s.adapter, 0)
 		require.NoError(t, err)
 		s.slot = slot
 	}

@@ -20,7 +20,7 @@ type Limits struct {
 	Rows    int // rows of one step: decoding sequences and prompt chunks together
 	Lanes   int // running sequences
 	Logits  int // rows of one step that may want logits; more than Lanes
-	Pages   int // pages of the KV pool
+	Pages   int // pages of the page pool, which keys, values and adapters share
 	Context int // positions of one sequence
 }
 
@@ -56,6 +56,10 @@ type Adapters struct {
 	Table        uint64 // shaders.AdapterSite [slot][SitesPerSlot]
 	SitesPerSlot int
 	MaxRank      int
+	// Slots adapters of at most Bytes each lie in the page pool. A pool that is
+	// bounded by tokens has room for them beside.
+	Slots int
+	Bytes int64
 }
 
 func (a *Adapters) enabled() bool { return a.Table != 0 }
@@ -66,9 +70,8 @@ type Options struct {
 	Lanes   int // running sequences
 	Context int // positions of one sequence; 0: the checkpoint's
 
-	MaxTokens      int     // tokens of the KV pool; 0: as many as memory and lanes allow
-	MemoryFraction float64 // share of the free device memory that weights, adapters and KV may take
-	Reserve        int64   // bytes of that share to leave to adapters
+	MaxTokens      int     // tokens that the page pool can hold at once; 0: as many as memory allows
+	MemoryFraction float64 // share of the free device memory that weights and the page pool may take
 
 	Kernels  string // variant of the kernels (see compute.Info.Variants); "" or "auto": what suits the device
 	Adapters Adapters
@@ -163,30 +166,35 @@ func (m *Llama) checkMemory(tied bool, o Options, free int64) error {
 	return nil
 }
 
-// left is what the allowed share of memory leaves to the KV pool.
+// left is what the allowed share of memory leaves to the page pool.
 func (m *Llama) left(weights int64, o Options, free int64) int64 {
-	return int64(o.MemoryFraction*float64(free)) - weights - m.activations.arena.Reserved() - o.Reserve
+	return int64(o.MemoryFraction*float64(free)) - weights - m.activations.arena.Reserved()
 }
 
 func (m *Llama) noMemory(weights, free int64) error {
-	return fmt.Errorf("model: no memory for the KV pool: %.1f GiB are free, weights take %.1f GiB; raise --mem-fraction-static or choose a smaller model: %w",
+	return fmt.Errorf("model: no memory for the page pool: %.1f GiB are free, weights take %.1f GiB; raise --mem-fraction-static or choose a smaller model: %w",
 		gib(free), gib(weights), compute.ErrOutOfMemory)
 }
 
-// allocatePool gives the KV pool what the other uses of memory leave of the
-// allowed share.
+// allocatePool gives the page pool what the other uses of memory leave of the
+// allowed share. A CPU device's memory is everybody's: there the pool is no
+// larger than what all lanes can fill.
 func (m *Llama) allocatePool(o Options, free int64) error {
-	pages := int(m.left(m.weights.arena.Reserved(), o, free) / m.shape.PageBytes())
+	page := m.shape.PageBytes()
+	pages := int(m.left(m.weights.arena.Reserved(), o, free) / page)
 	m.pagesPerLane = PagesFor(m.shape.Context)
-	pages = min(pages, m.limits.Lanes*m.pagesPerLane)
+	forAdapters := m.adapters.Slots * int((m.adapters.Bytes+page-1)/page)
+	if m.device.Info().Type == compute.CPU {
+		pages = min(pages, m.limits.Lanes*m.pagesPerLane+forAdapters)
+	}
 	if o.MaxTokens > 0 {
-		pages = min(pages, PagesFor(o.MaxTokens))
+		pages = min(pages, PagesFor(o.MaxTokens)+forAdapters)
 	}
 	if pages < 1 {
 		return m.noMemory(m.weights.arena.Reserved(), free)
 	}
 	var err error
-	if m.pool, err = newPool(m.device, pages, m.shape.PageBytes()); err != nil {
+	if m.pool, err = newPool(m.device, pages, page); err != nil {
 		return err
 	}
 	m.limits.Pages = pages

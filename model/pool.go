@@ -5,55 +5,68 @@ import (
 	"math"
 
 	"lorikeet/compute"
+	"lorikeet/lora"
 )
 
 // pageUnit is the granularity of page addresses: the page table holds a page's
 // distance from the pool's base in units of this many bytes.
 const pageUnit = 256
 
-// pool is the device memory of the KV pages. Pages lie in as few buffers as the
-// device allows; the page table holds where.
+// pool is the page pool: device memory that keys, values and adapters share.
+// Pages lie in as few buffers as the device allows; the page table holds where.
 type pool struct {
-	buffers []*compute.Buffer
-	base    uint64
-	pages   []uint32 // page number -> distance from base in units
+	*Pages
+	pageBytes int64
+	buffers   []*compute.Buffer
+	base      uint64
+	units     []uint32 // page number -> distance from base in units
 }
 
 // newPool allocates n pages.
 func newPool(d *compute.Device, n int, pageBytes int64) (*pool, error) {
-	pageBytes = (pageBytes + pageUnit - 1) / pageUnit * pageUnit
-	perBuffer := max(1, d.Info().MaxAllocation/pageBytes)
-	p := &pool{base: math.MaxUint64}
-	var starts []uint64
-	for left := int64(n); left > 0; left -= perBuffer {
-		count := min(left, perBuffer)
-		b, err := d.Allocate(count*pageBytes, compute.Private)
+	perBuffer := int(max(1, d.Info().MaxAllocation/pageBytes))
+	p := &pool{Pages: NewPages(n, perBuffer), pageBytes: pageBytes, base: math.MaxUint64}
+	for left := n; left > 0; left -= perBuffer {
+		b, err := d.Allocate(int64(min(left, perBuffer))*pageBytes, compute.Private)
 		if err != nil {
 			p.release()
-			return nil, fmt.Errorf("model: %d KV pages of %d bytes; lower --max-total-tokens or --mem-fraction-static: %w", n, pageBytes, err)
+			return nil, fmt.Errorf("model: %d pages of %d bytes; lower --max-total-tokens or --mem-fraction-static: %w", n, pageBytes, err)
 		}
 		p.buffers = append(p.buffers, b)
 		p.base = min(p.base, b.Address())
-		for i := range count {
-			starts = append(starts, b.Address()+uint64(i*pageBytes))
-		}
 	}
-	for _, s := range starts {
-		units := (s - p.base) / pageUnit
-		if units > math.MaxUint32 {
+	p.units = make([]uint32, n)
+	for page := range p.units {
+		distance := p.Span(int32(page), 1).Address() - p.base
+		if distance/pageUnit > math.MaxUint32 {
 			p.release()
-			return nil, fmt.Errorf("model: the KV pages lie %d bytes apart, the page table reaches %d; lower --max-total-tokens", s-p.base, int64(math.MaxUint32)*pageUnit)
+			return nil, fmt.Errorf("model: the pages lie %d bytes apart, the page table reaches %d; lower --max-total-tokens", distance, int64(math.MaxUint32)*pageUnit)
 		}
-		p.pages = append(p.pages, uint32(units))
+		p.units[page] = uint32(distance / pageUnit)
 	}
 	return p, nil
 }
 
+// PageBytes is the size of a page.
+func (p *pool) PageBytes() int64 { return p.pageBytes }
+
+// Span is the memory of n pages that TakeRun handed out together.
+func (p *pool) Span(first int32, n int) compute.Span {
+	b := p.buffers[int(first)/p.perBuffer]
+	return b.All().Slice(int64(int(first)%p.perBuffer)*p.pageBytes, int64(n)*p.pageBytes)
+}
+
 // entry is what the page table holds for a page.
-func (p *pool) entry(page int32) uint32 { return p.pages[page] }
+func (p *pool) entry(page int32) uint32 { return p.units[page] }
 
 func (p *pool) release() {
 	for _, b := range p.buffers {
 		b.Release()
 	}
 }
+
+// Pages is the allocator of the page pool.
+func (m *Llama) Pages() *Pages { return m.pool.Pages }
+
+// AdapterMemory is the page pool as adapters see it.
+func (m *Llama) AdapterMemory() lora.Memory { return m.pool }

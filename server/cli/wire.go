@@ -104,15 +104,20 @@ func (p *parts) openModel(ctx context.Context, c *Config, env Env) error {
 	}
 	o.Rows, o.Lanes = stepSize(c, p.device.Info())
 	if p.residency != nil {
-		o.Reserve = p.base.Bytes(p.limits) * int64(c.LoRAsPerBatch)
-		o.Adapters = model.Adapters{Table: p.residency.Table(), SitesPerSlot: p.residency.SitesPerSlot(), MaxRank: p.limits.MaxRank}
+		o.Adapters = model.Adapters{
+			Table: p.residency.Table(), SitesPerSlot: p.residency.SitesPerSlot(), MaxRank: p.limits.MaxRank,
+			Slots: c.LoRAsPerBatch, Bytes: p.base.DeviceBytes(p.limits),
+		}
 	}
 	bar := newBar(env.Stderr)
 	o.Progress = bar.advance
 	var err error
 	p.model, err = model.Open(ctx, p.device, p.files.config, p.files.weights, o)
 	bar.finish()
-	return err
+	if err != nil || p.residency == nil {
+		return err
+	}
+	return p.residency.Attach(p.model.AdapterMemory(), p.limits)
 }
 
 // stepSize is the rows and the running sequences of one step where the command line leaves them to us: a CPU gains

@@ -8,8 +8,8 @@ func (e *Engine) check() error {
 	if len(e.lanes) != e.limits.Lanes {
 		return fmt.Errorf("engine: %d of %d lanes are free with nothing running", len(e.lanes), e.limits.Lanes)
 	}
-	if e.pages.Free() != e.pages.Total() {
-		return fmt.Errorf("engine: %d of %d pages are free with nothing running", e.pages.Free(), e.pages.Total())
+	if held := e.adapterPages(); e.pages.Free()+held != e.pages.Total() {
+		return fmt.Errorf("engine: %d of %d pages are free with nothing running, adapters hold %d", e.pages.Free(), e.pages.Total(), held)
 	}
 	if err := e.pages.Check(); err != nil {
 		return err

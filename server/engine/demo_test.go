@@ -99,6 +99,7 @@ func demoEngine(t *testing.T, overlap bool) *engine.Engine {
 	})
 	require.NoError(t, err)
 	limits := lora.Limits{MaxRank: 16, Targets: lora.Targets{true, true, true, true, true, true, true}}
+	require.NoError(t, residency.Attach(m.AdapterMemory(), limits))
 	registry := lora.NewRegistry(func(name, path string) (*lora.Adapter, error) {
 		return lora.Read(name, path, nil, shape.Sites(), limits)
 	}, 2, 0)

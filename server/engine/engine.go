@@ -16,6 +16,9 @@ import (
 // in which they were launched, and at most two are in flight.
 type Model interface {
 	Limits() model.Limits
+	// Pages is the allocator of the page pool. It belongs to the engine while it
+	// runs.
+	Pages() *model.Pages
 	// Launch starts a step. The batch may not change until it was collected.
 	Launch(*model.Batch) (*model.Step, error)
 	// Collect waits for a step and appends its outputs: for each run in order,
@@ -25,13 +28,26 @@ type Model interface {
 
 // Slots is what the engine needs of the adapters' place on the device.
 type Slots interface {
-	// Place makes an adapter resident and returns its slot. It fails with
-	// lora.ErrNoSlot while every slot is pinned.
-	Place(*lora.Adapter) (int, error)
+	// Place makes an adapter resident and returns its slot; now is the engine's
+	// clock, by which idle adapters are compared. It fails with lora.ErrNoSlot
+	// while every slot is pinned, with lora.ErrNoPages when free pages are too few
+	// or too scattered (evict and ask again), and with lora.ErrArriving while the
+	// adapter is being uploaded (ask again later).
+	Place(a *lora.Adapter, now uint64) (slot int, err error)
 	Pin(slot int)
 	Unpin(slot int)
 	Rank(slot int) int
+	// Idle is when the least recently placed adapter that nothing pins was last
+	// placed; false when there is none.
+	Idle() (used uint64, ok bool)
+	// EvictIdle frees the slot and the pages of that adapter.
+	EvictIdle()
+	// AwaitUpload blocks until an upload under way has finished; it returns at
+	// once when there is none.
+	AwaitUpload() error
 	Drop(id uint64)
+	// Pages counts the pages that adapters hold.
+	Pages() int
 	Check() error
 }
 
@@ -78,7 +94,7 @@ func New(config Config, m Model, registry *lora.Registry, slots Slots) *Engine {
 	e := &Engine{
 		config: config, model: m, limits: limits, registry: registry, slots: slots,
 		inbox: newInbox(), stopped: make(chan struct{}),
-		scheduler: newScheduler(limits, slots),
+		scheduler: newScheduler(limits, m.Pages(), slots),
 	}
 	e.publish()
 	if registry != nil {

@@ -29,7 +29,7 @@ type harness struct {
 var testLimits = model.Limits{Rows: 24, Lanes: 4, Logits: 12, Pages: 14, Context: 120}
 
 func start(t *testing.T, overlap bool, limits model.Limits) *harness {
-	h := &harness{slots: newFakeSlots(2), done: make(chan error, 1)}
+	h := &harness{slots: newFakeSlots(2, limits), done: make(chan error, 1)}
 	h.fake = newFakeModel(limits, h.slots)
 	var ids uint64
 	var mu sync.Mutex
@@ -242,7 +242,7 @@ func TestRefusesWhatCannotRun(t *testing.T) {
 }
 
 func TestFullQueueIsBusy(t *testing.T) {
-	h := &harness{slots: newFakeSlots(1)}
+	h := &harness{slots: newFakeSlots(1, testLimits)}
 	h.Engine = New(Config{Vocab: fakeVocab, MaxWaiting: 2}, newFakeModel(testLimits, h.slots), nil, nil)
 	request := Request{Prompt: []int32{1}, Sampling: Sampling{MaxNewTokens: 1}}
 	_, err := h.Submit(t.Context(), []Request{request, request})
@@ -278,7 +278,7 @@ func TestDeviceFailureEndsEveryRequest(t *testing.T) {
 // what a decode step allocates.
 func TestSteadyDecodeAllocatesNothing(t *testing.T) {
 	limits := model.Limits{Rows: 64, Lanes: 8, Logits: 64, Pages: 8000, Context: 20000}
-	e := New(Config{Overlap: true, Vocab: fakeVocab, MaxWaiting: 100}, &silentModel{limits: limits}, nil, nil)
+	e := New(Config{Overlap: true, Vocab: fakeVocab, MaxWaiting: 100}, &silentModel{limits: limits, pages: model.NewPages(limits.Pages, limits.Pages)}, nil, nil)
 	requests := make([]Request, 8)
 	for i := range requests {
 		requests[i] = Request{Prompt: []int32{1, 2, 3}, Sampling: Sampling{MaxNewTokens: 15000}}
@@ -306,12 +306,14 @@ func TestSteadyDecodeAllocatesNothing(t *testing.T) {
 // silentModel answers every step at once with the same token.
 type silentModel struct {
 	limits model.Limits
+	pages  *model.Pages
 	steps  [2]model.Step
 	want   [2]int
 	turn   int
 }
 
 func (m *silentModel) Limits() model.Limits { return m.limits }
+func (s *silentModel) Pages() *model.Pages  { return s.pages }
 
 func (m *silentModel) Launch(b *model.Batch) (*model.Step, error) {
 	m.turn = 1 - m.turn

@@ -27,14 +27,15 @@ func follow(adapter uint64, tokens []int32) int32 {
 // against the rules that model.Batch states.
 type fakeModel struct {
 	limits   model.Limits
+	pool     *model.Pages
 	slots    *fakeSlots
 	mu       sync.Mutex
 	lanes    [][]int32     // tokens whose keys and values a lane holds
 	last     []int32       // last sampled token by lane
 	owner    map[int32]int // page -> lane
-	pages    [][]int32     // page table
+	table    [][]int32     // pages by lane
 	inFlight []*fakeStep
-	pool     [2]model.Step
+	steps    [2]model.Step
 	turn     int
 	failures []error
 	launches int
@@ -50,11 +51,14 @@ type fakeStep struct {
 func newFakeModel(limits model.Limits, slots *fakeSlots) *fakeModel {
 	return &fakeModel{
 		limits: limits, slots: slots, owner: map[int32]int{},
-		lanes: make([][]int32, limits.Lanes), last: make([]int32, limits.Lanes), pages: make([][]int32, limits.Lanes),
+		lanes: make([][]int32, limits.Lanes), last: make([]int32, limits.Lanes), table: make([][]int32, limits.Lanes),
+		pool: slots.pages,
 	}
 }
 
 func (f *fakeModel) Limits() model.Limits { return f.limits }
+
+func (f *fakeModel) Pages() *model.Pages { return f.pool }
 
 func (f *fakeModel) Launch(b *model.Batch) (*model.Step, error) {
 	f.mu.Lock()
@@ -63,7 +67,7 @@ func (f *fakeModel) Launch(b *model.Batch) (*model.Step, error) {
 	if len(f.inFlight) == 2 {
 		f.wrong("three steps in flight")
 	}
-	s := &fakeStep{handle: &f.pool[f.turn]}
+	s := &fakeStep{handle: &f.steps[f.turn]}
 	f.turn = 1 - f.turn
 	rows, logits, seen := 0, 0, map[int]bool{}
 	for i := range b.Runs {
@@ -92,23 +96,23 @@ func (f *fakeModel) run(run *model.Run) (out []model.Output) {
 	lane := run.Lane
 	if run.Start == 0 {
 		f.started = append(f.started, f.slots.adapter(run.Slot))
-		for _, page := range f.pages[lane] {
+		for _, page := range f.table[lane] {
 			delete(f.owner, page)
 		}
-		f.lanes[lane], f.pages[lane] = nil, nil
+		f.lanes[lane], f.table[lane] = nil, nil
 	}
-	if run.FirstPage != len(f.pages[lane]) {
-		f.wrong("pages from %d on, lane %d has %d", run.FirstPage, lane, len(f.pages[lane]))
+	if run.FirstPage != len(f.table[lane]) {
+		f.wrong("pages from %d on, lane %d has %d", run.FirstPage, lane, len(f.table[lane]))
 	}
 	for _, page := range run.Pages {
 		if other, taken := f.owner[page]; taken && other != lane {
 			f.takeOver(page, other)
 		}
 		f.owner[page] = lane
-		f.pages[lane] = append(f.pages[lane], page)
+		f.table[lane] = append(f.table[lane], page)
 	}
-	if run.Start != len(f.lanes[lane]) || model.PagesFor(run.Start+run.Rows) > len(f.pages[lane]) {
-		f.wrong("rows from %d on, lane %d holds %d in %d pages", run.Start, lane, len(f.lanes[lane]), len(f.pages[lane]))
+	if run.Start != len(f.lanes[lane]) || model.PagesFor(run.Start+run.Rows) > len(f.table[lane]) {
+		f.wrong("rows from %d on, lane %d holds %d in %d pages", run.Start, lane, len(f.lanes[lane]), len(f.table[lane]))
 	}
 	tokens := run.Token
 	if tokens == nil {
@@ -130,7 +134,7 @@ func (f *fakeModel) run(run *model.Run) (out []model.Output) {
 
 // takeOver forgets a page of a lane whose sequence has ended.
 func (f *fakeModel) takeOver(page int32, lane int) {
-	f.pages[lane], f.lanes[lane] = nil, nil
+	f.table[lane], f.lanes[lane] = nil, nil
 	for p, owner := range f.owner {
 		if owner == lane {
 			delete(f.owner, p)
@@ -157,14 +161,26 @@ func (f *fakeModel) wrong(format string, args ...any) {
 	f.failures = append(f.failures, fmt.Errorf(format, args...))
 }
 
-// fakeSlots places adapters without a device.
+// fakeAdapterPages is what an adapter takes of the pool.
+const fakeAdapterPages = 2
+
+// fakeSlots places adapters in a pool of pages without a device.
 type fakeSlots struct {
-	mu   sync.Mutex
-	ids  []uint64 // by slot, 0 is empty
-	pins []int
+	mu    sync.Mutex
+	pages *model.Pages
+	slots []fakeSlot
 }
 
-func newFakeSlots(n int) *fakeSlots { return &fakeSlots{ids: make([]uint64, n), pins: make([]int, n)} }
+type fakeSlot struct {
+	id    uint64 // 0: empty
+	first int32  // page
+	pins  int
+	used  uint64
+}
+
+func newFakeSlots(n int, limits model.Limits) *fakeSlots {
+	return &fakeSlots{slots: make([]fakeSlot, n), pages: model.NewPages(limits.Pages, limits.Pages)}
+}
 
 func (f *fakeSlots) adapter(slot int) uint64 {
 	if slot == model.Base {
@@ -172,44 +188,98 @@ func (f *fakeSlots) adapter(slot int) uint64 {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.ids[slot]
+	return f.slots[slot].id
 }
 
-func (f *fakeSlots) Place(a *lora.Adapter) (int, error) {
+func (f *fakeSlots) Place(a *lora.Adapter, now uint64) (int, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	for slot, id := range f.ids {
-		if id == a.ID {
-			return slot, nil
+	at := -1
+	for i := range f.slots {
+		if f.slots[i].id == a.ID {
+			f.slots[i].used = now
+			return i, nil
+		}
+		if f.slots[i].id == 0 {
+			at = i
 		}
 	}
-	for slot := range f.ids {
-		if f.pins[slot] == 0 {
-			f.ids[slot] = a.ID
-			return slot, nil
-		}
+	if at < 0 {
+		at = f.victim()
 	}
-	return 0, lora.ErrNoSlot
+	if at < 0 {
+		return 0, lora.ErrNoSlot
+	}
+	f.empty(at)
+	first, ok := f.pages.TakeRun(fakeAdapterPages)
+	if !ok {
+		return 0, lora.ErrNoPages
+	}
+	f.slots[at] = fakeSlot{id: a.ID, first: first, used: now}
+	return at, nil
 }
 
-func (f *fakeSlots) Pin(slot int)      { f.pins[slot]++ }
-func (f *fakeSlots) Unpin(slot int)    { f.pins[slot]-- }
-func (f *fakeSlots) Rank(slot int) int { return 8 }
+func (f *fakeSlots) Pin(slot int)       { f.slots[slot].pins++ }
+func (f *fakeSlots) Unpin(slot int)     { f.slots[slot].pins-- }
+func (f *fakeSlots) Rank(slot int) int  { return 8 }
+func (f *fakeSlots) AwaitUpload() error { return nil }
+
+func (f *fakeSlots) Idle() (uint64, bool) {
+	at := f.victim()
+	if at < 0 {
+		return 0, false
+	}
+	return f.slots[at].used, true
+}
+
+func (f *fakeSlots) EvictIdle() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.empty(f.victim())
+}
+
+// victim is the least recently placed slot that is not pinned, -1 without one.
+func (f *fakeSlots) victim() int {
+	at := -1
+	for i, s := range f.slots {
+		if s.id != 0 && s.pins == 0 && (at < 0 || s.used < f.slots[at].used) {
+			at = i
+		}
+	}
+	return at
+}
+
+func (f *fakeSlots) empty(slot int) {
+	if f.slots[slot].id != 0 {
+		f.pages.GiveRun(f.slots[slot].first, fakeAdapterPages)
+		f.slots[slot] = fakeSlot{}
+	}
+}
 
 func (f *fakeSlots) Drop(id uint64) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	for slot := range f.ids {
-		if f.ids[slot] == id {
-			f.ids[slot] = 0
+	for i := range f.slots {
+		if f.slots[i].id == id {
+			f.empty(i)
 		}
 	}
 }
 
+func (f *fakeSlots) Pages() int {
+	n := 0
+	for _, s := range f.slots {
+		if s.id != 0 {
+			n += fakeAdapterPages
+		}
+	}
+	return n
+}
+
 func (f *fakeSlots) Check() error {
-	for slot, pins := range f.pins {
-		if pins != 0 {
-			return fmt.Errorf("slot %d has %d pins", slot, pins)
+	for i, s := range f.slots {
+		if s.pins != 0 {
+			return fmt.Errorf("slot %d has %d pins", i, s.pins)
 		}
 	}
 	return nil

@@ -3,6 +3,7 @@ package engine
 import (
 	"cmp"
 	"errors"
+	"fmt"
 	"slices"
 
 	"lorikeet/lora"
@@ -17,6 +18,7 @@ type scheduler struct {
 	running []*sequence // have a lane, their pages and, if adapted, a slot
 	lanes   []int       // free lanes
 	pages   *model.Pages
+	clock   uint64   // steps scheduled
 	chosen  []choice // scratch of schedule
 	counts  Stats    // what Stats counts up
 }
@@ -30,8 +32,8 @@ type choice struct {
 // budget is what is left of a step's limits.
 type budget struct{ rows, logits int }
 
-func newScheduler(limits model.Limits, slots Slots) scheduler {
-	s := scheduler{limits: limits, slots: slots, pages: model.NewPages(limits.Pages)}
+func newScheduler(limits model.Limits, pages *model.Pages, slots Slots) scheduler {
+	s := scheduler{limits: limits, slots: slots, pages: pages}
 	for lane := limits.Lanes - 1; lane >= 0; lane-- {
 		s.lanes = append(s.lanes, lane)
 	}
@@ -45,6 +47,7 @@ func (s *scheduler) idle() bool { return len(s.waiting) == 0 && len(s.running) =
 // prompts never stop running answers; then prompt chunks of running sequences;
 // then newly admitted ones. It returns false when there is nothing to run.
 func (s *scheduler) schedule(to *step) bool {
+	s.clock++
 	left := budget{rows: s.limits.Rows, logits: s.limits.Logits}
 	s.chosen = s.chosen[:0]
 	for _, q := range s.running {
@@ -113,8 +116,13 @@ func (s *scheduler) admitWaiting(left *budget) {
 			kept = append(kept, s.waiting[i:]...)
 			break
 		}
-		switch err := s.place(q); {
-		case errors.Is(err, lora.ErrNoSlot):
+		err := s.place(q)
+		if errors.Is(err, lora.ErrNoPages) {
+			kept = append(kept, s.waiting[i:]...)
+			break
+		}
+		switch {
+		case errors.Is(err, lora.ErrNoSlot), errors.Is(err, lora.ErrArriving):
 			kept = append(kept, q)
 			if passed == nil {
 				passed = q
@@ -134,23 +142,60 @@ func (s *scheduler) admitWaiting(left *budget) {
 	s.waiting = kept
 }
 
-// room says whether a sequence could start in this step, slots apart.
+// room says whether a sequence could start in this step if adapters made room.
 func (s *scheduler) room(q *sequence, left *budget) bool {
-	return len(s.lanes) > 0 && left.rows > 0 && left.logits > 0 && s.pages.Free() >= model.PagesFor(q.request.tokens())
+	return len(s.lanes) > 0 && left.rows > 0 && left.logits > 0 && s.pages.Free()+s.adapterPages() >= model.PagesFor(q.request.tokens())
 }
 
-// place pins the sequence's adapter in a slot.
+// place pins the sequence's adapter in a slot and sees to it that its pages are
+// free, evicting idle adapters where it must.
 func (s *scheduler) place(q *sequence) error {
-	if q.adapter == nil {
+	if q.adapter != nil {
+		slot, err := s.slots.Place(q.adapter.Adapter(), s.clock)
+		for errors.Is(err, lora.ErrNoPages) && s.evict() {
+			slot, err = s.slots.Place(q.adapter.Adapter(), s.clock)
+		}
+		if err != nil {
+			return err
+		}
+		s.slots.Pin(slot)
+		q.slot = slot
+	}
+	pages := model.PagesFor(q.request.tokens())
+	for s.pages.Free() < pages && s.evict() {
+	}
+	if s.pages.Free() >= pages {
 		return nil
 	}
-	slot, err := s.slots.Place(q.adapter.Adapter())
-	if err != nil {
-		return err
+	if q.slot != model.Base {
+		s.slots.Unpin(q.slot)
+		q.slot = model.Base
 	}
-	s.slots.Pin(slot)
-	q.slot = slot
-	return nil
+	if len(s.running) == 0 {
+		return fmt.Errorf("engine: %d tokens need %d pages; beside the adapter there are %d", q.request.tokens(), pages, s.pages.Free())
+	}
+	return lora.ErrNoPages
+}
+
+// evict frees the pages of the adapter that has been idle longest; false when
+// there is none.
+func (s *scheduler) evict() bool {
+	if s.slots == nil {
+		return false
+	}
+	if _, ok := s.slots.Idle(); !ok {
+		return false
+	}
+	s.slots.EvictIdle()
+	return true
+}
+
+// adapterPages counts the pages that adapters hold.
+func (s *scheduler) adapterPages() int {
+	if s.slots == nil {
+		return 0
+	}
+	return s.slots.Pages()
 }
 
 // start gives a sequence its lane and all pages it can need.

@@ -47,6 +47,6 @@ func (e *Engine) publish() {
 
 // holdings counts the pages by holder.
 func (s *scheduler) holdings() Holdings {
-	free := s.pages.Free()
-	return Holdings{Running: s.pages.Total() - free, Free: free}
+	free, adapters := s.pages.Free(), s.adapterPages()
+	return Holdings{Running: s.pages.Total() - free - adapters, Adapters: adapters, Free: free}
 }

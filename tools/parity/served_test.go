@@ -31,6 +31,7 @@ type served struct {
 	shape     model.Shape
 	residency *lora.Residency
 	pages     *model.Pages
+	clock     uint64 // placements so far
 }
 
 // serve opens a checkpoint's folder.
@@ -42,16 +43,18 @@ func serve(t *testing.T, d *compute.Device, folder fs.FS, name string) *served {
 	t.Cleanup(func() { require.NoError(t, s.weights.Close()) })
 	s.shape, err = model.ShapeOf(s.weights.Config(), 0)
 	require.NoError(t, err)
-	s.residency, err = lora.NewResidency(d, s.shape.Sites(), slotCount)
+	base := s.shape.Sites()
+	s.residency, err = lora.NewResidency(d, base, slotCount)
 	require.NoError(t, err)
 	t.Cleanup(s.residency.Close)
 	s.llama, err = model.Open(t.Context(), d, s.weights.Config(), s.weights, model.Options{
 		Rows: stepRows, Lanes: lanes, MaxTokens: lanes * 64, MemoryFraction: 0.5, Kernels: computetest.Kernels(),
-		Adapters: model.Adapters{Table: s.residency.Table(), SitesPerSlot: s.residency.SitesPerSlot(), MaxRank: maxRank},
+		Adapters: model.Adapters{Table: s.residency.Table(), SitesPerSlot: s.residency.SitesPerSlot(), MaxRank: maxRank, Slots: slotCount, Bytes: base.DeviceBytes(adapterLimits)},
 	})
 	require.NoError(t, err)
 	t.Cleanup(s.llama.Close)
-	s.pages = model.NewPages(s.llama.Limits().Pages)
+	require.NoError(t, s.residency.Attach(s.llama.AdapterMemory(), adapterLimits))
+	s.pages = s.llama.Pages()
 	return s
 }
 
@@ -77,7 +80,8 @@ func (s *served) reset(t *testing.T, q *sequence, lane int) {
 	q.lane, q.slot, q.tabled, q.next, q.scored, q.sampled = lane, model.Base, 0, 0, nil, nil
 	q.pages = s.pages.Take(nil, model.PagesFor(len(q.tokens)+q.greedy))
 	if q.adapter != nil {
-		slot, err := s.residency.Place(q.adapter)
+		s.clock++
+		slot, err := s.residency.Place(q.adapter, s.clock)
 		require.NoError(t, err)
 		q.slot = slot
 	}

@@ -158,7 +158,8 @@ type bench struct {
 	model     *model.Llama
 	profiler  *compute.Profiler
 	slots     []int
-	adapter   int64 // bytes of one
+	pages     []int32 // of the lanes, PagesFor(Limits.Context) each
+	adapter   int64   // bytes of one
 }
 
 func newBench(d *compute.Device, o options) (*bench, error) {
@@ -172,8 +173,10 @@ func newBench(d *compute.Device, o options) (*bench, error) {
 	if err != nil {
 		return nil, err
 	}
+	base := shape.Sites()
+	largest := lora.Limits{MaxRank: o.rank, Targets: lora.Targets{true, true, true, true, true, true, true}}
 	b := &bench{o: o, device: d}
-	if b.residency, err = lora.NewResidency(d, shape.Sites(), adapters); err != nil {
+	if b.residency, err = lora.NewResidency(d, base, adapters); err != nil {
 		return nil, err
 	}
 	if o.stages || o.trace != "" {
@@ -181,7 +184,7 @@ func newBench(d *compute.Device, o options) (*bench, error) {
 	}
 	b.model, err = model.Open(context.Background(), d, config, nil, model.Options{
 		Rows: lanes, Lanes: lanes, Context: positions, MemoryFraction: 0.9,
-		Adapters: model.Adapters{Table: b.residency.Table(), SitesPerSlot: b.residency.SitesPerSlot(), MaxRank: o.rank},
+		Adapters: model.Adapters{Table: b.residency.Table(), SitesPerSlot: b.residency.SitesPerSlot(), MaxRank: o.rank, Slots: adapters, Bytes: base.DeviceBytes(largest)},
 		Profiler: b.profiler,
 	})
 	if err != nil {
@@ -190,10 +193,14 @@ func newBench(d *compute.Device, o options) (*bench, error) {
 	if err := b.model.FillCache(); err != nil {
 		return nil, err
 	}
+	b.pages = b.model.Pages().Take(nil, lanes*model.PagesFor(positions))
+	if err := b.residency.Attach(b.model.AdapterMemory(), largest); err != nil {
+		return nil, err
+	}
 	for i := range adapters {
-		a := randomAdapter(shape.Sites(), o.rank, uint64(i+1))
+		a := randomAdapter(base, o.rank, uint64(i+1))
 		b.adapter = a.Bytes()
-		slot, err := b.residency.Place(a)
+		slot, err := b.residency.Place(a, 0)
 		if err != nil {
 			return nil, err
 		}

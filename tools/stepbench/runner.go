@@ -31,9 +31,7 @@ func newRunner(b *bench, batch, adapters int) *runner {
 				r.batches[turn].Rank = b.o.rank
 			}
 			if turn == 0 {
-				for page := range perLane {
-					run.Pages = append(run.Pages, int32(lane*perLane+page))
-				}
+				run.Pages = b.pages[lane*perLane : (lane+1)*perLane]
 			}
 			r.batches[turn].Runs = append(r.batches[turn].Runs, run)
 		}
