@@ -31,9 +31,9 @@ type tinyModel struct {
 }
 
 var tinyModels = []tinyModel{
-	{name: "f32 grouped", hidden: 64, inner: 96, layers: 2, vocab: 99, heads: 4, kvHeads: 2, headDim: 16, dtype: checkpoint.F32, limit: 2e-4},
-	{name: "bf16 odd widths tied", hidden: 100, inner: 52, layers: 2, vocab: 67, heads: 8, kvHeads: 1, headDim: 8, tied: true, dtype: checkpoint.BF16, limit: 3e-2},
-	{name: "f16 llama3 scaling", hidden: 64, inner: 40, layers: 1, vocab: 130, heads: 2, kvHeads: 2, headDim: 32, dtype: checkpoint.F16, limit: 5e-3,
+	{name: "f32 grouped", hidden: 64, inner: 96, layers: 2, vocab: 99, heads: 4, kvHeads: 2, headDim: 16, dtype: checkpoint.F32, limit: 2e-5},
+	{name: "bf16 odd widths tied", hidden: 100, inner: 52, layers: 2, vocab: 67, heads: 8, kvHeads: 1, headDim: 8, tied: true, dtype: checkpoint.BF16, limit: 8e-2},
+	{name: "f16 llama3 scaling", hidden: 64, inner: 40, layers: 1, vocab: 130, heads: 2, kvHeads: 2, headDim: 32, dtype: checkpoint.F16, limit: 1e-2,
 		ropeScaling: map[string]any{"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 64}},
 }
 
