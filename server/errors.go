@@ -57,11 +57,12 @@ var failures = []struct {
 	shape   shape
 }{
 	{isA[*bodyError], http.StatusBadRequest, bodyShape},
+	{is(errSlowBody), http.StatusRequestTimeout, refusalShape},
 	{isA[*http.MaxBytesError], http.StatusRequestEntityTooLarge, refusalShape},
 	{isA[*requestError], http.StatusBadRequest, valueShape},
 	{isA[*engine.RequestError], http.StatusBadRequest, valueShape},
 	{is(lora.ErrRefused), http.StatusBadRequest, valueShape},
-	{is(engine.ErrBusy), http.StatusServiceUnavailable, refusalShape},
+	{is(errQueueFull), http.StatusServiceUnavailable, refusalShape},
 	{is(engine.ErrStopped), http.StatusServiceUnavailable, refusalShape},
 	{is(ErrReopening), http.StatusServiceUnavailable, refusalShape},
 	{is(errDraining), http.StatusServiceUnavailable, refusalShape},
@@ -70,6 +71,12 @@ var failures = []struct {
 
 // ErrReopening is what an Engine answers while its device is lost and another one is being opened.
 var ErrReopening = errors.New("the device was lost and is being opened again; try again in a moment")
+
+// errQueueFull refuses what would wait behind --max-queued-requests others, in SGLang's words.
+var errQueueFull = errors.New("The request queue is full.")
+
+// errSlowBody ends a request whose body does not arrive.
+var errSlowBody = fmt.Errorf("the request body did not arrive within %v", bodyTimeout)
 
 var errDraining = errors.New("the server is shutting down")
 

@@ -31,6 +31,7 @@ type fakeEngine struct {
 	flushErr  error
 	readyErr  error
 	panics    bool
+	late      time.Duration // after which every stream ends; 0 is never
 }
 
 type fakeStream struct {
@@ -73,9 +74,12 @@ func (e *fakeEngine) Submit(ctx context.Context, requests []engine.Request) ([]S
 			script = echo
 		}
 		updates := script(r)
-		s := &fakeStream{updates: make(chan engine.Update, len(updates)), cancelled: make(chan struct{})}
+		s := &fakeStream{updates: make(chan engine.Update, len(updates)+1), cancelled: make(chan struct{})}
 		for _, u := range updates {
 			s.updates <- u
+		}
+		if e.late > 0 {
+			time.AfterFunc(e.late, func() { s.updates <- engine.Update{Finish: &engine.Finish{Reason: engine.FinishLength}} })
 		}
 		context.AfterFunc(ctx, s.Cancel)
 		e.submitted = append(e.submitted, r)
@@ -161,6 +165,8 @@ func (byteTokenizer) Encode(text string, _ bool) []int32 {
 	}
 	return ids
 }
+
+func (byteTokenizer) MostBytes() int { return 4 }
 
 func (byteTokenizer) Decode(ids []int32, skipSpecial bool) string {
 	d := byteTokenizer{}.NewDecoder(skipSpecial)

@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"runtime/debug"
@@ -38,6 +39,9 @@ func (s *Server) generate(w http.ResponseWriter, r *http.Request) {
 	}
 	defer s.flights.land(run.ids)
 	if run.streams, err = s.engine.Submit(ctx, requests); err != nil {
+		if errors.Is(err, engine.ErrBusy) {
+			err = errQueueFull
+		}
 		s.failGenerate(w, r, g, err)
 		return
 	}

@@ -1,10 +1,12 @@
 package server
 
 import (
+	"io"
 	"math"
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -259,7 +261,8 @@ func TestEngineErrorsBecomeStatuses(t *testing.T) {
 		status int
 		body   string
 	}{
-		{engine.ErrBusy, 503, `{"code":503,"message":"engine: busy","object":"error","param":null,"type":"503"}`},
+		{engine.ErrBusy, 503, `{"code":503,"message":"The request queue is full.","object":"error","param":null,"type":"503"}`},
+		{ErrReopening, 503, `{"code":503,"message":"the device was lost and is being opened again; try again in a moment","object":"error","param":null,"type":"503"}`},
 		{engine.ErrStopped, 503, `{"code":503,"message":"engine: stopped","object":"error","param":null,"type":"503"}`},
 		{&engine.RequestError{Message: "no"}, 400, `{"error":{"message":"no"}}`},
 		{lora.Disabled("x"), 400, `{"error":{"message":"LoRA adapter 'x' was requested, but LoRA is not enabled. Please launch the server with --enable-lora flag and preload adapters using --lora-paths or /load_lora_adapter endpoint."}}`},
@@ -267,11 +270,16 @@ func TestEngineErrorsBecomeStatuses(t *testing.T) {
 	} {
 		r := newRig(t)
 		r.engine.submitErr = c.err
-		status, text := r.do(http.MethodPost, "/generate", `{"text":"a"}`)
-		require.Equal(t, c.status, status)
-		require.Equal(t, c.body, strings.TrimSpace(text))
+		res, err := http.Post(r.url+"/generate", "", strings.NewReader(`{"text":"a"}`))
+		require.NoError(t, err)
+		text, err := io.ReadAll(res.Body)
+		require.NoError(t, err)
+		res.Body.Close()
+		require.Equal(t, c.status, res.StatusCode)
+		require.Equal(t, c.body, strings.TrimSpace(string(text)))
+		require.Equal(t, c.status == 503, res.Header.Get("Retry-After") == "1")
 		r.engine.submitErr = nil
-		status, _ = r.post(`{"text":"a","rid":"again"}`)
+		status, _ := r.post(`{"text":"a","rid":"again"}`)
 		require.Equal(t, http.StatusOK, status)
 	}
 }
@@ -313,22 +321,37 @@ func TestPanicAnswers500(t *testing.T) {
 	require.Equal(t, 200, status, "the id is free again")
 }
 
+// TestPanicWhileFollowing has a bug show in a goroutine that the handler started.
 func TestPanicWhileFollowing(t *testing.T) {
 	r := newRig(t)
 	r.server.tokenizer = brokenTokenizer{}
-	status, _ := r.do(http.MethodPost, "/generate", `{"text":"a"}`)
+	status, text := r.do(http.MethodPost, "/generate", `{"text":"a!","rid":"mine","sampling_params":{"max_new_tokens":2}}`)
 	require.Equal(t, 500, status)
-	require.Contains(t, r.log.String(), "cannot decode")
+	require.Equal(t, "Internal Server Error", text)
+	events := r.stream(`{"text":"a!","rid":"mine","stream":true,"sampling_params":{"max_new_tokens":2}}`)
+	require.Len(t, events, 2)
+	require.Equal(t, map[string]any{"message": "Internal Server Error", "type": "server_error", "code": 500.0, "retryable": false},
+		get(t, events[1], "error"))
+	require.Eventually(t, func() bool { return strings.Count(r.log.String(), "brokenDecoder).Push") == 2 }, 10*time.Second, time.Millisecond, "the stacks")
+	status, _ = r.post(`{"text":"a","rid":"mine","sampling_params":{"max_new_tokens":2}}`)
+	require.Equal(t, 200, status)
 }
 
 type brokenTokenizer struct{ byteTokenizer }
 
-func (brokenTokenizer) NewDecoder(bool) Decoder { return brokenDecoder{} }
+func (brokenTokenizer) NewDecoder(bool) Decoder { return new(brokenDecoder) }
 
-type brokenDecoder struct{}
+type brokenDecoder struct{ pushed int }
 
-func (brokenDecoder) Push(int32) string { panic("cannot decode") }
-func (brokenDecoder) Flush() string     { return "" }
+// Push fails at an exclamation mark once it has seen the prompt.
+func (d *brokenDecoder) Push(id int32) string {
+	if d.pushed++; d.pushed > 2 && id == '!' {
+		panic("cannot decode")
+	}
+	return "."
+}
+
+func (*brokenDecoder) Flush() string { return "" }
 
 func TestWithoutTokenizer(t *testing.T) {
 	r := newRig(t)

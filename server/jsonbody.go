@@ -8,6 +8,7 @@ import (
 	"io"
 	"math"
 	"net/http"
+	"os"
 	"strconv"
 	"unicode/utf8"
 )
@@ -21,6 +22,9 @@ func readObject(r *http.Request) (object, error) {
 	if err != nil {
 		if tooLarge, ok := errors.AsType[*http.MaxBytesError](err); ok {
 			return nil, fmt.Errorf("the request body is larger than %d bytes: %w", tooLarge.Limit, err)
+		}
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			return nil, errSlowBody
 		}
 		return nil, malformed("the request body could not be read: %v", err)
 	}

@@ -25,10 +25,14 @@ func (g *Gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	writeJSON(w, http.StatusServiceUnavailable, errorObject("the server is starting", "503", http.StatusServiceUnavailable))
 }
 
-// Time limits of connections. Answers have none: a stream lasts as long as its tokens.
+// Limits of connections, so that a client that is slow or gone holds none for long. An answer may take as long as its
+// tokens: only each piece of it has a time to be read in.
 const (
 	headerTimeout = 10 * time.Second
+	bodyTimeout   = time.Minute
+	pieceTimeout  = time.Minute
 	idleTimeout   = 2 * time.Minute
+	maxHeader     = 64 << 10 // bytes
 )
 
 // goodbyeTimeout is how long requests that are cut short may take to say so.
@@ -41,7 +45,7 @@ func Serve(ctx context.Context, l net.Listener, h http.Handler, grace time.Durat
 	requests, abort := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer abort(nil)
 	hs := &http.Server{
-		Handler: h, ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout,
+		Handler: h, ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeader,
 		BaseContext: func(net.Listener) context.Context { return requests },
 	}
 	served := make(chan error, 1)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/subtle"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"runtime/debug"
@@ -29,7 +30,7 @@ func note(ctx context.Context, attrs ...any) {
 	}
 }
 
-// recorder remembers the status and size of an answer.
+// recorder remembers the status and size of an answer, and gives each piece of it its time to be read in.
 type recorder struct {
 	http.ResponseWriter
 	status int
@@ -47,10 +48,22 @@ func (r *recorder) Write(p []byte) (int, error) {
 	if r.status == 0 {
 		r.status = http.StatusOK
 	}
-	n, err := r.ResponseWriter.Write(p)
-	r.bytes += int64(n)
-	return n, err
+	written := 0
+	for {
+		piece := p[written:min(len(p), written+maxPiece)]
+		// A connection without deadlines, as tests have, goes without.
+		_ = http.NewResponseController(r.ResponseWriter).SetWriteDeadline(time.Now().Add(pieceTimeout))
+		n, err := r.ResponseWriter.Write(piece)
+		written += n
+		r.bytes += int64(n)
+		if err != nil || written == len(p) {
+			return written, err
+		}
+	}
 }
+
+// maxPiece is how much of an answer has to be read within pieceTimeout, in bytes.
+const maxPiece = 64 << 10
 
 // Unwrap lets http.ResponseController flush.
 func (r *recorder) Unwrap() http.ResponseWriter { return r.ResponseWriter }
@@ -117,10 +130,30 @@ func (s *Server) authorized(next http.Handler) http.Handler {
 	})
 }
 
-// limited bounds the size of a body.
+// limited bounds the size of a body and the time in which it has to arrive.
 func (s *Server) limited(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		r.Body = http.MaxBytesReader(w, r.Body, s.config.MaxBodyBytes)
+		if r.Body != http.NoBody {
+			connection := http.NewResponseController(w)
+			// A connection without deadlines, as tests have, goes without.
+			_ = connection.SetReadDeadline(time.Now().Add(bodyTimeout))
+			r.Body = &timedBody{http.MaxBytesReader(w, r.Body, s.config.MaxBodyBytes), connection}
+		}
 		next.ServeHTTP(w, r)
 	})
+}
+
+// timedBody lifts the connection's read deadline at the end of the body. From there on net/http reads to learn whether the
+// client leaves, and would take a deadline for that.
+type timedBody struct {
+	io.ReadCloser
+	connection *http.ResponseController
+}
+
+func (b *timedBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if err == io.EOF {
+		_ = b.connection.SetReadDeadline(time.Time{})
+	}
+	return n, err
 }

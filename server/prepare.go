@@ -92,7 +92,7 @@ func (s *Server) fit(p *prompt) (ids []int32, most int, err error) {
 	case s.tokenizer == nil:
 		err = errNoTokenizer
 	default:
-		ids = s.tokenizer.Encode(p.text, true)
+		ids, err = s.encode(p.text)
 	}
 	if err != nil {
 		return nil, 0, err
@@ -117,6 +117,17 @@ func (s *Server) fit(p *prompt) (ids []int32, most int, err error) {
 	}
 	most, err = s.room(&p.sampling, len(ids))
 	return ids, most, err
+}
+
+// encode turns text into ids. A text that is too long by its bytes alone is refused before it takes time to encode; one that
+// is to be cut has to be encoded whole, since what follows the cut can change the tokens before it.
+func (s *Server) encode(text string) ([]int32, error) {
+	if most := s.tokenizer.MostBytes(); most > 0 && !s.config.AllowAutoTruncate {
+		if least := (len(text) + most - 1) / most; least >= s.config.ContextLength {
+			return nil, invalid("The input (at least %d tokens) is longer than the model's context length (%d tokens).", least, s.config.ContextLength)
+		}
+	}
+	return s.tokenizer.Encode(text, true), nil
 }
 
 // room is how many tokens may follow a prompt of n tokens. Only a number that the client named is refused when it

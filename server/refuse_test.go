@@ -108,6 +108,27 @@ func TestBodyLimit(t *testing.T) {
 	require.Contains(t, text, "larger than 65536 bytes")
 }
 
+// patientTokenizer must not be asked to encode a text that is too long by its bytes alone.
+type patientTokenizer struct{ byteTokenizer }
+
+func (t patientTokenizer) Encode(text string, special bool) []int32 {
+	if len(text) >= fakeContext*t.MostBytes() {
+		panic("encoded a huge text")
+	}
+	return t.byteTokenizer.Encode(text, special)
+}
+
+func TestHugeTextIsNotEncoded(t *testing.T) {
+	r := newRig(t)
+	r.server.tokenizer = patientTokenizer{}
+	most := patientTokenizer{}.MostBytes()
+	huge := strings.Repeat("a", (fakeContext-1)*most+1)
+	require.Equal(t, "The input (at least 200 tokens) is longer than the model's context length (200 tokens).", r.refused(`{"text":"`+huge+`"}`))
+	require.Contains(t, r.refused(`{"text":["a","`+huge+`"]}`), "at least 200 tokens")
+	require.Equal(t, "The input (796 tokens) is longer than the model's context length (200 tokens).", r.refused(`{"text":"`+huge[1:]+`"}`))
+	require.Empty(t, r.engine.submitted)
+}
+
 func TestUnknownPathsAndMethods(t *testing.T) {
 	r := newRig(t)
 	status, _ := r.do(http.MethodGet, "/nowhere", "")

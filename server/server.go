@@ -46,6 +46,8 @@ type Tokenizer interface {
 	Encode(text string, addSpecial bool) []int32
 	Decode(ids []int32, skipSpecial bool) string
 	NewDecoder(skipSpecial bool) Decoder
+	// MostBytes is the most bytes of text that one token can stand for, or 0 when that is not known.
+	MostBytes() int
 }
 
 // Decoder decodes a sequence as its tokens arrive. Push returns whole characters only; Flush returns what is left.

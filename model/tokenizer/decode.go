@@ -44,7 +44,7 @@ func newDecoder(c *component) (decoder, error) {
 			if err != nil {
 				return decoder{}, err
 			}
-			d.replace = append(d.replace, replace)
+			d.replace.steps = append(d.replace.steps, replace)
 		case "ByteFallback":
 			d.byteFallback = true
 		case "Fuse":

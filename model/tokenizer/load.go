@@ -95,6 +95,7 @@ func build(file *tokenizerFile) (*Tokenizer, error) {
 			return nil, fmt.Errorf("post_processor: id %d is not in the vocabulary", id)
 		}
 	}
+	t.mostBytes = t.boundBytes()
 	return t, nil
 }
 

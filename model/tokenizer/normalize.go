@@ -6,10 +6,13 @@ import (
 )
 
 // normalizer is a list of rewriting steps, applied in order.
-type normalizer []func(string) string
+type normalizer struct {
+	steps    []func(string) string
+	shortens bool // a step may make a text shorter
+}
 
-func (n normalizer) apply(text string) string {
-	for _, step := range n {
+func (n *normalizer) apply(text string) string {
+	for _, step := range n.steps {
 		text = step(text)
 	}
 	return text
@@ -17,32 +20,34 @@ func (n normalizer) apply(text string) string {
 
 // newNormalizer builds the steps of tokenizer.json's normalizer: Prepend, Replace and sequences of them.
 func newNormalizer(c *component) (normalizer, error) {
+	var n normalizer
 	if c == nil {
-		return nil, nil
+		return n, nil
 	}
 	switch c.Type {
 	case "Sequence":
-		var steps normalizer
 		for i := range c.Normalizers {
 			more, err := newNormalizer(&c.Normalizers[i])
 			if err != nil {
-				return nil, err
+				return n, err
 			}
-			steps = append(steps, more...)
+			n.steps, n.shortens = append(n.steps, more.steps...), n.shortens || more.shortens
 		}
-		return steps, nil
+		return n, nil
 	case "Prepend":
-		return normalizer{func(text string) string {
+		n.steps = append(n.steps, func(text string) string {
 			if text == "" {
 				return ""
 			}
 			return c.Prepend + text
-		}}, nil
+		})
+		return n, nil
 	case "Replace":
 		replace, err := newReplace(c)
-		return normalizer{replace}, err
+		n.steps, n.shortens = append(n.steps, replace), len(c.Content) < len(c.Pattern.String)
+		return n, err
 	}
-	return nil, fmt.Errorf("type %q is not supported", c.Type)
+	return n, fmt.Errorf("type %q is not supported", c.Type)
 }
 
 // newReplace builds a Replace step, which both normalizers and decoders have.

@@ -14,12 +14,13 @@ type splitter struct {
 	word func(text string) int
 	// appendWord appends a word in the alphabet that the vocabulary is written in.
 	appendWord func(dst []byte, word string) []byte
+	byteLevel  bool // that alphabet has a character for each byte
 }
 
 // newSplitter builds a splitter: none, ByteLevel, a Split by the Llama 3 pattern followed by ByteLevel, or Metaspace.
 func newSplitter(c *component) (splitter, error) {
 	if c == nil {
-		return splitter{asIs, wholeText, appendPlain}, nil
+		return splitter{prepare: asIs, word: wholeText, appendWord: appendPlain}, nil
 	}
 	switch c.Type {
 	case "ByteLevel":
@@ -39,11 +40,15 @@ func newByteLevelSplitter(c *component) (splitter, error) {
 	if c.UseRegex != nil && !*c.UseRegex {
 		return splitter{}, fmt.Errorf("ByteLevel with use_regex false needs a Split before it")
 	}
-	s := splitter{asIs, gpt2Word, appendByteLevel}
+	s := byteLevelSplitter(gpt2Word)
 	if c.AddPrefixSpace != nil && *c.AddPrefixSpace {
 		s.prepare = func(text string, _ bool) string { return withPrefix(text, " ") }
 	}
 	return s, nil
+}
+
+func byteLevelSplitter(word func(string) int) splitter {
+	return splitter{prepare: asIs, word: word, appendWord: appendByteLevel, byteLevel: true}
 }
 
 // The split patterns that this package knows.
@@ -61,9 +66,9 @@ func newPatternSplitter(split, byteLevel *component) (splitter, error) {
 	}
 	switch split.Pattern.Regex {
 	case llama3Pattern:
-		return splitter{asIs, llama3Word, appendByteLevel}, nil
+		return byteLevelSplitter(llama3Word), nil
 	case gpt2Pattern:
-		return splitter{asIs, gpt2Word, appendByteLevel}, nil
+		return byteLevelSplitter(gpt2Word), nil
 	}
 	return splitter{}, fmt.Errorf("split pattern %q is not supported", split.Pattern.Regex)
 }

@@ -35,6 +35,8 @@ type Tokenizer struct {
 	special  []bool   // by id
 	bos, eos int32    // -1 when there is none
 
+	mostBytes int // see MostBytes
+
 	scratch sync.Pool // of *scratch
 }
 

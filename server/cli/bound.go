@@ -10,9 +10,6 @@ import (
 	"lorikeet/server/engine"
 )
 
-// maxWaiting is how many requests may wait to be run; more are answered 503.
-const maxWaiting = 16384
-
 // boundEngine is an engine bound to the device that it runs on.
 type boundEngine struct {
 	*engine.Engine
@@ -48,7 +45,7 @@ func (p *parts) bind(m engine.Model, profile string) *boundEngine {
 		slots = p.residency
 	}
 	e := engine.New(engine.Config{
-		Overlap: !p.config.NoOverlap, EndTokens: p.files.endTokens(), Vocab: p.files.config.VocabSize, MaxWaiting: maxWaiting,
+		Overlap: !p.config.NoOverlap, EndTokens: p.files.endTokens(), Vocab: p.files.config.VocabSize, MaxWaiting: p.config.MaxQueued,
 	}, m, p.registry, slots)
 	return &boundEngine{Engine: e, parts: p, profile: profile}
 }

@@ -22,6 +22,7 @@ type Config struct {
 	ContextLength int     // 0: the model's
 	MemFraction   float64 // share of the free device memory to use
 	MaxRunning    int     // 0: chosen for the device
+	MaxQueued     int     // requests that may wait
 	MaxTokens     int     // tokens of the KV pool; 0: as many as memory allows
 	ChunkedChunk  int     // prompt tokens of one step; 0 or -1: chosen for the device
 	RandomSeed    uint64
@@ -62,6 +63,8 @@ const (
 	defaultPort = 30000
 	// defaultMemFraction leaves room for what drivers and other processes take without saying so.
 	defaultMemFraction = 0.88
+	// defaultMaxQueued bounds the memory of prompts that wait, where SGLang has no limit.
+	defaultMaxQueued = 16384
 	// defaultShutdownTimeout is what Kubernetes gives a pod, less a moment for the process to end.
 	defaultShutdownTimeout = 25
 )
@@ -112,6 +115,7 @@ func addFlags(f *pflag.FlagSet) *flagValues {
 	f.IntVar(&c.ContextLength, "context-length", 0, "tokens of prompt and completion together (default: the model's)")
 	f.Float64Var(&c.MemFraction, "mem-fraction-static", defaultMemFraction, "share of the free device memory to use")
 	f.IntVar(&c.MaxRunning, "max-running-requests", 0, "requests that run at once (default: by device)")
+	f.IntVar(&c.MaxQueued, "max-queued-requests", defaultMaxQueued, "requests that may wait to run; more are answered 503")
 	f.IntVar(&c.MaxTokens, "max-total-tokens", 0, "tokens of the KV pool (default: as many as memory allows)")
 	f.IntVar(&c.ChunkedChunk, "chunked-prefill-size", 0, "prompt tokens of one step (default: by device)")
 	f.Uint64Var(&c.RandomSeed, "random-seed", 0, "seed of requests that bring none (default: random)")

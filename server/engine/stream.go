@@ -6,7 +6,8 @@ import (
 )
 
 // Stream carries the results of one request to its reader. The engine never
-// waits for a reader: what is not read yet is kept.
+// waits for a reader: what is not read yet is kept, which is at most the
+// request's prompt logprobs and MaxNewTokens tokens.
 type Stream struct {
 	mu      sync.Mutex
 	news    chan struct{} // holds at most one token: something was pushed
