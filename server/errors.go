@@ -29,7 +29,7 @@ func malformed(format string, args ...any) error {
 	return &bodyError{fmt.Sprintf(format, args...)}
 }
 
-// abortError is a sequence that the engine gave up.
+// abortError is a sequence that the engine gave up or did not take.
 type abortError struct {
 	status  int
 	message string
@@ -62,7 +62,6 @@ var failures = []struct {
 	{isA[*requestError], http.StatusBadRequest, valueShape},
 	{isA[*engine.RequestError], http.StatusBadRequest, valueShape},
 	{is(lora.ErrRefused), http.StatusBadRequest, valueShape},
-	{is(errQueueFull), http.StatusServiceUnavailable, refusalShape},
 	{is(engine.ErrStopped), http.StatusServiceUnavailable, refusalShape},
 	{is(ErrReopening), http.StatusServiceUnavailable, refusalShape},
 	{is(errDraining), http.StatusServiceUnavailable, refusalShape},
@@ -73,7 +72,7 @@ var failures = []struct {
 var ErrReopening = errors.New("the device was lost and is being opened again; try again in a moment")
 
 // errQueueFull refuses what would wait behind --max-queued-requests others, in SGLang's words.
-var errQueueFull = errors.New("The request queue is full.")
+var errQueueFull = &abortError{status: http.StatusServiceUnavailable, message: "The request queue is full."}
 
 // errSlowBody ends a request whose body does not arrive.
 var errSlowBody = fmt.Errorf("the request body did not arrive within %v", bodyTimeout)
