@@ -143,7 +143,7 @@ func (a *Arena) isPending(c *chunk, offset int64) bool {
 // reclaim makes the freed spans that the device has passed into holes.
 func (a *Arena) reclaim() {
 	n := 0
-	for n < len(a.pending) && (a.pending[n].ticket <= a.dev.completed.Load() || a.dev.passed(a.pending[n].ticket)) {
+	for n < len(a.pending) && (a.pending[n].ticket <= a.dev.work.completed.Load() || a.dev.passed(&a.dev.work, a.pending[n].ticket)) {
 		a.pending[n].chunk.give(a.pending[n].offset)
 		n++
 	}

@@ -30,9 +30,9 @@ func (d *Device) Allocate(size int64, u Usage) (*Buffer, error) {
 	case size > d.info.MaxAllocation:
 		return nil, fmt.Errorf("compute: allocate %d bytes: the device allows at most %d in one buffer", size, d.info.MaxAllocation)
 	}
-	d.reap()
+	d.reap(&d.work)
 	b, err := d.allocate(size, u)
-	if errors.Is(err, ErrOutOfMemory) && d.buried() {
+	if errors.Is(err, ErrOutOfMemory) && d.buried(&d.work) {
 		// What was released may still be waiting for the device.
 		if err := d.Wait(d.lastTicket()); err != nil {
 			return nil, err
@@ -49,18 +49,11 @@ func (d *Device) Allocate(size int64, u Usage) (*Buffer, error) {
 }
 
 func (d *Device) allocate(size int64, u Usage) (*Buffer, error) {
-	const deviceAddress = 0x20000 // VK_BUFFER_USAGE_SHADER_DEVICE_ADDRESS_BIT, newer than the binding
-	info := vk.BufferCreateInfo{
-		SType: vk.StructureTypeBufferCreateInfo,
-		Size:  vk.DeviceSize(size),
-		Usage: vk.BufferUsageFlags(vk.BufferUsageStorageBufferBit|vk.BufferUsageIndirectBufferBit|vk.BufferUsageTransferSrcBit|vk.BufferUsageTransferDstBit) | deviceAddress,
+	buffer, r := d.native.NewBuffer(size)
+	if r != 0 {
+		return nil, resultError(r)
 	}
-	defer info.Free()
-	var buffer vk.Buffer
-	if r := vk.CreateBuffer(d.handle, &info, nil, &buffer); r != vk.Success {
-		return nil, resultError(native.Result(r))
-	}
-	b := &Buffer{dev: d, size: size, buffer: buffer}
+	b := &Buffer{dev: d, size: size, buffer: handle[vk.Buffer](buffer)}
 	if err := b.bind(u); err != nil {
 		b.destroy()
 		return nil, err
@@ -124,7 +117,7 @@ func (b *Buffer) Release() {
 		return
 	}
 	delete(d.buffers, b)
-	d.bury(b.destroy)
+	d.bury(&d.work, b.destroy)
 }
 
 // Span is a part of a buffer.

@@ -1,12 +1,12 @@
 package compute
 
 import (
+	"errors"
 	"fmt"
 	"runtime"
 	"strconv"
 	"strings"
 	"sync"
-	"sync/atomic"
 
 	vk "github.com/vulkan-go/vulkan"
 
@@ -20,7 +20,7 @@ type Options struct {
 	Validation bool   // check every call with the Khronos validation layer; see ValidationMessages
 }
 
-// Device is an open device with one queue.
+// Device is an open device with a queue for programs and one for uploads.
 type Device struct {
 	info     Info
 	options  Options
@@ -36,18 +36,16 @@ type Device struct {
 
 	compiling  sync.WaitGroup
 	compilers  chan struct{} // bounds the pipelines compiled at once
-	completed  atomic.Uint64 // value the timeline is known to have reached
+	work       queue
+	uploads    queue
 	staging    staging
 	validation messages
 
-	mu        sync.Mutex // guards the queue, the command pool and what follows
-	pool      vk.CommandPool
-	submitted uint64 // value of the last submission
-	batch     []uint64
-	graveyard []burial // in order of their tickets
-	kernels   []*Kernel
-	buffers   map[*Buffer]struct{}
-	programs  map[*Program]struct{}
+	mu       sync.Mutex // guards the queues, their command pools and what follows
+	batch    []uint64
+	kernels  []*Kernel
+	buffers  map[*Buffer]struct{}
+	programs map[*Program]struct{}
 }
 
 // Open opens a device. The error says what to install when there is no driver, and what a chosen device lacks.
@@ -87,13 +85,17 @@ func (d *Device) open(unmapped bool) error {
 	}
 	d.compilers = make(chan struct{}, runtime.NumCPU())
 
+	work := native.QueuePlace{Family: d.physical.description.Family()}
+	uploads := uploadQueue(d.physical.description.QueueFamilies(), work.Family)
 	var r native.Result
-	d.native, r = native.NewDevice(d.instance, d.physical.handle, d.physical.description, d.info.Type != CPU)
+	d.native, r = native.NewDevice(d.instance, d.physical.handle, d.physical.description, work, uploads, d.info.Type != CPU)
 	if r != 0 {
 		return check(r, "open %q", d.info.Name)
 	}
 	d.handle = handle[vk.Device](d.native.Handle())
-	if err := d.createPool(); err != nil {
+	d.work.kind, d.uploads.kind = native.Work, native.Uploads
+	if err := errors.Join(d.createPool(&d.work, work.Family), d.createPool(&d.uploads, uploads.Family)); err != nil {
+		d.destroyPools()
 		d.native.Destroy()
 		return err
 	}
@@ -101,13 +103,9 @@ func (d *Device) open(unmapped bool) error {
 	return nil
 }
 
-func (d *Device) createPool() error {
-	info := vk.CommandPoolCreateInfo{SType: vk.StructureTypeCommandPoolCreateInfo, QueueFamilyIndex: uint32(d.physical.description.Family())}
-	defer info.Free()
-	var pool vk.CommandPool
-	r := vk.CreateCommandPool(d.handle, &info, nil, &pool)
-	d.pool = pool
-	return check(native.Result(r), "create a command pool")
+func (d *Device) destroyPools() {
+	vk.DestroyCommandPool(d.handle, d.work.pool, nil)
+	vk.DestroyCommandPool(d.handle, d.uploads.pool, nil)
 }
 
 // choose picks the device to open: by index, by a part of the name, or the best kind.
@@ -158,7 +156,7 @@ func (d *Device) Info() Info {
 // Close waits for submitted work, saves the pipeline cache, and frees everything the device owns, released or not.
 func (d *Device) Close() error {
 	d.compiling.Wait()
-	err := d.Wait(d.lastTicket())
+	err := errors.Join(d.wait(&d.work, d.last(&d.work)), d.wait(&d.uploads, d.last(&d.uploads)))
 	if saveErr := d.saveCache(); err == nil {
 		err = saveErr
 	}
@@ -169,14 +167,16 @@ func (d *Device) Close() error {
 		p.Release()
 	}
 	d.mu.Lock()
-	for _, b := range d.graveyard { // not empty only when the device was lost
-		b.destroy()
+	for _, q := range []*queue{&d.work, &d.uploads} {
+		for _, b := range q.graveyard { // not empty only when the device was lost
+			b.destroy()
+		}
+		q.graveyard = nil
 	}
-	d.graveyard = nil
 	for _, k := range d.kernels {
 		k.destroy()
 	}
-	vk.DestroyCommandPool(d.handle, d.pool, nil)
+	d.destroyPools()
 	d.mu.Unlock()
 	d.native.Destroy()
 	d.validation.collect(d.instance)

@@ -7,16 +7,16 @@ func OpenUnmapped(o Options) (*Device, error) { return open(o, true) }
 
 // FillPastEnd breaks a rule that the validation layer's core checks know.
 func (d *Device) FillPastEnd(b *Buffer) error {
-	_, err := d.once(native.Fill(number(b.buffer), uint64(b.size), 4, 0))
+	_, err := d.once(&d.work, native.Fill(number(b.buffer), uint64(b.size), 4, 0))
 	return err
 }
 
 // CopyTwice breaks a rule that its synchronization checks know: two writes of the same bytes with no order between them.
 func (d *Device) CopyTwice(dst, src *Buffer) error {
 	c := native.Copy(number(dst.buffer), 0, number(src.buffer), 0, uint64(src.size))
-	t, err := d.once(c, c)
+	t, err := d.once(&d.work, c, c)
 	if err == nil {
-		err = d.Wait(t)
+		err = d.wait(&d.work, t)
 	}
 	return err
 }

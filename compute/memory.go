@@ -22,10 +22,14 @@ const (
 	// Private is memory of the device that only kernels touch. It takes no room in the window through which the host sees
 	// device memory, which may be smaller than the memory.
 	Private
+	// Staging is memory the host writes and copies read.
+	Staging
 )
 
 // String returns the name of the usage.
-func (u Usage) String() string { return [...]string{"local", "host-write", "host-read", "private"}[u] }
+func (u Usage) String() string {
+	return [...]string{"local", "host-write", "host-read", "private", "staging"}[u]
+}
 
 const (
 	localFlag    = uint32(vk.MemoryPropertyDeviceLocalBit)
@@ -61,6 +65,8 @@ func preferences(u Usage, staged bool) []struct{ with, without uint32 } {
 		return list{{localFlag | mappableFlag, 0}, {mappableFlag, cachedFlag}, {mappableFlag, 0}}
 	case u == HostRead:
 		return list{{mappableFlag | cachedFlag, localFlag}, {mappableFlag | cachedFlag, 0}, {mappableFlag, 0}}
+	case u == Staging: // not the device's: a copy then crosses the bus once, and the host's stores do not
+		return list{{mappableFlag, localFlag}, {mappableFlag, 0}}
 	case staged || u == Private:
 		return list{{localFlag, mappableFlag}, {localFlag, 0}}
 	}

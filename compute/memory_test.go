@@ -33,6 +33,7 @@ func TestFitTypes(t *testing.T) {
 		{"the buffer does not allow the best type", h200, HostWrite, false, 0b01111, []int{2, 3}},
 		{"host reads what is cached", h200, HostRead, false, all, []int{3, 2, 4}},
 		{"unified memory: cached, though it is local", unified, HostRead, false, all, []int{1, 0}},
+		{"staging: what crosses the bus is the copy", h200, Staging, false, all, []int{2, 3, 4}},
 		{"nothing fits", h200[:1], HostRead, false, all, nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {

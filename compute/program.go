@@ -85,7 +85,7 @@ func (d *Device) Record(name string, stages []Stage, p *Profiler) (*Program, err
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	var r native.Result
-	program.commands, r = d.native.Record(number(d.pool), commands, push, number(program.queries))
+	program.commands, r = d.native.Record(number(d.work.pool), commands, push, number(program.queries))
 	if r != 0 {
 		program.destroy()
 		return nil, check(r, "record %q", name)
@@ -167,13 +167,13 @@ func (p *Program) Release() {
 		return
 	}
 	delete(d.programs, p)
-	d.bury(p.destroy)
+	d.bury(&d.work, p.destroy)
 }
 
 // destroy frees the recording; dev.mu is held.
 func (p *Program) destroy() {
 	if p.commands != 0 {
-		p.dev.native.FreeRecorded(number(p.dev.pool), p.commands)
+		p.dev.native.FreeRecorded(number(p.dev.work.pool), p.commands)
 	}
 	if p.queries != nil {
 		vk.DestroyQueryPool(p.dev.handle, p.queries, nil)

@@ -72,11 +72,16 @@ func randomWords(t testing.TB, n int) []uint32 {
 }
 
 func upload(t testing.TB, d *compute.Device, dst compute.Span, w []uint32) {
+	b := bytesOf(w)
+	require.NoError(t, d.Upload(dst.Slice(0, int64(len(b))), b))
+}
+
+func bytesOf(w []uint32) []byte {
 	b := make([]byte, 0, 4*len(w))
 	for _, v := range w {
 		b = binary.LittleEndian.AppendUint32(b, v)
 	}
-	require.NoError(t, d.Upload(dst.Slice(0, int64(len(b))), b))
+	return b
 }
 
 func download(t testing.TB, d *compute.Device, src compute.Span) []uint32 {

@@ -7,16 +7,11 @@ import (
 	"lorikeet/compute/internal/native"
 )
 
-// stagingSize is the size of each buffer between the host and memory it does not see: large enough to hide the cost of a submission.
-const stagingSize = 16 << 20
-
 // staging carries bytes to and from memory that the host does not see, or does not see well.
 type staging struct {
-	mu      sync.Mutex
-	up      [2]*Buffer // used in turns: the host fills one while the device empties the other
-	tickets [2]Ticket  // when each is empty again
-	turn    int
-	down    *Buffer
+	mu   sync.Mutex
+	up   *Uploader
+	down *Buffer
 }
 
 // Upload writes src to dst. When it returns src may be reused, and programs submitted later see the bytes. Programs submitted
@@ -32,35 +27,21 @@ func (d *Device) Upload(dst Span, src []byte) error {
 	s := &d.staging
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for len(src) > 0 {
-		n := min(len(src), stagingSize)
-		if err := d.stageUp(dst.Slice(0, int64(n)), src[:n]); err != nil {
-			return fmt.Errorf("compute: upload %d bytes: %w", dst.Size, err)
-		}
-		src, dst = src[n:], dst.Slice(int64(n), dst.Size-int64(n))
-	}
-	return nil
-}
-
-// stageUp sends one piece through the next staging buffer.
-func (d *Device) stageUp(dst Span, src []byte) error {
-	s := &d.staging
-	i := s.turn
-	s.turn = 1 - i
-	if s.up[i] == nil {
-		b, err := d.Allocate(stagingSize, HostWrite)
+	if s.up == nil {
+		up, err := d.NewUploader()
 		if err != nil {
 			return err
 		}
-		s.up[i] = b
+		s.up = up
 	}
-	if err := d.Wait(s.tickets[i]); err != nil {
-		return err
+	t, err := s.up.Upload(Piece{dst, src})
+	if err == nil {
+		err = s.up.Wait(t)
 	}
-	copy(s.up[i].bytes, src)
-	t, err := d.copy(dst, s.up[i].All().Slice(0, dst.Size))
-	s.tickets[i] = t
-	return err
+	if err != nil {
+		return fmt.Errorf("compute: upload %d bytes: %w", dst.Size, err)
+	}
+	return nil
 }
 
 // Download waits for the work submitted so far and reads src into dst. It fails when the sizes differ.
@@ -90,7 +71,7 @@ func (d *Device) Download(dst []byte, src Span) error {
 		n := min(len(dst), stagingSize)
 		t, err := d.copy(s.down.All().Slice(0, int64(n)), src.Slice(0, int64(n)))
 		if err == nil {
-			err = d.Wait(t)
+			err = d.wait(&d.work, t)
 		}
 		if err != nil {
 			return fmt.Errorf("compute: download %d bytes: %w", src.Size, err)
@@ -109,18 +90,18 @@ func (d *Device) Fill(dst Span, word uint32) error {
 	if dst.Offset%4 != 0 || dst.Size%4 != 0 {
 		return fmt.Errorf("compute: fill %d bytes at %d: not in whole words", dst.Size, dst.Offset)
 	}
-	t, err := d.once(native.Barrier(native.BeginBarrier),
+	t, err := d.once(&d.work, native.Barrier(native.BeginBarrier),
 		native.Fill(number(dst.Buffer.buffer), uint64(dst.Offset), uint64(dst.Size), word), native.Barrier(native.EndBarrier))
 	if err != nil {
 		return err
 	}
-	// An upload may follow, and where the host sees the memory it does not queue behind this.
-	return d.Wait(t)
+	// An upload may follow, which does not queue behind this.
+	return d.wait(&d.work, t)
 }
 
-// copy queues a copy between spans of one size.
-func (d *Device) copy(dst, src Span) (Ticket, error) {
-	return d.once(native.Barrier(native.BeginBarrier),
+// copy queues a copy between spans of one size behind the programs.
+func (d *Device) copy(dst, src Span) (uint64, error) {
+	return d.once(&d.work, native.Barrier(native.BeginBarrier),
 		native.Copy(number(dst.Buffer.buffer), uint64(dst.Offset), number(src.Buffer.buffer), uint64(src.Offset), uint64(src.Size)),
 		native.Barrier(native.EndBarrier))
 }

@@ -19,9 +19,10 @@ var _ [unsafe.Sizeof(Command{})]byte = [C.sizeof_lk_command]byte{}
 
 // The kinds of barrier.
 const (
-	BeginBarrier = C.LK_BEGIN // earlier work, copies and host writes before what follows
-	StageBarrier = C.LK_STAGE // dispatches before dispatches
-	EndBarrier   = C.LK_END   // what was written before host reads
+	BeginBarrier  = C.LK_BEGIN  // earlier work, copies and host writes before what follows
+	StageBarrier  = C.LK_STAGE  // dispatches before dispatches
+	EndBarrier    = C.LK_END    // what was written before host reads
+	UploadBarrier = C.LK_UPLOAD // copies before copies
 )
 
 // Bind selects the pipeline of the following dispatches.

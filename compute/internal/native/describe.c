@@ -126,6 +126,11 @@ static void describe_queue(const lk_instance *in, VkPhysicalDevice physical, lk_
 	in->families(physical, &count, NULL);
 	VkQueueFamilyProperties *all = calloc(count + 1, sizeof *all);
 	in->families(physical, &count, all);
+	out->families = count < LK_MAX_FAMILIES ? count : LK_MAX_FAMILIES;
+	for (uint32_t i = 0; i < out->families; i++) {
+		out->queue_family[i].flags = all[i].queueFlags;
+		out->queue_family[i].queues = all[i].queueCount;
+	}
 	out->family = -1;
 	for (uint32_t i = 0; i < count; i++) {
 		bool compute = all[i].queueFlags & VK_QUEUE_COMPUTE_BIT, graphics = all[i].queueFlags & VK_QUEUE_GRAPHICS_BIT;

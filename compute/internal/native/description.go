@@ -89,6 +89,21 @@ func (d *Description) TimestampPeriod() (period float64, mask uint64) {
 // Family is the queue family for compute, -1 when there is none.
 func (d *Description) Family() int { return int(d.c.family) }
 
+// QueueFamily is a VkQueueFamilyProperties.
+type QueueFamily struct {
+	Flags  uint32
+	Queues int
+}
+
+// QueueFamilies lists the queue families by index.
+func (d *Description) QueueFamilies() []QueueFamily {
+	families := make([]QueueFamily, d.c.families)
+	for i := range families {
+		families[i] = QueueFamily{Flags: uint32(d.c.queue_family[i].flags), Queues: int(d.c.queue_family[i].queues)}
+	}
+	return families
+}
+
 // MemoryType is a VkMemoryType.
 type MemoryType struct {
 	Flags uint32

@@ -10,6 +10,7 @@ static bool load_device(lk_device *dev, PFN_vkGetDeviceProcAddr proc) {
 	LOAD(get_queue, vkGetDeviceQueue);
 	LOAD(create_semaphore, vkCreateSemaphore);
 	LOAD(destroy_semaphore, vkDestroySemaphore);
+	LOAD(create_buffer, vkCreateBuffer);
 	LOAD(create_layout, vkCreatePipelineLayout);
 	LOAD(destroy_layout, vkDestroyPipelineLayout);
 	LOAD(create_cache, vkCreatePipelineCache);
@@ -56,26 +57,34 @@ static void keep_used(lk_features *f) {
 static VkResult create_objects(lk_device *dev) {
 	VkSemaphoreTypeCreateInfo type = {.sType = VK_STRUCTURE_TYPE_SEMAPHORE_TYPE_CREATE_INFO, .semaphoreType = VK_SEMAPHORE_TYPE_TIMELINE};
 	VkSemaphoreCreateInfo semaphore = {.sType = VK_STRUCTURE_TYPE_SEMAPHORE_CREATE_INFO, .pNext = &type};
-	VkResult r = dev->create_semaphore(dev->handle, &semaphore, NULL, &dev->timeline);
-	if (r != VK_SUCCESS)
-		return r;
+	for (int i = 0; i < LK_QUEUES; i++) {
+		VkResult r = dev->create_semaphore(dev->handle, &semaphore, NULL, &dev->queue[i].timeline);
+		if (r != VK_SUCCESS)
+			return r;
+	}
 	VkPushConstantRange range = {.stageFlags = VK_SHADER_STAGE_COMPUTE_BIT, .size = LK_PUSH_BYTES};
 	VkPipelineLayoutCreateInfo layout = {.sType = VK_STRUCTURE_TYPE_PIPELINE_LAYOUT_CREATE_INFO, .pushConstantRangeCount = 1, .pPushConstantRanges = &range};
 	return dev->create_layout(dev->handle, &layout, NULL, &dev->layout);
 }
 
-VkResult lk_device_create(const lk_instance *in, uint64_t physical, const lk_description *d, bool spin, lk_device **out) {
+VkResult lk_device_create(const lk_instance *in, uint64_t physical, const lk_description *d, const lk_queue_place *places, bool spin, lk_device **out) {
 	lk_features f;
 	lk_features_query(in, lk_handle(physical), &f);
 	keep_used(&f);
-	float priority = 1;
-	VkDeviceQueueCreateInfo queue = {
-		.sType = VK_STRUCTURE_TYPE_DEVICE_QUEUE_CREATE_INFO, .queueFamilyIndex = (uint32_t)d->family, .queueCount = 1, .pQueuePriorities = &priority};
+	const float priority[LK_QUEUES] = {1, 1};
+	VkDeviceQueueCreateInfo queues[LK_QUEUES];
+	for (int i = 0; i < LK_QUEUES; i++)
+		queues[i] = (VkDeviceQueueCreateInfo){.sType = VK_STRUCTURE_TYPE_DEVICE_QUEUE_CREATE_INFO,
+			.queueFamilyIndex = places[i].family, .queueCount = places[i].index + 1, .pQueuePriorities = priority};
+	// A family is named once, with as many queues as are used of it.
+	bool same_family = places[LK_WORK].family == places[LK_UPLOADS].family;
+	if (same_family && places[LK_UPLOADS].index > places[LK_WORK].index)
+		queues[0].queueCount = places[LK_UPLOADS].index + 1;
 	VkDeviceCreateInfo create = {
 		.sType = VK_STRUCTURE_TYPE_DEVICE_CREATE_INFO,
 		.pNext = &f.core,
-		.queueCreateInfoCount = 1,
-		.pQueueCreateInfos = &queue,
+		.queueCreateInfoCount = same_family ? 1 : LK_QUEUES,
+		.pQueueCreateInfos = queues,
 		.enabledExtensionCount = f.extensions,
 		.ppEnabledExtensionNames = f.extension,
 	};
@@ -85,7 +94,10 @@ VkResult lk_device_create(const lk_instance *in, uint64_t physical, const lk_des
 	if (r == VK_SUCCESS && !load_device(dev, in->device_proc))
 		r = VK_ERROR_INCOMPATIBLE_DRIVER;
 	if (r == VK_SUCCESS) {
-		dev->get_queue(dev->handle, (uint32_t)d->family, 0, &dev->queue);
+		for (int i = 0; i < LK_QUEUES; i++) {
+			dev->queue[i].family = places[i].family;
+			dev->get_queue(dev->handle, places[i].family, places[i].index, &dev->queue[i].handle);
+		}
 		r = create_objects(dev);
 	}
 	if (r != VK_SUCCESS) {
@@ -97,8 +109,9 @@ VkResult lk_device_create(const lk_instance *in, uint64_t physical, const lk_des
 }
 
 void lk_device_destroy(lk_device *dev) {
-	if (dev->timeline)
-		dev->destroy_semaphore(dev->handle, dev->timeline, NULL);
+	for (int i = 0; i < LK_QUEUES; i++)
+		if (dev->queue[i].timeline)
+			dev->destroy_semaphore(dev->handle, dev->queue[i].timeline, NULL);
 	if (dev->layout)
 		dev->destroy_layout(dev->handle, dev->layout, NULL);
 	if (dev->cache)
@@ -109,6 +122,26 @@ void lk_device_destroy(lk_device *dev) {
 }
 
 uint64_t lk_device_handle(const lk_device *dev) { return lk_number(dev->handle); }
+
+// Concurrent sharing, not ownership handed over: a hand-over is a barrier on both queues, and one of them replays what was recorded at start. For
+// buffers it costs nothing on the hardware known; it is images that lose their compression.
+VkResult lk_buffer_create(const lk_device *dev, uint64_t size, uint64_t *out) {
+	uint32_t families[LK_QUEUES] = {dev->queue[LK_WORK].family, dev->queue[LK_UPLOADS].family};
+	bool shared = families[LK_WORK] != families[LK_UPLOADS];
+	VkBufferCreateInfo info = {
+		.sType = VK_STRUCTURE_TYPE_BUFFER_CREATE_INFO,
+		.size = size,
+		.usage = VK_BUFFER_USAGE_STORAGE_BUFFER_BIT | VK_BUFFER_USAGE_INDIRECT_BUFFER_BIT | VK_BUFFER_USAGE_TRANSFER_SRC_BIT |
+			VK_BUFFER_USAGE_TRANSFER_DST_BIT | VK_BUFFER_USAGE_SHADER_DEVICE_ADDRESS_BIT,
+		.sharingMode = shared ? VK_SHARING_MODE_CONCURRENT : VK_SHARING_MODE_EXCLUSIVE,
+		.queueFamilyIndexCount = shared ? LK_QUEUES : 0,
+		.pQueueFamilyIndices = families,
+	};
+	VkBuffer buffer = VK_NULL_HANDLE;
+	VkResult r = dev->create_buffer(dev->handle, &info, NULL, &buffer);
+	*out = lk_number(buffer);
+	return r;
+}
 
 uint64_t lk_buffer_address(const lk_device *dev, uint64_t buffer) {
 	VkBufferDeviceAddressInfo info = {.sType = VK_STRUCTURE_TYPE_BUFFER_DEVICE_ADDRESS_INFO, .buffer = lk_handle(buffer)};

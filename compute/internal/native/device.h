@@ -6,8 +6,11 @@
 
 struct lk_device {
 	VkDevice handle;
-	VkQueue queue;
-	VkSemaphore timeline;
+	struct {
+		VkQueue handle;
+		VkSemaphore timeline;
+		uint32_t family;
+	} queue[LK_QUEUES];
 	VkPipelineLayout layout;           // the one layout of the project: 128 bytes of push constants, no descriptor sets
 	VkPipelineCache cache;
 	bool spin;
@@ -16,6 +19,7 @@ struct lk_device {
 	PFN_vkGetDeviceQueue get_queue;
 	PFN_vkCreateSemaphore create_semaphore;
 	PFN_vkDestroySemaphore destroy_semaphore;
+	PFN_vkCreateBuffer create_buffer;
 	PFN_vkCreatePipelineLayout create_layout;
 	PFN_vkDestroyPipelineLayout destroy_layout;
 	PFN_vkCreatePipelineCache create_cache;

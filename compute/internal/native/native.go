@@ -78,10 +78,27 @@ func (in Instance) HeapFree(physical uint64, heap int) int64 {
 // Device is a VkDevice with one queue, its timeline, its pipeline layout and its pipeline cache.
 type Device struct{ c *C.lk_device }
 
-// NewDevice opens a device with every feature of its description turned on. With spin, waits poll before they sleep.
-func NewDevice(in Instance, physical uint64, d *Description, spin bool) (Device, Result) {
+// Queue is one of the two queues of a device.
+type Queue int
+
+// The queue of programs and that of uploads.
+const (
+	Work    Queue = C.LK_WORK
+	Uploads Queue = C.LK_UPLOADS
+)
+
+// QueuePlace is a queue of a physical device.
+type QueuePlace struct{ Family, Index int }
+
+// NewDevice opens a device with every feature of its description turned on. Its two queues may lie in one place: then they are one. With
+// spin, waits poll before they sleep.
+func NewDevice(in Instance, physical uint64, d *Description, work, uploads QueuePlace, spin bool) (Device, Result) {
 	var dev Device
-	r := C.lk_device_create(in.c, C.uint64_t(physical), &d.c, C.bool(spin), &dev.c)
+	places := [C.LK_QUEUES]C.lk_queue_place{
+		Work:    {family: C.uint32_t(work.Family), index: C.uint32_t(work.Index)},
+		Uploads: {family: C.uint32_t(uploads.Family), index: C.uint32_t(uploads.Index)},
+	}
+	r := C.lk_device_create(in.c, C.uint64_t(physical), &d.c, &places[0], C.bool(spin), &dev.c)
 	return dev, Result(r)
 }
 
@@ -90,6 +107,13 @@ func (d Device) Destroy() { C.lk_device_destroy(d.c) }
 
 // Handle is the VkDevice.
 func (d Device) Handle() uint64 { return uint64(C.lk_device_handle(d.c)) }
+
+// NewBuffer creates a buffer that both queues may use at any time.
+func (d Device) NewBuffer(size int64) (uint64, Result) {
+	var buffer C.uint64_t
+	r := C.lk_buffer_create(d.c, C.uint64_t(size), &buffer)
+	return uint64(buffer), Result(r)
+}
 
 // BufferAddress is the device address of a bound buffer.
 func (d Device) BufferAddress(buffer uint64) uint64 {
@@ -137,22 +161,23 @@ func (d Device) FreeRecorded(pool, buffer uint64) {
 	C.lk_program_free(d.c, C.uint64_t(pool), C.uint64_t(buffer))
 }
 
-// Submit runs command buffers in order; the timeline reaches value when all are done. Values must grow.
-func (d Device) Submit(buffers []uint64, value uint64) Result {
-	return Result(C.lk_submit(d.c, (*C.uint64_t)(unsafe.SliceData(buffers)), C.uint32_t(len(buffers)), C.uint64_t(value)))
+// Submit runs command buffers in order on a queue; its timeline reaches value when all are done. Values must grow. They, and what the queue
+// gets later, begin once the other queue's timeline has reached after, and see what was written until then; 0: at once.
+func (d Device) Submit(q Queue, buffers []uint64, value, after uint64) Result {
+	return Result(C.lk_submit(d.c, C.uint32_t(q), (*C.uint64_t)(unsafe.SliceData(buffers)), C.uint32_t(len(buffers)), C.uint64_t(value), C.uint64_t(after)))
 }
 
-// Completed is the value the timeline has reached.
-func (d Device) Completed() (uint64, Result) {
+// Completed is the value that a queue's timeline has reached.
+func (d Device) Completed(q Queue) (uint64, Result) {
 	var v C.uint64_t
-	r := C.lk_completed(d.c, &v)
+	r := C.lk_completed(d.c, C.uint32_t(q), &v)
 	return uint64(v), Result(r)
 }
 
-// Wait returns when the timeline has reached value, with the value it has reached.
-func (d Device) Wait(value uint64) (uint64, Result) {
+// Wait returns when a queue's timeline has reached value, with the value it has reached.
+func (d Device) Wait(q Queue, value uint64) (uint64, Result) {
 	var v C.uint64_t
-	r := C.lk_wait(d.c, C.uint64_t(value), &v)
+	r := C.lk_wait(d.c, C.uint32_t(q), C.uint64_t(value), &v)
 	return uint64(v), Result(r)
 }
 

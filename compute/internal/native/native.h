@@ -46,7 +46,7 @@ typedef struct {
 	uint32_t invocations;              // workgroup size it needs; 0 when not flexible
 } lk_shape;
 
-enum { LK_MAX_SHAPES = 128 };
+enum { LK_MAX_SHAPES = 128, LK_MAX_FAMILIES = 16 };
 
 typedef struct {
 	char name[VK_MAX_PHYSICAL_DEVICE_NAME_SIZE];
@@ -59,6 +59,8 @@ typedef struct {
 	bool features[LK_FEATURES];
 	int32_t family;                    // queue family for compute, -1 when there is none
 	uint32_t timestamp_bits;
+	uint32_t families;
+	struct { uint32_t flags, queues; } queue_family[LK_MAX_FAMILIES];
 	uint32_t memory_types, memory_heaps;
 	struct { uint32_t flags, heap; } memory_type[VK_MAX_MEMORY_TYPES];
 	struct { uint64_t size; uint32_t flags; } memory_heap[VK_MAX_MEMORY_HEAPS];
@@ -73,10 +75,17 @@ uint64_t lk_heap_free(const lk_instance *in, uint64_t physical, uint32_t heap);
 // ---- device (device.c)
 
 typedef struct lk_device lk_device;
-// Turns on every feature of `d` and opens one queue of its family. `spin`: waits poll, as suits a GPU.
-VkResult lk_device_create(const lk_instance *in, uint64_t physical, const lk_description *d, bool spin, lk_device **out);
+// The programs' queue and the uploads', each with a timeline of its own.
+enum lk_queue { LK_WORK, LK_UPLOADS, LK_QUEUES };
+
+typedef struct { uint32_t family, index; } lk_queue_place;
+
+// Turns on every feature of `d` and opens two queues, which may lie in one place: then they are one. `spin`: waits poll, as suits a GPU.
+VkResult lk_device_create(const lk_instance *in, uint64_t physical, const lk_description *d, const lk_queue_place *places, bool spin, lk_device **out);
 void lk_device_destroy(lk_device *dev);
 uint64_t lk_device_handle(const lk_device *dev);
+// Creates a buffer that both queues may use at any time.
+VkResult lk_buffer_create(const lk_device *dev, uint64_t size, uint64_t *out);
 uint64_t lk_buffer_address(const lk_device *dev, uint64_t buffer);
 
 VkResult lk_cache_load(lk_device *dev, const void *data, size_t size);
@@ -89,7 +98,7 @@ void lk_pipeline_destroy(const lk_device *dev, uint64_t pipeline);
 // ---- recording and submission (record.c)
 
 enum lk_op { LK_BIND, LK_PUSH, LK_DISPATCH, LK_DISPATCH_INDIRECT, LK_BARRIER, LK_TIMESTAMP, LK_RESET_TIMESTAMPS, LK_COPY, LK_FILL };
-enum lk_barrier { LK_BEGIN, LK_STAGE, LK_END };
+enum lk_barrier { LK_BEGIN, LK_STAGE, LK_END, LK_UPLOAD };
 
 typedef struct {
 	uint32_t op;                       // enum lk_op
@@ -102,10 +111,11 @@ typedef struct {
 VkResult lk_record(const lk_device *dev, uint64_t pool, const lk_command *commands, uint32_t count, const uint8_t *push, uint64_t queries, uint64_t *out);
 void lk_program_free(const lk_device *dev, uint64_t pool, uint64_t buffer);
 
-// Submits the command buffers in order; the timeline reaches `value` when all are done.
-VkResult lk_submit(const lk_device *dev, const uint64_t *buffers, uint32_t count, uint64_t value);
-VkResult lk_completed(const lk_device *dev, uint64_t *value);
-VkResult lk_wait(const lk_device *dev, uint64_t value, uint64_t *completed);
+// Submits the command buffers in order; the queue's timeline reaches `value` when all are done. They, and all that the queue gets later,
+// begin once the other queue's timeline has reached `after`, and see what was written until then; 0: at once.
+VkResult lk_submit(const lk_device *dev, uint32_t queue, const uint64_t *buffers, uint32_t count, uint64_t value, uint64_t after);
+VkResult lk_completed(const lk_device *dev, uint32_t queue, uint64_t *value);
+VkResult lk_wait(const lk_device *dev, uint32_t queue, uint64_t value, uint64_t *completed);
 VkResult lk_timestamps(const lk_device *dev, uint64_t queries, uint32_t count, uint64_t *ticks);
 
 #endif

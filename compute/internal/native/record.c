@@ -5,6 +5,7 @@
 // begin: all earlier work, copies and host writes come before the program's dispatches and the counts they read.
 // stage: the dispatches before come before the dispatches after.
 // end:   what the program wrote comes before what the host reads.
+// upload: earlier copies come before the copies after; all that a queue for transfers alone can order.
 static void barrier(const lk_device *dev, VkCommandBuffer cb, uint32_t kind) {
 	VkMemoryBarrier memory = {.sType = VK_STRUCTURE_TYPE_MEMORY_BARRIER};
 	VkPipelineStageFlags before, after;
@@ -20,6 +21,10 @@ static void barrier(const lk_device *dev, VkCommandBuffer cb, uint32_t kind) {
 		before = after = VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT;
 		memory.srcAccessMask = VK_ACCESS_SHADER_WRITE_BIT;
 		memory.dstAccessMask = VK_ACCESS_SHADER_READ_BIT | VK_ACCESS_SHADER_WRITE_BIT;
+		break;
+	case LK_UPLOAD:
+		before = after = VK_PIPELINE_STAGE_TRANSFER_BIT;
+		memory.srcAccessMask = memory.dstAccessMask = VK_ACCESS_TRANSFER_WRITE_BIT;
 		break;
 	default:
 		before = VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT | VK_PIPELINE_STAGE_TRANSFER_BIT;
@@ -91,22 +96,31 @@ void lk_program_free(const lk_device *dev, uint64_t pool, uint64_t buffer) {
 	dev->free_commands(dev->handle, lk_handle(pool), 1, &cb);
 }
 
-VkResult lk_submit(const lk_device *dev, const uint64_t *buffers, uint32_t count, uint64_t value) {
+VkResult lk_submit(const lk_device *dev, uint32_t queue, const uint64_t *buffers, uint32_t count, uint64_t value, uint64_t after) {
+	const VkPipelineStageFlags all = VK_PIPELINE_STAGE_ALL_COMMANDS_BIT;
 	VkTimelineSemaphoreSubmitInfo timeline = {
-		.sType = VK_STRUCTURE_TYPE_TIMELINE_SEMAPHORE_SUBMIT_INFO, .signalSemaphoreValueCount = 1, .pSignalSemaphoreValues = &value};
+		.sType = VK_STRUCTURE_TYPE_TIMELINE_SEMAPHORE_SUBMIT_INFO,
+		.waitSemaphoreValueCount = after ? 1 : 0,
+		.pWaitSemaphoreValues = &after,
+		.signalSemaphoreValueCount = 1,
+		.pSignalSemaphoreValues = &value,
+	};
 	VkSubmitInfo info = {
 		.sType = VK_STRUCTURE_TYPE_SUBMIT_INFO,
 		.pNext = &timeline,
+		.waitSemaphoreCount = after ? 1 : 0,
+		.pWaitSemaphores = &dev->queue[queue == LK_WORK ? LK_UPLOADS : LK_WORK].timeline,
+		.pWaitDstStageMask = &all,
 		.commandBufferCount = count,
 		.pCommandBuffers = (const VkCommandBuffer *)buffers,
 		.signalSemaphoreCount = 1,
-		.pSignalSemaphores = &dev->timeline,
+		.pSignalSemaphores = &dev->queue[queue].timeline,
 	};
-	return dev->submit(dev->queue, 1, &info, VK_NULL_HANDLE);
+	return dev->submit(dev->queue[queue].handle, 1, &info, VK_NULL_HANDLE);
 }
 
-VkResult lk_completed(const lk_device *dev, uint64_t *value) {
-	VkResult r = dev->counter(dev->handle, dev->timeline, value);
+VkResult lk_completed(const lk_device *dev, uint32_t queue, uint64_t *value) {
+	VkResult r = dev->counter(dev->handle, dev->queue[queue].timeline, value);
 	// A lost device may report its loss as the largest possible value.
 	return r == VK_SUCCESS && *value == UINT64_MAX ? VK_ERROR_DEVICE_LOST : r;
 }
@@ -117,8 +131,9 @@ static uint64_t now(void) {
 	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
 
-static VkResult block(const lk_device *dev, uint64_t value) {
-	VkSemaphoreWaitInfo info = {.sType = VK_STRUCTURE_TYPE_SEMAPHORE_WAIT_INFO, .semaphoreCount = 1, .pSemaphores = &dev->timeline, .pValues = &value};
+static VkResult block(const lk_device *dev, uint32_t queue, uint64_t value) {
+	VkSemaphoreWaitInfo info = {
+		.sType = VK_STRUCTURE_TYPE_SEMAPHORE_WAIT_INFO, .semaphoreCount = 1, .pSemaphores = &dev->queue[queue].timeline, .pValues = &value};
 	VkResult r;
 	do
 		r = dev->wait(dev->handle, &info, 1000000000u);
@@ -126,18 +141,18 @@ static VkResult block(const lk_device *dev, uint64_t value) {
 	return r;
 }
 
-VkResult lk_wait(const lk_device *dev, uint64_t value, uint64_t *completed) {
+VkResult lk_wait(const lk_device *dev, uint32_t queue, uint64_t value, uint64_t *completed) {
 	const uint64_t spin = 200000, nap = 1000000000; // nanoseconds: poll hard, then with naps, and after that let the driver wait
-	VkResult r = lk_completed(dev, completed);
+	VkResult r = lk_completed(dev, queue, completed);
 	for (uint64_t start = now(), passed = 0; dev->spin && r == VK_SUCCESS && *completed < value && passed < nap; passed = now() - start) {
 		if (passed > spin)
 			nanosleep(&(struct timespec){.tv_nsec = 10000}, NULL);
-		r = lk_completed(dev, completed);
+		r = lk_completed(dev, queue, completed);
 	}
 	if (r == VK_SUCCESS && *completed < value) {
-		r = block(dev, value);
+		r = block(dev, queue, value);
 		if (r == VK_SUCCESS)
-			r = lk_completed(dev, completed);
+			r = lk_completed(dev, queue, completed);
 	}
 	return r;
 }
