@@ -16,6 +16,7 @@ type answer struct {
 	promptIDs bool               // echo the prompt's ids
 	tokenText func(int32) string // nil: logprobs carry no text
 	received  time.Time
+	news      time.Time // when the last tokens came; for metrics
 
 	decoder Decoder
 	stopper stopper

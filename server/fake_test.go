@@ -142,7 +142,7 @@ func (e *fakeEngine) Adapters() []Adapter {
 func (e *fakeEngine) Flush() error { return e.flushErr }
 func (e *fakeEngine) Ready() error { return e.readyErr }
 func (e *fakeEngine) Stats() engine.Stats {
-	return engine.Stats{Running: 2, Waiting: 3, TotalTokens: 4096}
+	return engine.Stats{Running: 2, Waiting: 3, UsedTokens: 1024, TotalTokens: 4096, Pages: engine.Holdings{Running: 64, Cached: 7, Free: 185}}
 }
 
 // last is the most recent request.

@@ -75,6 +75,7 @@ type running struct {
 	answers []*answer
 	streams []Stream
 	array   bool
+	metrics *metrics
 }
 
 // follow reads every stream to its end. After each update of sequence i it calls changed(i), one call at a time for
@@ -84,7 +85,9 @@ func (run *running) follow(ctx context.Context, changed func(i int) error) error
 	for i := range run.streams {
 		group.Go(guarded(func() error { return run.followOne(ctx, together, i, changed) }))
 	}
-	return group.Wait()
+	err := group.Wait()
+	run.metrics.ended(run.answers) // before the client can know
+	return err
 }
 
 // followOne reads stream i until it or together ends, which is when the request or another of its streams fails.
@@ -102,7 +105,10 @@ func (run *running) followOne(request, together context.Context, i int, changed 
 		if len(u.Tokens) == 0 && u.Finish == nil {
 			continue
 		}
-		if err := a.add(u); err != nil {
+		had := len(a.ids)
+		err = a.add(u)
+		run.metrics.tokens(a, had)
+		if err != nil {
 			return err
 		}
 		if a.finish != nil && u.Finish == nil {

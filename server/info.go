@@ -75,7 +75,13 @@ func (s *Server) serverInfo(w http.ResponseWriter, _ *http.Request) {
 		"loaded_adapters":      s.adapterMap(),
 		"internal_states": []map[string]any{{
 			"num_running_reqs": stats.Running, "num_queue_reqs": stats.Waiting, "num_used_tokens": stats.UsedTokens,
+			"token_usage": ratio(stats.UsedTokens, stats.TotalTokens), "last_gen_throughput": s.pulse.pace().busy,
 			"memory_usage": map[string]any{"token_capacity": stats.TotalTokens},
+			"pages": map[string]any{
+				"running": stats.Pages.Running, "cached": stats.Pages.Cached, "adapters": stats.Pages.Adapters, "free": stats.Pages.Free,
+			},
+			"prompt_tokens": stats.PromptTokens, "cached_tokens": stats.CachedTokens, "generated_tokens": stats.NewTokens,
+			"num_retractions": stats.Preemptions, "evicted_pages": stats.EvictedPages, "evicted_adapters": stats.EvictedAdapters,
 		}},
 	})
 	writeJSON(w, http.StatusOK, info)

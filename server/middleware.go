@@ -68,7 +68,7 @@ const maxPiece = 64 << 10
 // Unwrap lets http.ResponseController flush.
 func (r *recorder) Unwrap() http.ResponseWriter { return r.ResponseWriter }
 
-// logged writes one line for each request when it ends. Health checks, which come every second, are for debugging.
+// logged writes one line for each request when it ends. What monitors send every second is for debugging.
 func (s *Server) logged(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		start, l, rec := time.Now(), new(line), &recorder{ResponseWriter: w}
@@ -89,10 +89,15 @@ func levelOf(r *http.Request, status int) slog.Level {
 	switch {
 	case status >= http.StatusInternalServerError:
 		return slog.LevelError
-	case strings.HasPrefix(r.URL.Path, "/health"):
+	case watched(r):
 		return slog.LevelDebug
 	}
 	return slog.LevelInfo
+}
+
+// watched says whether a request is one that monitors send all the time.
+func watched(r *http.Request) bool {
+	return strings.HasPrefix(r.URL.Path, "/health") || strings.HasPrefix(r.URL.Path, "/metrics")
 }
 
 // recovered answers 500 to a request whose handler panics.
@@ -114,14 +119,14 @@ func (s *Server) recovered(next http.Handler) http.Handler {
 	})
 }
 
-// authorized asks for the key of --api-key, except of health checks.
+// authorized asks for the key of --api-key, except of health checks and, as SGLang does, of who reads the metrics.
 func (s *Server) authorized(next http.Handler) http.Handler {
 	if s.config.APIKey == "" {
 		return next
 	}
 	want := []byte("Bearer " + s.config.APIKey)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		open := r.Method == http.MethodOptions || strings.HasPrefix(r.URL.Path, "/health")
+		open := r.Method == http.MethodOptions || watched(r)
 		if !open && subtle.ConstantTimeCompare([]byte(r.Header.Get("Authorization")), want) != 1 {
 			writeJSON(w, http.StatusUnauthorized, map[string]any{"error": "Unauthorized"})
 			return

@@ -13,7 +13,7 @@ func (s *Server) prepare(g *generation, received time.Time) (*running, []engine.
 	if err := s.checkAdapters(g); err != nil {
 		return nil, nil, err
 	}
-	run := &running{ids: g.ids, array: g.array}
+	run := &running{ids: g.ids, array: g.array, metrics: s.metrics}
 	requests := make([]engine.Request, 0, len(g.ids))
 	for i := range g.prompts {
 		p := &g.prompts[i]

@@ -70,13 +70,18 @@ type Config struct {
 	AllowAutoTruncate bool // cut what is too long instead of refusing it
 	APIKey            string
 	RandomSeed        uint64         // seeds requests that bring no sampling_seed
+	EnableMetrics     bool           // serve /metrics
+	LogInterval       int            // decode steps between two log lines about them; 0 is 40
 	Arguments         map[string]any // reported by /server_info
 	Version           string
 	MaxBodyBytes      int64 // 0 is 64 MiB
 	Logger            *slog.Logger
 }
 
-const defaultMaxBody = 64 << 20
+const (
+	defaultMaxBody     = 64 << 20
+	defaultLogInterval = 40
+)
 
 // Server answers HTTP requests with an engine's results.
 type Server struct {
@@ -86,6 +91,8 @@ type Server struct {
 	log       *slog.Logger
 	started   time.Time
 	flights   flights
+	pulse     pulse
+	metrics   *metrics // nil: not enabled
 	draining  atomic.Bool
 
 	seeds   sync.Mutex // guards random
@@ -101,12 +108,19 @@ func New(config Config, e Engine, t Tokenizer) *Server {
 	if config.MaxBodyBytes == 0 {
 		config.MaxBodyBytes = defaultMaxBody
 	}
+	if config.LogInterval == 0 {
+		config.LogInterval = defaultLogInterval
+	}
 	if config.Logger == nil {
 		config.Logger = slog.Default()
 	}
 	s := &Server{
 		config: config, engine: e, tokenizer: t, log: config.Logger, started: time.Now(),
 		random: rand.New(rand.NewPCG(config.RandomSeed, 0)),
+	}
+	s.pulse = pulse{engine: e, log: config.Logger, every: uint64(config.LogInterval)}
+	if config.EnableMetrics {
+		s.metrics = newMetrics(config.ServedName, newGauges(e, &s.pulse))
 	}
 	s.flights.byID = make(map[string]*flight)
 	s.handler = s.routes()
@@ -115,6 +129,9 @@ func New(config Config, e Engine, t Tokenizer) *Server {
 
 // ServeHTTP answers one request.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.handler.ServeHTTP(w, r) }
+
+// Watch measures how fast tokens come, and logs it while they do, until ctx ends.
+func (s *Server) Watch(ctx context.Context) { s.pulse.beat(ctx) }
 
 // Drain makes the server report itself unhealthy, so that routers send no more work. What comes all the same is taken: whoever
 // closes the listener decides when that ends.
@@ -131,6 +148,9 @@ func (s *Server) routes() http.Handler {
 	r.HandleFunc("/v1/models/{id:.+}", s.model).Methods(http.MethodGet)
 	r.HandleFunc("/health", s.health).Methods(http.MethodGet)
 	r.HandleFunc("/health_generate", s.healthGenerate).Methods(http.MethodGet)
+	if s.metrics != nil {
+		r.Handle("/metrics", s.metrics.handler).Methods(http.MethodGet)
+	}
 	for _, path := range []string{"/model_info", "/get_model_info"} {
 		r.HandleFunc(path, s.modelInfo).Methods(http.MethodGet)
 	}

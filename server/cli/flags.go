@@ -15,6 +15,8 @@ type Config struct {
 	ModelPath     string // "": the embedded demo
 	TokenizerPath string // "": ModelPath
 	ServedName    string
+	Metrics       bool
+	LogInterval   int
 	Host          string
 	Port          int
 	TPSize        int
@@ -64,7 +66,8 @@ const (
 	// defaultMemFraction leaves room for what drivers and other processes take without saying so.
 	defaultMemFraction = 0.88
 	// defaultMaxQueued bounds the memory of prompts that wait, where SGLang has no limit.
-	defaultMaxQueued = 16384
+	defaultMaxQueued   = 16384
+	defaultLogInterval = 40
 	// defaultShutdownTimeout is what Kubernetes gives a pod, less a moment for the process to end.
 	defaultShutdownTimeout = 25
 )
@@ -83,7 +86,6 @@ var inert = []struct {
 	{"sampling-backend", false, "sampling is a Vulkan kernel"},
 	{"lora-backend", false, "see --kernels"},
 	{"schedule-policy", false, "requests start in order of arrival"},
-	{"enable-metrics", true, "there is no /metrics yet"},
 	{"lora-eviction-policy", false, "the least recently used adapter goes first"},
 	{"max-lora-chunk-size", false, "the kernels choose their tiles"},
 	{"enable-lora-overlap-loading", true, "adapters always load beside running steps"},
@@ -120,6 +122,8 @@ func addFlags(f *pflag.FlagSet) *flagValues {
 	f.IntVar(&c.ChunkedChunk, "chunked-prefill-size", 0, "prompt tokens of one step (default: by device)")
 	f.Uint64Var(&c.RandomSeed, "random-seed", 0, "seed of requests that bring none (default: random)")
 	f.StringVar(&c.LogLevel, "log-level", "info", "debug, info, warning or error")
+	f.IntVar(&c.LogInterval, "decode-log-interval", defaultLogInterval, "decode steps between two log lines about them, which come at most every second")
+	f.BoolVar(&c.Metrics, "enable-metrics", false, "serve /metrics for Prometheus")
 	f.StringVar(&c.APIKey, "api-key", "", "key that clients must send as a bearer token")
 	f.BoolVar(&c.AutoTruncate, "allow-auto-truncate", false, "cut what is too long instead of refusing it")
 	f.BoolVar(&c.NoOverlap, "disable-overlap-schedule", false, "deliver each step before launching the next")

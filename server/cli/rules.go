@@ -37,7 +37,7 @@ func (c *Config) check(f *pflag.FlagSet) error {
 		value, from int
 	}{
 		{"port", c.Port, 0}, {"tp-size", c.TPSize, 1}, {"context-length", c.ContextLength, 0},
-		{"max-running-requests", c.MaxRunning, 0}, {"max-total-tokens", c.MaxTokens, 0}, {"max-queued-requests", c.MaxQueued, 1}, {"chunked-prefill-size", c.ChunkedChunk, -1},
+		{"max-running-requests", c.MaxRunning, 0}, {"max-total-tokens", c.MaxTokens, 0}, {"max-queued-requests", c.MaxQueued, 1}, {"decode-log-interval", c.LogInterval, 1}, {"chunked-prefill-size", c.ChunkedChunk, -1},
 		{"max-loras-per-batch", c.LoRAsPerBatch, 1}, {"max-loaded-loras", c.MaxLoadedLoRAs, 0}, {"max-lora-rank", c.MaxLoRARank, 0},
 	} {
 		if least.value < least.from {

@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"strconv"
+	"sync"
 	"syscall"
 	"time"
 
@@ -111,7 +112,13 @@ func operate(ctx, running context.Context, c *Config, env Env, gate *server.Gate
 	})()
 	gate.Open(s)
 	slog.Info("ready", "url", "http://"+address.String(), "model", h.files.name, "seconds", time.Since(start).Seconds())
-	return errors.Join(engines.run(running), h.close())
+	watching, rest := context.WithCancel(running)
+	var watch sync.WaitGroup
+	watch.Go(func() { s.Watch(watching) })
+	err = engines.run(running)
+	rest()
+	watch.Wait()
+	return errors.Join(err, h.close())
 }
 
 // listen takes the port before anything slow happens.

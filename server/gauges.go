@@ -1,0 +1,78 @@
+package server
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+
+	"lorikeet/server/engine"
+)
+
+// gauges reads the engine's state when Prometheus asks; nothing is counted twice.
+type gauges struct {
+	engine Engine
+	pulse  *pulse
+	rows   []gauge
+}
+
+// gauge is one number of the state.
+type gauge struct {
+	description *prometheus.Desc
+	kind        prometheus.ValueType
+	labels      []string
+	value       func(*state) float64
+}
+
+// state is what the gauges of one scrape are read from.
+type state struct {
+	engine.Stats
+	pace pace
+}
+
+func newGauges(e Engine, p *pulse) *gauges {
+	g := &gauges{engine: e, pulse: p}
+	number := func(kind prometheus.ValueType, name, help string, value func(*state) float64) {
+		g.rows = append(g.rows, gauge{prometheus.NewDesc(name, help, nil, nil), kind, nil, value})
+	}
+	const now, total = prometheus.GaugeValue, prometheus.CounterValue
+	number(now, "sglang:num_running_reqs", "Requests that run.", func(s *state) float64 { return float64(s.Running) })
+	number(now, "sglang:num_queue_reqs", "Requests that wait.", func(s *state) float64 { return float64(s.Waiting) })
+	number(now, "sglang:num_used_tokens", "Tokens of the pool that running requests hold, in whole pages.", func(s *state) float64 { return float64(s.UsedTokens) })
+	number(now, "sglang:max_total_num_tokens", "Tokens that the pool has room for.", func(s *state) float64 { return float64(s.TotalTokens) })
+	number(now, "sglang:token_usage", "Share of the pool that running requests hold.", func(s *state) float64 { return ratio(s.UsedTokens, s.TotalTokens) })
+	number(now, "sglang:gen_throughput", "Tokens generated per second, of late.", func(s *state) float64 { return s.pace.tokensPerSecond })
+	number(now, "sglang:cache_hit_rate", "Share of the last prompts that the prefix cache had.", func(s *state) float64 { return s.pace.hitRate })
+	number(total, "sglang:num_retracted_requests_total", "Times that a running request gave its memory back and was computed again.", func(s *state) float64 { return float64(s.Preemptions) })
+	number(total, "lorikeet:evicted_pages_total", "Pages of cached prefixes that gave way.", func(s *state) float64 { return float64(s.EvictedPages) })
+	number(total, "lorikeet:evicted_adapters_total", "Resident adapters that gave way.", func(s *state) float64 { return float64(s.EvictedAdapters) })
+	pages := prometheus.NewDesc("lorikeet:pages", "Pages of the pool, by who holds them.", []string{"holder"}, nil)
+	for holder, value := range map[string]func(*state) float64{
+		"running":  func(s *state) float64 { return float64(s.Pages.Running) },
+		"cached":   func(s *state) float64 { return float64(s.Pages.Cached) },
+		"adapters": func(s *state) float64 { return float64(s.Pages.Adapters) },
+		"free":     func(s *state) float64 { return float64(s.Pages.Free) },
+	} {
+		g.rows = append(g.rows, gauge{pages, now, []string{holder}, value})
+	}
+	return g
+}
+
+func ratio(part, whole int) float64 {
+	if whole == 0 {
+		return 0
+	}
+	return float64(part) / float64(whole)
+}
+
+// Describe is part of prometheus.Collector.
+func (g *gauges) Describe(to chan<- *prometheus.Desc) {
+	for _, row := range g.rows {
+		to <- row.description
+	}
+}
+
+// Collect is part of prometheus.Collector.
+func (g *gauges) Collect(to chan<- prometheus.Metric) {
+	s := &state{Stats: g.engine.Stats(), pace: g.pulse.pace()}
+	for _, row := range g.rows {
+		to <- prometheus.MustNewConstMetric(row.description, row.kind, row.value(s), row.labels...)
+	}
+}
