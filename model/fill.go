@@ -12,10 +12,10 @@ const (
 	minSplit = 64
 )
 
-// splitLength is the number of keys that one workgroup of decode attention
+// SplitLength is the number of keys that one workgroup of decode attention
 // reads. It follows from the row's own length alone, so that a row's result
 // does not depend on what else is in the batch.
-func splitLength(keys int) int {
+func SplitLength(keys int) int {
 	length := minSplit
 	for length*maxSplits < keys {
 		length *= 2
@@ -80,7 +80,7 @@ func (m *Llama) fillDecode(b *block, run *Run, row, at int) int {
 		keys := run.Start + r + 1
 		length := keys
 		if !m.rowwise() {
-			length = splitLength(keys)
+			length = SplitLength(keys)
 		}
 		splits := (keys + length - 1) / length
 		for i := range splits {

@@ -20,7 +20,7 @@ import (
 	"lorikeet/lora"
 	"lorikeet/model"
 	"lorikeet/model/checkpoint"
-	"lorikeet/shaders"
+	"lorikeet/tools/yardstick"
 )
 
 type options struct {
@@ -70,7 +70,7 @@ func run(o options) error {
 	}
 	defer device.Close()
 	info := device.Info()
-	bandwidth, err := copyBandwidth(device)
+	bandwidth, err := yardstick.CopyBandwidth(device)
 	if err != nil {
 		return err
 	}
@@ -97,57 +97,6 @@ func run(o options) error {
 		}
 	}
 	return b.report()
-}
-
-// copyBandwidth is what a copy kernel moves, bytes read plus bytes written per
-// second; the best of five.
-func copyBandwidth(d *compute.Device) (float64, error) {
-	size := min(int64(2<<30), d.Info().LocalFree/8) &^ 255
-	var spans [2]compute.Span
-	arena := d.NewArena("copy", compute.Local, size)
-	defer arena.Close()
-	k := shaders.New(d)
-	for i := range spans {
-		var err error
-		if spans[i], err = arena.Alloc(size); err != nil {
-			return 0, err
-		}
-		fill := shaders.RandomFill{Address: spans[i].Address(), Count: size / 4, Type: shaders.F32, Scale: 1, Seed: uint32(i)}
-		if _, err := measure(d, fill.Dispatch(k)); err != nil {
-			return 0, err
-		}
-	}
-	copying := shaders.StreamCopy{Source: spans[0].Address(), Target: spans[1].Address(), Bytes: size}.Dispatch(k)
-	best := 0.0
-	for range 5 {
-		seconds, err := measure(d, copying)
-		if err != nil {
-			return 0, err
-		}
-		best = max(best, float64(copying.Bytes)/seconds)
-	}
-	return best, nil
-}
-
-// measure runs a dispatch once and returns its GPU time in seconds.
-func measure(d *compute.Device, x compute.Dispatch) (float64, error) {
-	profiler := compute.NewProfiler(d)
-	program, err := d.Record(x.Label, []compute.Stage{{Label: x.Label, Dispatches: []compute.Dispatch{x}}}, profiler)
-	if err != nil {
-		return 0, err
-	}
-	defer program.Release()
-	ticket, err := d.Submit(program)
-	if err != nil {
-		return 0, err
-	}
-	if err := d.Wait(ticket); err != nil {
-		return 0, err
-	}
-	if err := profiler.Collect(program); err != nil {
-		return 0, err
-	}
-	return profiler.Summary()[0].Total.Seconds(), nil
 }
 
 // bench is a model with random weights, keys, values and adapters.
