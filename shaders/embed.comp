@@ -1,12 +1,16 @@
-// Token embedding: x[t,:] = E[id(t),:], and the squares of x summed by blocks of 256 columns.
+// Token embedding: x[t,n] = E[id(t),n] + scale * sum_r B[r,n] * A[r,id(t)], and the squares of x summed by blocks of 256
+// columns.
 // Grid: {blocks of columns, rows, 1}; an invocation has four columns.
 #version 460
 #extension GL_GOOGLE_include_directive : require
 #extension GL_KHR_shader_subgroup_basic : require
 #extension GL_KHR_shader_subgroup_arithmetic : require
 
+#include "include/lora.glsl"
 #include "include/squares.glsl"
 #include "include/weights.glsl"
+
+layout(constant_id = 1) const bool LORA = false;
 
 const uint THREADS = 64;
 layout(local_size_x = 64) in;
@@ -17,14 +21,30 @@ layout(push_constant) uniform Push {
     uint64_t lastTokens; // uint32 [lane]: what the step before sampled
     uint64_t x;          // fp32 [t][xStride], written
     uint64_t squares;    // fp32 [t][block], written
+    uint64_t slots;      // uint32 [t]: a row of sites, or BASE_SLOT
+    uint64_t sites;      // AdapterSite [slot][sitesPerSlot]
     uint tableStride;
     uint xStride;
     uint width;
+    uint vocabulary; // tokens, the columns of A
+    uint sitesPerSlot;
+    uint site;
 } push;
 
 const uint FROM_LAST = 0x80000000u; // marks a token that is sampled on the device
 
 shared float sums[THREADS];
+
+// Four columns of scale * B A of one token, whose products are a column of A.
+vec4 deltaOf(AdapterSite site, uint id, uint column) {
+    uint strideA = (push.vocabulary + 7) & ~7u;
+    uint strideB = (push.width + 7) & ~7u;
+    vec4 sum = vec4(0.0);
+    for (uint r = 0; r < site.rank; r++) {
+        sum += site.scale * load1(site.A, r * strideA + id) * load4(site.B, r * strideB + column);
+    }
+    return sum;
+}
 
 void main() {
     uint t = gl_WorkGroupID.y;
@@ -37,6 +57,9 @@ void main() {
     if (column < ((push.width + 7) & ~7u)) {
         uint64_t row = push.table + uint64_t(id) * push.tableStride * typeSize();
         vec4 v = mix(vec4(0.0), load4(row, column), lessThan(column + uvec4(0, 1, 2, 3), uvec4(push.width)));
+        if (LORA) {
+            v += deltaOf(adapterSite(push.sites, Uints(push.slots).at[t], push.sitesPerSlot, push.site), id, column);
+        }
         Floats4(push.x).at[(t * push.xStride + column) >> 2] = v;
         square = dot(v, v);
     }

@@ -5,7 +5,11 @@ import "lorikeet/compute"
 // FromLast marks an entry of Embed.Tokens whose low bits are a lane of LastTokens instead of a token id.
 const FromLast = embedFromLast
 
-// Embed looks tokens up: X[t,:] = Table[id(t),:], and leaves the partial sums of squares of each row.
+// Embed looks tokens up,
+//
+//	X[t,n] = Table[id(t),n] + scale * sum_r B[r,n] * A[r,id(t)]
+//
+// with A [rank][vocabulary] and B [rank][Width] of the row's adapter, and leaves the partial sums of squares of each row.
 type Embed struct {
 	Table      Matrix // [vocabulary][Width]
 	Tokens     uint64 // uint32 [Count]: an id, or FromLast | lane
@@ -13,7 +17,17 @@ type Embed struct {
 	X          Rows   // written, pad too
 	Squares    uint64 // fp32 [Count][ceil(Width/SquaresBlock)], written
 	Width      int
-	Count      int // rows
+	Lora       *EmbedDelta // nil without adapters
+	Count      int         // rows
+}
+
+// EmbedDelta is where Embed finds the adapters of its rows.
+type EmbedDelta struct {
+	Slots        uint64 // uint32 [row]: the adapter's slot, or BaseSlot
+	Table        uint64 // AdapterSite [slot][SitesPerSlot]
+	SitesPerSlot int
+	Site         int // table column
+	Vocabulary   int // columns of A
 }
 
 // EmbedGroups is the grid for so many rows.
@@ -21,15 +35,20 @@ func EmbedGroups(width, count int) [3]uint32 {
 	return [3]uint32{count32(ceilDiv(width, SquaresBlock)), count32(count), 1}
 }
 
-// Dispatch returns the launch.
+// Dispatch returns the launch. Bytes and flops leave the adapters out.
 func (e Embed) Dispatch(k *Kernels) compute.Dispatch {
+	push := embedPush{
+		Table: e.Table.Address, Tokens: e.Tokens, LastTokens: e.LastTokens, X: e.X.Address, Squares: e.Squares,
+		TableStride: count32(e.Table.Stride), XStride: count32(e.X.Stride), Width: count32(e.Width),
+	}
+	if e.Lora != nil {
+		push.Slots, push.Sites, push.Vocabulary = e.Lora.Slots, e.Lora.Table, count32(e.Lora.Vocabulary)
+		push.SitesPerSlot, push.Site = count32(e.Lora.SitesPerSlot), count32(e.Lora.Site)
+	}
 	return compute.Dispatch{
 		Label:  "embed",
-		Kernel: k.kernel("embed", embedSpec{Type: uint32(e.Table.Type)}),
-		Push: pushBytes(embedPush{
-			Table: e.Table.Address, Tokens: e.Tokens, LastTokens: e.LastTokens, X: e.X.Address, Squares: e.Squares,
-			TableStride: count32(e.Table.Stride), XStride: count32(e.X.Stride), Width: count32(e.Width),
-		}),
+		Kernel: k.kernel("embed", embedSpec{Type: uint32(e.Table.Type), Lora: e.Lora != nil}),
+		Push:   pushBytes(push),
 		Groups: EmbedGroups(e.Width, e.Count),
 		Bytes:  int64(e.Count) * int64(e.Width) * int64(e.Table.Type.Size()+4),
 		Flops:  2 * int64(e.Count) * int64(e.Width),

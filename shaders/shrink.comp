@@ -1,5 +1,6 @@
 // The first half of every LoRA product of one input: hidden[t, s*maxRank + r] = inv(t) * sum_k A_s[r,k] * gamma[k] * x[t,k]
-// for r below the rank the tile's adapter has at site s. A is read once for all rows of the tile.
+// for r below the number of rows that the tile's adapter has in A at site s, and 1 for the bias behind them, if it has
+// one. A is read once for all rows of the tile.
 // Grid: {blocks of RANKS, adapter tiles, sites}.
 #version 460
 #extension GL_GOOGLE_include_directive : require
@@ -10,7 +11,8 @@
 #include "include/lora.glsl"
 #include "include/norm.glsl"
 
-layout(constant_id = 1) const bool NORM = false; // x is read through an RMS norm
+layout(constant_id = 1) const bool NORM = false;   // x is read through an RMS norm
+layout(constant_id = 2) const bool GATHER = false; // a row's x is another row of push.x
 
 const uint THREADS = 256;
 const uint RANKS = 4;               // rows of A a workgroup has
@@ -24,6 +26,7 @@ layout(push_constant) uniform Push {
     uint64_t hidden;  // fp32 [t][hiddenStride], written
     uint64_t gamma;   // TYPE [width]
     uint64_t squares; // fp32 [t][parts]
+    uint64_t gather;  // uint32 [t]: the row of x and squares, where GATHER is set
     uint sitesPerSlot;
     uint firstSite; // table column of site 0
     uint xStride;
@@ -36,6 +39,8 @@ layout(push_constant) uniform Push {
 
 shared float sums[MOST_SUBGROUPS][TILE_ROWS * RANKS];
 
+uint rowOf(uint t) { return GATHER ? Uints(push.gather).at[t] : t; }
+
 void main() {
     RowTile tile = RowTiles(push.tiles).at[gl_WorkGroupID.y];
     AdapterSite site = adapterSite(push.table, tile.slot, push.sitesPerSlot, push.firstSite + gl_WorkGroupID.z);
@@ -43,6 +48,7 @@ void main() {
     if (firstRank >= site.rank) {
         return;
     }
+    uint rows = site.rank - site.biases; // of A
     uint stride = (push.width + 7) & ~7u;
     float acc[TILE_ROWS * RANKS];
     [[unroll]] for (uint i = 0; i < TILE_ROWS * RANKS; i++) {
@@ -51,8 +57,8 @@ void main() {
     for (uint k = gl_LocalInvocationIndex * 8; k < stride; k += THREADS * 8) {
         Eight a[RANKS];
         [[unroll]] for (uint i = 0; i < RANKS; i++) {
-            // Past the rank the last row again: its sums are never written.
-            a[i] = load8(site.A, min(firstRank + i, site.rank - 1) * stride + k);
+            // Past the end the last row again: its sums are never written.
+            a[i] = load8(site.A, min(firstRank + i, rows - 1) * stride + k);
         }
         if (NORM) {
             Eight gamma = load8(push.gamma, k);
@@ -62,7 +68,7 @@ void main() {
         }
         [[unroll]] for (uint row = 0; row < TILE_ROWS; row++) {
             if (row < tile.count) {
-                Eight x = floats8(push.x, (tile.first + row) * push.xStride + k);
+                Eight x = floats8(push.x, rowOf(tile.first + row) * push.xStride + k);
                 [[unroll]] for (uint i = 0; i < RANKS; i++) {
                     acc[row * RANKS + i] += dot8(a[i], x);
                 }
@@ -89,7 +95,7 @@ void main() {
     }
     uint t = tile.first + row;
     if (NORM) {
-        total *= inverseNorm(push.squares, t, push.parts, push.width, push.eps);
+        total *= inverseNorm(push.squares, rowOf(t), push.parts, push.width, push.eps);
     }
-    Floats(push.hidden).at[t * push.hiddenStride + gl_WorkGroupID.z * push.maxRank + rank] = total;
+    Floats(push.hidden).at[t * push.hiddenStride + gl_WorkGroupID.z * push.maxRank + rank] = rank < rows ? total : 1.0;
 }

@@ -4,9 +4,11 @@ import "lorikeet/compute"
 
 // Shrink is the first half of the LoRA products of one input, for Sites consecutive columns of the adapter table:
 //
-//	Hidden[t, s*MaxRank + r] = inv(t) * sum_k A_s[r,k] * gamma[k] * X[t,k]    for r < rank of (slot of t, site s)
+//	Hidden[t, s*MaxRank + r] = inv(t) * sum_k A_s[r,k] * gamma[k] * X[row(t),k]    for each row r of A at (slot of t, site s)
+//	Hidden[t, s*MaxRank + r] = 1                                                   for r = the row of B that is a bias
 //
-// without gamma and inv where Norm is nil. Hidden past an adapter's rank is left alone. Base tiles may be in the grid
+// without gamma and inv where Norm is nil; row(t) is the t-th entry of Gather, or t itself, for the norm as well. Hidden past
+// an adapter's rank is left alone. Base tiles may be in the grid
 // but do nothing, so the host puts adapter tiles first and counts only those.
 type Shrink struct {
 	Tiles        uint64 // RowTile [TileCount]
@@ -15,8 +17,9 @@ type Shrink struct {
 	FirstSite    int // table column of site 0
 	Sites        int
 	X            Rows
-	In           int   // columns of X and of A; A's rows are In rounded up to 8
-	Norm         *Norm // nil: X is read as it is
+	In           int    // columns of X and of A; A's rows are In rounded up to 8
+	Norm         *Norm  // nil: X is read as it is
+	Gather       uint64 // uint32 [Count], 0: none
 	Hidden       Rows
 	MaxRank      int // columns of Hidden per site, the largest rank any adapter may have
 	Type         Type
@@ -39,15 +42,15 @@ func (s Shrink) Dispatch(k *Kernels) compute.Dispatch {
 		Tiles: s.Tiles, Table: s.Table, X: s.X.Address, Hidden: s.Hidden.Address,
 		SitesPerSlot: count32(s.SitesPerSlot), FirstSite: count32(s.FirstSite),
 		XStride: count32(s.X.Stride), Width: count32(s.In),
-		HiddenStride: count32(s.Hidden.Stride), MaxRank: count32(s.MaxRank),
+		Gather: s.Gather, HiddenStride: count32(s.Hidden.Stride), MaxRank: count32(s.MaxRank),
 	}
 	if s.Norm != nil {
 		push.Gamma, push.Squares = s.Norm.Weight, s.Norm.Squares
 		push.Parts, push.Eps = count32(s.Norm.Parts), s.Norm.Eps
 	}
-	kernel := k.kernel("shrink", shrinkSpec{Type: uint32(s.Type), Norm: s.Norm != nil})
+	kernel := k.kernel("shrink", shrinkSpec{Type: uint32(s.Type), Norm: s.Norm != nil, Gather: s.Gather != 0})
 	if k.style == Lanes {
-		kernel = k.kernel("shrink_lanes", shrinkLanesSpec{Type: uint32(s.Type), Norm: s.Norm != nil})
+		kernel = k.kernel("shrink_lanes", shrinkLanesSpec{Type: uint32(s.Type), Norm: s.Norm != nil, Gather: s.Gather != 0})
 	}
 	weights := int64(s.Sites) * int64(s.MaxRank) * int64(s.In)
 	return compute.Dispatch{

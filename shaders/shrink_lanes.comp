@@ -1,5 +1,5 @@
 // hidden[t, s*maxRank + r] = inv(t) * sum_k A_s[r,k] * gamma[k] * x[t,k] on a CPU's lanes: each lane has one r, for all
-// rows of the tile.
+// rows of the tile. The product of a bias is 1.
 // Grid: {blocks of THREADS ranks, adapter tiles, sites}.
 #version 460
 #extension GL_GOOGLE_include_directive : require
@@ -9,7 +9,8 @@
 #include "include/lora.glsl"
 #include "include/norm.glsl"
 
-layout(constant_id = 1) const bool NORM = false; // x is read through an RMS norm
+layout(constant_id = 1) const bool NORM = false;   // x is read through an RMS norm
+layout(constant_id = 2) const bool GATHER = false; // a row's x is another row of push.x
 
 const uint THREADS = 16;
 layout(local_size_x = 16) in;
@@ -21,6 +22,7 @@ layout(push_constant) uniform Push {
     uint64_t hidden;  // fp32 [t][hiddenStride], written
     uint64_t gamma;   // TYPE [width]
     uint64_t squares; // fp32 [t][parts]
+    uint64_t gather;  // uint32 [t]: the row of x and squares, where GATHER is set
     uint sitesPerSlot;
     uint firstSite; // table column of site 0
     uint xStride;
@@ -31,6 +33,8 @@ layout(push_constant) uniform Push {
     float eps;
 } push;
 
+uint rowOf(uint t) { return GATHER ? Uints(push.gather).at[t] : t; }
+
 void main() {
     const RowTile tile = RowTiles(push.tiles).at[gl_WorkGroupID.y];
     const AdapterSite site = adapterSite(push.table, tile.slot, push.sitesPerSlot, push.firstSite + gl_WorkGroupID.z);
@@ -38,8 +42,9 @@ void main() {
     if (gl_WorkGroupID.x * THREADS >= site.rank) {
         return;
     }
+    const uint rows = site.rank - site.biases; // of A
     const uint end = (push.width + 7) / 8 * 8;
-    const uint64_t a = site.A + uint64_t(min(rank, site.rank - 1)) * end * typeSize();
+    const uint64_t a = site.A + uint64_t(min(rank, rows - 1)) * end * typeSize();
 
     float sums[TILE_ROWS];
     [[unroll]] for (uint row = 0; row < TILE_ROWS; row++) {
@@ -56,7 +61,7 @@ void main() {
         Eight high = lane8(a, min(k + 8, end - 8));
         [[unroll]] for (uint row = 0; row < TILE_ROWS; row++) {
             if (row < tile.count) {
-                vec2 x = floatPair(push.x + uint64_t(tile.first + row) * push.xStride * 4, mine) * factor;
+                vec2 x = floatPair(push.x + uint64_t(rowOf(tile.first + row)) * push.xStride * 4, mine) * factor;
                 [[unroll]] for (uint i = 0; i < 8; i++) {
                     sums[row] = fma(pick8(low, i), SPREAD(x, i), sums[row]);
                 }
@@ -70,12 +75,12 @@ void main() {
     // A loop of its own: a loop inside an unrolled one would keep it, and with it the sums, from registers.
     float inverse[TILE_ROWS];
     for (uint row = 0; row < tile.count; row++) {
-        inverse[row] = NORM ? inverseNorm(push.squares, tile.first + row, push.parts, push.width, push.eps) : 1.0;
+        inverse[row] = NORM ? inverseNorm(push.squares, rowOf(tile.first + row), push.parts, push.width, push.eps) : 1.0;
     }
     [[unroll]] for (uint row = 0; row < TILE_ROWS; row++) {
         if (row < tile.count && rank < site.rank) {
             uint at = (tile.first + row) * push.hiddenStride + gl_WorkGroupID.z * push.maxRank + rank;
-            Floats(push.hidden).at[at] = sums[row] * inverse[row];
+            Floats(push.hidden).at[at] = rank < rows ? sums[row] * inverse[row] : 1.0;
         }
     }
 }

@@ -24,6 +24,7 @@ const (
 	attendPrefillValues        = 16         // A slice of the keys.
 	embedFromLast              = 0x80000000 // marks a token that is sampled on the device
 	embedThreads               = 64
+	expandColumns              = 256 // a workgroup has
 	projectFewSmallestSubgroup = 8
 	projectFewThreads          = 256
 	projectLanesRows           = 4 // outputs per lane
@@ -43,13 +44,15 @@ const (
 	siluMulColumns             = 256 // a workgroup has
 )
 
-// AdapterSite: one adapter's low-rank pair for one linear layer: A is [rank][in], B is stored transposed, [rank][out], both of TYPE
-// with rows padded with zeros to a multiple of 8.
+// AdapterSite: one adapter's low-rank pair for one site: A is [rank - biases][in], B is stored transposed, [rank][out], both of TYPE with
+// rows padded with zeros to a multiple of 8. A bias beside B A x is one more row of B, whose product is 1.
 type AdapterSite struct {
-	A     uint64  // address
-	B     uint64  // address
-	Rank  uint32  // 0: the adapter leaves this layer alone
-	Scale float32 // what B A x is multiplied with
+	A      uint64  // address
+	B      uint64  // address
+	Rank   uint32  // 0: the adapter leaves this site alone
+	Scale  float32 // what B A x is multiplied with
+	Biases uint32  // 1: the last row of B is a bias; else 0
+	Pad    uint32
 }
 
 // DecodeItem: keys first to first + count - 1 of one row, the split-th of its splits ranges. base numbers the first range of the
@@ -195,23 +198,51 @@ func (s attendPrefillSpec) constants() []uint32 {
 }
 
 type embedPush struct {
-	Table       uint64
-	Tokens      uint64
-	LastTokens  uint64
-	X           uint64
-	Squares     uint64
-	TableStride uint32
-	XStride     uint32
-	Width       uint32
+	Table        uint64
+	Tokens       uint64
+	LastTokens   uint64
+	X            uint64
+	Squares      uint64
+	Slots        uint64
+	Sites        uint64
+	TableStride  uint32
+	XStride      uint32
+	Width        uint32
+	Vocabulary   uint32
+	SitesPerSlot uint32
+	Site         uint32
 }
 
 type embedSpec struct {
 	Type uint32
+	Lora bool
 }
 
-var embedDefaults = embedSpec{Type: 0}
+var embedDefaults = embedSpec{Type: 0, Lora: false}
 
 func (s embedSpec) constants() []uint32 {
+	return []uint32{s.Type, boolWord(s.Lora)}
+}
+
+type expandPush struct {
+	Y            uint64
+	Tiles        uint64
+	Table        uint64
+	Hidden       uint64
+	YStride      uint32
+	Width        uint32
+	SitesPerSlot uint32
+	Site         uint32
+	HiddenStride uint32
+}
+
+type expandSpec struct {
+	Type uint32
+}
+
+var expandDefaults = expandSpec{Type: 0}
+
+func (s expandSpec) constants() []uint32 {
 	return []uint32{s.Type}
 }
 
@@ -504,6 +535,7 @@ type shrinkPush struct {
 	Hidden       uint64
 	Gamma        uint64
 	Squares      uint64
+	Gather       uint64
 	SitesPerSlot uint32
 	FirstSite    uint32
 	XStride      uint32
@@ -515,14 +547,15 @@ type shrinkPush struct {
 }
 
 type shrinkSpec struct {
-	Type uint32
-	Norm bool
+	Type   uint32
+	Norm   bool
+	Gather bool
 }
 
-var shrinkDefaults = shrinkSpec{Type: 0, Norm: false}
+var shrinkDefaults = shrinkSpec{Type: 0, Norm: false, Gather: false}
 
 func (s shrinkSpec) constants() []uint32 {
-	return []uint32{s.Type, boolWord(s.Norm)}
+	return []uint32{s.Type, boolWord(s.Norm), boolWord(s.Gather)}
 }
 
 type shrinkLanesPush struct {
@@ -532,6 +565,7 @@ type shrinkLanesPush struct {
 	Hidden       uint64
 	Gamma        uint64
 	Squares      uint64
+	Gather       uint64
 	SitesPerSlot uint32
 	FirstSite    uint32
 	XStride      uint32
@@ -543,14 +577,15 @@ type shrinkLanesPush struct {
 }
 
 type shrinkLanesSpec struct {
-	Type uint32
-	Norm bool
+	Type   uint32
+	Norm   bool
+	Gather bool
 }
 
-var shrinkLanesDefaults = shrinkLanesSpec{Type: 0, Norm: false}
+var shrinkLanesDefaults = shrinkLanesSpec{Type: 0, Norm: false, Gather: false}
 
 func (s shrinkLanesSpec) constants() []uint32 {
-	return []uint32{s.Type, boolWord(s.Norm)}
+	return []uint32{s.Type, boolWord(s.Norm), boolWord(s.Gather)}
 }
 
 type siluMulPush struct {

@@ -64,9 +64,14 @@ type adapterSet struct {
 	maxRank      int
 }
 
-// adapters places one adapter per rank for sites with the given outputs, sharing an input of in columns. One slot leaves
-// its last site out when there are several sites.
+// adapters places one adapter per rank for sites with the given outputs, sharing an input of in columns. Every other slot
+// has biases, and one leaves its last site out when there are several sites.
 func (s *Setup) adapters(ranks []int, in int, outs []int, t shaders.Type) adapterSet {
+	return s.placeAdapters(ranks, in, outs, t, func(slot int) int { return slot % 2 })
+}
+
+// placeAdapters is adapters, with as many biases in each slot as the function says: 0 or 1.
+func (s *Setup) placeAdapters(ranks []int, in int, outs []int, t shaders.Type, biasesOf func(slot int) int) adapterSet {
 	set := adapterSet{sitesPerSlot: len(outs) + 3, firstSite: 2, maxRank: 64}
 	wild := shaders.AdapterSite{A: math.MaxUint64 &^ 0xff, B: math.MaxUint64 &^ 0xff, Rank: 1 << 20, Scale: float32(math.NaN())}
 	var table []shaders.AdapterSite
@@ -82,9 +87,12 @@ func (s *Setup) adapters(ranks []int, in int, outs []int, t shaders.Type) adapte
 				continue
 			}
 			a, aValues := s.Weights(rank, in, t, 1/math.Sqrt(float64(in)))
-			b, bValues := s.Weights(rank, out, t, 0.3)
+			biases := biasesOf(slot)
+			b, bValues := s.Weights(rank+biases, out, t, 0.3)
 			scale := float32(0.5 + s.Random.Float64())
-			row[set.firstSite+site] = shaders.AdapterSite{A: a.Address, B: b.Address, Rank: uint32(rank), Scale: scale}
+			row[set.firstSite+site] = shaders.AdapterSite{
+				A: a.Address, B: b.Address, Rank: uint32(rank + biases), Scale: scale, Biases: uint32(biases),
+			}
 			sites[site] = reference.Adapter{A: aValues, B: bValues, Scale: float64(scale)}
 		}
 		table = append(table, row...)
@@ -112,7 +120,7 @@ func (s *Setup) hidden(set adapterSet, slots []int, sites int) (shaders.Rows, re
 	values := s.normal(len(slots), sites*set.maxRank, shaders.F32, 1)
 	for t, adapters := range set.ofRows(slots, sites) {
 		for site, adapter := range adapters {
-			for r := adapter.A.Rows; r < set.maxRank; r++ {
+			for r := adapter.B.Rows; r < set.maxRank; r++ {
 				values.Row(t)[site*set.maxRank+r] = math.NaN()
 			}
 		}

@@ -57,6 +57,7 @@ func All() []Case {
 	return slices.Concat(
 		embedCases(),
 		shrinkCases(),
+		expandCases(),
 		ropeStoreCases(),
 		residualCases(),
 		siluMulCases(),

@@ -11,19 +11,28 @@ import (
 func embedCases() []Case {
 	var out []Case
 	for _, c := range []struct {
-		t     shaders.Type
-		width int
-	}{{shaders.F32, 100}, {shaders.F16, 97}, {shaders.BF16, 520}} {
+		t        shaders.Type
+		width    int
+		lora     bool
+		describe string
+	}{
+		{shaders.F32, 100, true, "mixed"},
+		{shaders.F16, 97, true, "mixed"},
+		{shaders.BF16, 520, true, "mixed"},
+		{shaders.BF16, 264, false, "no adapters"},
+	} {
 		out = append(out, Case{
-			Name: fmt.Sprintf("embed/%v/%d columns", c.t, c.width), Stem: "embed", Limit: 1e-6,
-			Build: func(s *Setup) Run { return buildEmbed(s, c.t, c.width) },
+			Name: fmt.Sprintf("embed/%v/%d columns, %s", c.t, c.width, c.describe), Stem: "embed", Limit: 1e-6,
+			Build: func(s *Setup) Run { return buildEmbed(s, c.t, c.width, c.lora) },
 		})
 	}
 	return out
 }
 
-func buildEmbed(s *Setup, t shaders.Type, width int) Run {
-	const vocabulary, lanes, rows = 97, 5, 11
+func buildEmbed(s *Setup, t shaders.Type, width int, lora bool) Run {
+	const vocabulary, lanes = 97, 5
+	slots := embedSlots()
+	rows := len(slots)
 	values := s.normal(vocabulary, width, t, 1)
 	stride := Pad8(width)
 	table := shaders.Matrix{Address: address(s.Bytes(t.Encode(dirty(values, stride)))), Stride: stride, Type: t}
@@ -41,14 +50,39 @@ func buildEmbed(s *Setup, t shaders.Type, width int) Run {
 		}
 	}
 	x, xSpan := s.Output(rows, width)
-	want := reference.Embed(values, ids)
+	var set adapterSet
+	var delta *shaders.EmbedDelta
+	if lora {
+		set = s.placeAdapters(mixedRanks, vocabulary, []int{width}, t, func(int) int { return 0 })
+		delta = &shaders.EmbedDelta{
+			Slots: Place(s, slots), Table: set.table, SitesPerSlot: set.sitesPerSlot, Site: set.firstSite, Vocabulary: vocabulary,
+		}
+	}
+	adapters := make([]reference.Adapter, rows)
+	for t, slot := range slots {
+		if lora && slot != shaders.BaseSlot {
+			adapters[t] = set.slots[slot][0]
+		}
+	}
+	want := reference.Embed(values, ids, adapters)
 	squares := reference.Squares(want, shaders.SquaresBlock)
 	squaresSpan := s.Alloc(4 * rows * squares.Columns)
 	d := shaders.Embed{
 		Table: table, Tokens: Place(s, tokens), LastTokens: Place(s, last), X: x, Squares: address(squaresSpan),
-		Width: width, Count: rows,
+		Width: width, Lora: delta, Count: rows,
 	}.Dispatch(s.Kernels)
 	return Run{Dispatches: []compute.Dispatch{d}, Check: func() (float64, error) {
 		return s.worst(output{xSpan, x.Stride, want}, output{squaresSpan, squares.Columns, squares})
 	}}
+}
+
+// embedSlots are the slots of rows in the order of a batch: those of each adapter, then those of the base.
+func embedSlots() []uint32 {
+	var slots []uint32
+	for slot := range mixedRanks {
+		for range 1 + slot%3 {
+			slots = append(slots, uint32(slot))
+		}
+	}
+	return append(slots, shaders.BaseSlot, shaders.BaseSlot, shaders.BaseSlot)
 }

@@ -16,39 +16,51 @@ func shrinkCases() []Case {
 		in       int
 		sites    int
 		normed   bool
+		gathered bool
 		describe string
 		runs     []run
 	}{
-		{shaders.F32, 100, 3, true, "mixed", mixedRuns},
-		{shaders.F16, 1000, 2, true, "mixed", mixedRuns},
-		{shaders.BF16, 2176, 3, true, "mixed", mixedRuns},
-		{shaders.BF16, 4096, 1, false, "one row", []run{{4, 1}}},
+		{shaders.F32, 100, 3, true, false, "mixed", mixedRuns},
+		{shaders.F16, 1000, 2, true, false, "mixed", mixedRuns},
+		{shaders.BF16, 2176, 3, true, false, "mixed", mixedRuns},
+		{shaders.BF16, 4096, 1, false, false, "one row", []run{{4, 1}}},
+		{shaders.F32, 99, 1, true, true, "mixed, gathered", mixedRuns},
+		{shaders.F16, 264, 1, true, true, "mixed, gathered", mixedRuns},
+		{shaders.BF16, 1000, 1, true, true, "mixed, gathered", mixedRuns},
 	} {
 		out = append(out, Case{
 			Name: fmt.Sprintf("shrink/%v/%d columns, %d sites, %s", c.t, c.in, c.sites, c.describe), Stem: "shrink",
 			Limit: 8e-6, // in style Lanes one lane adds up all columns one by one, and few results share the error
-			Build: func(s *Setup) Run { return buildShrink(s, c.t, c.in, c.sites, c.normed, tile(c.runs)) },
+			Build: func(s *Setup) Run { return buildShrink(s, c.t, c.in, c.sites, c.normed, c.gathered, tile(c.runs)) },
 		})
 	}
 	return out
 }
 
-func buildShrink(s *Setup, t shaders.Type, in, sites int, normed bool, batch tiled) Run {
+func buildShrink(s *Setup, t shaders.Type, in, sites int, normed, gathered bool, batch tiled) Run {
 	const eps = 1e-5
 	rows := len(batch.slots)
 	set := s.adapters(mixedRanks, in, make([]int, sites), t)
-	x, _, values := s.Activations(rows, in)
+	given := rows
+	if gathered {
+		given = 2 * rows
+	}
+	x, _, values := s.Activations(given, in)
 	var norm *shaders.Norm
 	if normed {
 		n, gamma := s.Norm(values, t, eps)
 		norm, values = &n, reference.Normed(values, gamma, eps)
+	}
+	var gather uint64
+	if gathered {
+		gather, values = s.gather(values, rows)
 	}
 	hidden, span := s.Output(rows, sites*set.maxRank)
 	adapters := set.ofRows(batch.slots, sites)
 	want := reference.Shrink(values, adapters, set.maxRank)
 	d := shaders.Shrink{
 		Tiles: Place(s, batch.tiles), Table: set.table, SitesPerSlot: set.sitesPerSlot, FirstSite: set.firstSite,
-		Sites: sites, X: x, In: in, Norm: norm, Hidden: hidden, MaxRank: set.maxRank, Type: t,
+		Sites: sites, X: x, In: in, Norm: norm, Gather: gather, Hidden: hidden, MaxRank: set.maxRank, Type: t,
 		Count: rows, TileCount: len(batch.tiles),
 	}.Dispatch(s.Kernels)
 	return Run{Dispatches: []compute.Dispatch{d}, Check: func() (float64, error) {
@@ -59,7 +71,7 @@ func buildShrink(s *Setup, t shaders.Type, in, sites int, normed bool, batch til
 		// Past each rank nothing was written; the twin has zeros there.
 		for t := range rows {
 			for site, adapter := range adapters[t] {
-				for r := adapter.A.Rows; r < set.maxRank; r++ {
+				for r := adapter.B.Rows; r < set.maxRank; r++ {
 					at := t*hidden.Stride + site*set.maxRank + r
 					if math.Float32bits(got[at]) != poison {
 						return math.Inf(1), nil
@@ -70,4 +82,14 @@ func buildShrink(s *Setup, t shaders.Type, in, sites int, normed bool, batch til
 		}
 		return RelativeError(got, want.Values), nil
 	}}
+}
+
+// gather places the numbers of some rows in any order, and returns those rows.
+func (s *Setup) gather(from reference.Matrix, rows int) (uint64, reference.Matrix) {
+	numbers, out := make([]uint32, rows), reference.NewMatrix(rows, from.Columns)
+	for t, row := range s.Random.Perm(from.Rows)[:rows] {
+		numbers[t] = uint32(row)
+		copy(out.Row(t), from.Row(row))
+	}
+	return Place(s, numbers), out
 }

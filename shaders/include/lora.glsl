@@ -15,13 +15,15 @@ struct RowTile {
     uint pad;
 };
 
-// One adapter's low-rank pair for one linear layer: A is [rank][in], B is stored transposed, [rank][out], both of TYPE
-// with rows padded with zeros to a multiple of 8.
+// One adapter's low-rank pair for one site: A is [rank - biases][in], B is stored transposed, [rank][out], both of TYPE with
+// rows padded with zeros to a multiple of 8. A bias beside B A x is one more row of B, whose product is 1.
 struct AdapterSite {
     uint64_t A;  // address
     uint64_t B;  // address
-    uint rank;   // 0: the adapter leaves this layer alone
+    uint rank;   // 0: the adapter leaves this site alone
     float scale; // what B A x is multiplied with
+    uint biases; // 1: the last row of B is a bias; else 0
+    uint pad;
 };
 
 layout(buffer_reference, std430, buffer_reference_align = 16) readonly buffer RowTiles { RowTile at[]; };
@@ -30,7 +32,7 @@ layout(buffer_reference, std430, buffer_reference_align = 8) readonly buffer Ada
 // The table row of a slot's site; rank 0 for base rows, whose table row does not exist.
 AdapterSite adapterSite(uint64_t table, uint slot, uint sitesPerSlot, uint site) {
     if (slot == BASE_SLOT) {
-        return AdapterSite(0ul, 0ul, 0u, 0.0);
+        return AdapterSite(0ul, 0ul, 0u, 0.0, 0u, 0u);
     }
     return AdapterSites(table).at[slot * sitesPerSlot + site];
 }

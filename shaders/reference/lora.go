@@ -1,15 +1,20 @@
 package reference
 
-// Adapter is one low-rank pair: A is [rank][in], B is stored transposed, [rank][out]. The zero value adds nothing.
+// Adapter is one low-rank pair: A is [rank][in], B is stored transposed, [rank][out]. Where B has a row more than A, it is a
+// bias. The zero value adds nothing.
 type Adapter struct {
 	A, B  Matrix
 	Scale float64
 }
 
-// Shrink returns A·x for one row.
+// Shrink returns A·x for one row, and 1 for a bias behind it.
 func (a Adapter) Shrink(x []float64) []float64 {
-	hidden := make([]float64, a.A.Rows)
+	hidden := make([]float64, a.B.Rows)
 	for r := range hidden {
+		if r == a.A.Rows {
+			hidden[r] = 1
+			break
+		}
 		for k, v := range a.A.Row(r) {
 			hidden[r] += v * x[k]
 		}

@@ -1,0 +1,47 @@
+// y[t,n] += scale * sum_r B[r,n] * hidden[t,r]: the second half of a LoRA product, where no later kernel folds it in.
+// Grid: {blocks of 256 columns, adapter tiles, 1}; a team of 32 invocations has a row's 256 columns.
+#version 460
+#extension GL_GOOGLE_include_directive : require
+
+#include "include/expand.glsl"
+
+const uint COLUMNS = 256; // a workgroup has
+const uint LANES = COLUMNS / 8;
+layout(local_size_x = 256) in;
+
+layout(push_constant) uniform Push {
+    uint64_t y;      // fp32 [t][yStride], read and written
+    uint64_t tiles;  // RowTile [gl_WorkGroupID.y]
+    uint64_t table;  // AdapterSite [slot][sitesPerSlot]
+    uint64_t hidden; // fp32 [t][hiddenStride]
+    uint yStride;
+    uint width; // of y
+    uint sitesPerSlot;
+    uint site;
+    uint hiddenStride;
+} push;
+
+void main() {
+    RowTile tile = RowTiles(push.tiles).at[gl_WorkGroupID.y];
+    AdapterSite site = adapterSite(push.table, tile.slot, push.sitesPerSlot, push.site);
+    if (site.rank == 0) {
+        return;
+    }
+    Team team = teamOf(tile, LANES);
+    uint padded = (push.width + 7) & ~7u;
+    uint column = gl_WorkGroupID.x * COLUMNS + team.lane * 8;
+    uint t = tile.first + team.row;
+    bool busy = team.row < tile.count && column < padded;
+
+    Eight delta = Eight(vec4(0.0), vec4(0.0));
+    if (busy) {
+        delta = expandShare8(site, push.hidden + 4ul * (t * push.hiddenStride), padded, column, team);
+    }
+    delta = expandSum(delta, team, LANES);
+    if (busy && team.part == 0) {
+        uint64_t row = push.y + 4ul * t * push.yStride;
+        Eight y = add8(floats8(row, column), delta);
+        Floats4(row).at[column >> 2] = y.lo;
+        Floats4(row).at[(column >> 2) + 1] = y.hi;
+    }
+}
