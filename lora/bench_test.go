@@ -16,8 +16,8 @@ import (
 // large has the shape of Llama-3.1-8B.
 var large = Base{
 	Layers: 32, Type: shaders.BF16, Vocab: 128256,
-	In:  [Sites]int{4096, 4096, 4096, 4096, 4096, 4096, 14336},
-	Out: [Sites]int{4096, 1024, 1024, 4096, 14336, 14336, 4096},
+	In:  [Kinds]int{4096, 4096, 4096, 4096, 4096, 4096, 14336, 128256, 4096},
+	Out: [Kinds]int{4096, 1024, 1024, 4096, 14336, 14336, 4096, 4096, 128256},
 }
 
 // writeLarge writes an adapter of rank 16 at every site of the large base.

@@ -18,8 +18,8 @@ import (
 // Some keys need nothing done. lora_dropout acts in training only.
 // fan_in_fan_out says how the base stores its weights: PEFT turns it off for
 // linear layers, which is all a Llama has, and A and B look the same either
-// way. bias trains biases of the base: a Llama has none, and weights for one
-// are refused.
+// way. bias trains biases of the base: the models that are served have
+// none, so PEFT saves none, and weights for one are refused.
 type config struct {
 	rank         int
 	alpha        float64
@@ -30,6 +30,8 @@ type config struct {
 	exclude      selector
 	layers       layerList
 	layersUnder  selector // layers_pattern
+	bias         bool     // lora_bias
+	tied         bool     // ensure_weight_tying
 }
 
 // selector is a string or a list of strings.
@@ -85,6 +87,7 @@ func (c *config) decode(raw map[string]json.RawMessage) error {
 		{"rank_pattern", &c.rankPattern, numbers}, {"alpha_pattern", &c.alphaPattern, numbers},
 		{"target_modules", &c.targets, strings}, {"exclude_modules", &c.exclude, strings},
 		{"layers_to_transform", &c.layers, "an integer or a list of integers"}, {"layers_pattern", &c.layersUnder, strings},
+		{"lora_bias", &c.bias, "true or false"}, {"ensure_weight_tying", &c.tied, "true or false"},
 	} {
 		if text, ok := raw[k.name]; ok && json.Unmarshal(text, k.value) != nil {
 			return fmt.Errorf("%s: got %.60s, want %s", k.name, text, k.want)
@@ -114,6 +117,17 @@ func (c *config) check(raw map[string]json.RawMessage) error {
 	return nil
 }
 
+// checkTargets refuses what the embedding and the output head cannot have.
+func (c *config) checkTargets(targets Targets) error {
+	switch {
+	case c.bias && targets[EmbedTokens]:
+		return errors.New("lora_bias: the embedding takes none, in PEFT either")
+	case c.tied && (targets[EmbedTokens] || targets[LMHead]):
+		return errors.New("ensure_weight_tying: one pair of matrices for both the embedding and the output head is not supported")
+	}
+	return nil
+}
+
 // checkSupported refuses whatever would need more than scale · B(A x).
 func checkSupported(raw map[string]json.RawMessage) error {
 	var bias, init string
@@ -130,7 +144,6 @@ func checkSupported(raw map[string]json.RawMessage) error {
 	}
 	for _, feature := range [][2]string{
 		{"modules_to_save", "modules trained and saved whole"},
-		{"lora_bias", "a bias in B"},
 		{"use_qalora", "pooled inputs"},
 		{"use_bdlora", "block-diagonal matrices"},
 		{"trainable_token_indices", "trained embeddings"},

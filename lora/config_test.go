@@ -46,7 +46,10 @@ func TestConfigRefuses(t *testing.T) {
 		{object{"target_modules": []string{"q_proj"}, "layers_to_transform": "1"}, `layers_to_transform: got "1", want an integer or a list of integers`},
 		{object{"target_modules": []string{"q_proj"}, "layers_to_transform": 9}, "no module of the base model is targeted"},
 		{object{"bias": "some"}, `bias: got "some"`},
-		{object{"lora_bias": true}, "lora_bias: a bias in B"},
+		{object{"lora_bias": 1}, "lora_bias: got 1, want true or false"},
+		{object{"lora_bias": true, "target_modules": []string{"q_proj", "embed_tokens"}}, "lora_bias: the embedding takes none"},
+		{object{"ensure_weight_tying": true, "target_modules": []string{"embed_tokens"}}, "ensure_weight_tying: one pair of matrices"},
+		{object{"ensure_weight_tying": true, "target_modules": []string{"lm_head"}}, "ensure_weight_tying: one pair of matrices"},
 		{object{"use_dora": true}, "use_dora"},
 		{object{"use_qalora": true}, "use_qalora"},
 		{object{"modules_to_save": []string{"lm_head"}}, "modules_to_save: modules trained and saved whole are not supported"},
@@ -81,7 +84,7 @@ func TestConfigAllows(t *testing.T) {
 	plain, err := settingsOf(t, nil)
 	require.NoError(t, err)
 	same, err := settingsOf(t, object{
-		"auto_mapping": nil, "base_model_name_or_path": "org/model", "bias": "all", "corda_config": nil,
+		"ensure_weight_tying": true, "auto_mapping": nil, "base_model_name_or_path": "org/model", "bias": "all", "corda_config": nil,
 		"eva_config": nil, "exclude_modules": []string{}, "fan_in_fan_out": true, "inference_mode": true,
 		"init_lora_weights": "gaussian", "layer_replication": nil, "loftq_config": object{}, "lora_bias": false,
 		"lora_dropout": 0.1, "megatron_core": "megatron.core", "modules_to_save": []string{}, "qalora_group_size": 16,
@@ -102,7 +105,7 @@ func TestConfigDefaults(t *testing.T) {
 	require.NoError(t, err)
 	for i, s := range got {
 		want := setting{}
-		if site := Site(i % int(Sites)); site == Q || site == V {
+		if _, site := testBase(shaders.F32).site(i); site == Q || site == V {
 			want = setting{rank: 8, scale: 1}
 		}
 		require.Equal(t, want, s)
@@ -118,6 +121,16 @@ func TestConfigScale(t *testing.T) {
 	}{{false, alpha / float64(rank)}, {true, alpha / math.Sqrt(float64(rank))}} {
 		got, err := settingsOf(t, object{"r": rank, "lora_alpha": alpha, "use_rslora": c.rsLoRA})
 		require.NoError(t, err)
-		require.Equal(t, setting{rank, float32(c.want)}, got[0])
+		require.Equal(t, setting{rank, float32(c.want), false}, got[0])
+	}
+}
+
+func TestConfigBias(t *testing.T) {
+	got, err := settingsOf(t, object{"lora_bias": true, "target_modules": []string{"o_proj", "lm_head"}})
+	require.NoError(t, err)
+	base := testBase(shaders.F32)
+	for i, s := range got {
+		_, site := base.site(i)
+		require.Equal(t, site == O || site == LMHead, s == setting{4, 2, true}, "site %d", i)
 	}
 }

@@ -40,8 +40,8 @@ func random(t testing.TB) *rand.Rand {
 func testBase(t shaders.Type) Base {
 	return Base{
 		Layers: 3, Type: t, Vocab: 100,
-		In:  [Sites]int{20, 20, 20, 36, 20, 20, 131},
-		Out: [Sites]int{36, 12, 12, 20, 131, 131, 20},
+		In:  [Kinds]int{20, 20, 20, 36, 20, 20, 131, 100, 20},
+		Out: [Kinds]int{36, 12, 12, 20, 131, 131, 20, 20, 100},
 	}
 }
 
@@ -88,10 +88,18 @@ func matrix(r *rand.Rand, name string, dtype checkpoint.DType, rows, columns int
 // matrices are the two of one site.
 func matrices(r *rand.Rand, base Base, layer int, site Site, rank int, dtype checkpoint.DType) []checkpoint.Tensor {
 	module := site.module(layer)
-	return []checkpoint.Tensor{
-		matrix(r, module+".lora_A.weight", dtype, rank, base.In[site]),
-		matrix(r, module+".lora_B.weight", dtype, base.Out[site], rank),
+	a, b := module+".lora_A.weight", module+".lora_B.weight"
+	if site == EmbedTokens {
+		a, b = module+".lora_embedding_A", module+".lora_embedding_B"
 	}
+	return []checkpoint.Tensor{matrix(r, a, dtype, rank, base.In[site]), matrix(r, b, dtype, base.Out[site], rank)}
+}
+
+// biasOf is the bias beside B of one site.
+func biasOf(r *rand.Rand, base Base, layer int, site Site, dtype checkpoint.DType) checkpoint.Tensor {
+	t := matrix(r, site.module(layer)+".lora_B.bias", dtype, 1, base.Out[site])
+	t.Shape = t.Shape[1:]
+	return t
 }
 
 // folder is a PEFT folder in memory.

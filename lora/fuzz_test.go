@@ -24,9 +24,9 @@ func FuzzConfig(f *testing.F) {
 		if err != nil {
 			return
 		}
-		rank, _ := extent(settings)
+		rank, _ := extent(settings, base)
 		require.Positive(t, rank)
-		require.Len(t, settings, base.Layers*int(Sites))
+		require.Len(t, settings, base.SitesPerSlot())
 	})
 }
 
@@ -36,6 +36,12 @@ func FuzzRead(f *testing.F) {
 	for _, dtype := range dtypes {
 		good := folder(f, plainConfig(2, "q_proj"), matrices(r, base, 0, Q, 2, dtype))
 		f.Add(good[configFile].Data, good[weightsFile].Data, []byte(`{"<pad>": 1}`))
+		outer := folder(f, plainConfig(2, "embed_tokens", "lm_head"),
+			append(matrices(r, base, 0, EmbedTokens, 2, dtype), matrices(r, base, 0, LMHead, 2, dtype)...))
+		f.Add(outer[configFile].Data, outer[weightsFile].Data, []byte(nil))
+		biased := folder(f, plainConfig(2, "o_proj").with(object{"lora_bias": true}),
+			append(matrices(r, base, 1, O, 2, dtype), biasOf(r, base, 1, O, dtype)))
+		f.Add(biased[configFile].Data, biased[weightsFile].Data, []byte(nil))
 	}
 	f.Fuzz(func(t *testing.T, config, weights, added []byte) {
 		a, err := read(fstest.MapFS{
@@ -47,10 +53,11 @@ func FuzzRead(f *testing.F) {
 		}
 		require.LessOrEqual(t, a.Bytes(), base.Bytes(testLimits))
 		for i, w := range a.Sites {
-			site := Site(i % int(Sites))
+			_, site := base.site(i)
 			require.LessOrEqual(t, w.Rank, a.Rank)
+			require.LessOrEqual(t, w.Products(), a.Products)
 			require.Len(t, w.A, w.Rank*stride(base.In[site])*2)
-			require.Len(t, w.B, w.Rank*stride(base.Out[site])*2)
+			require.Len(t, w.B, w.Products()*stride(base.Out[site])*2)
 		}
 	})
 }

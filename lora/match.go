@@ -38,6 +38,7 @@ type rules struct {
 type setting struct {
 	rank  int
 	scale float32
+	bias  bool // a bias may stand beside B
 }
 
 func newRules(c *config) (*rules, error) {
@@ -45,7 +46,7 @@ func newRules(c *config) (*rules, error) {
 	var err error
 	targets := c.targets
 	if targets.allLinear() {
-		targets = selector{list: siteNames[:]}
+		targets = selector{list: siteNames[:Sites]}
 	}
 	if r.target, err = newMatcher(targets); err != nil {
 		return nil, fmt.Errorf("target_modules: %w", err)
@@ -111,7 +112,7 @@ func (r *rules) setting(module string) (setting, error) {
 	if math.IsInf(float64(scale), 0) {
 		return setting{}, fmt.Errorf("lora_alpha: %v is too large", alpha)
 	}
-	return setting{rank: int(rank), scale: scale}, nil
+	return setting{rank: int(rank), scale: scale, bias: r.config.bias}, nil
 }
 
 // value is what the first matching key says.

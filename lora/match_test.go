@@ -36,6 +36,11 @@ func TestTargets(t *testing.T) {
 		{"exclude", object{"target_modules": []string{"q_proj", "o_proj"}, "exclude_modules": []string{"q_proj", "model.layers.0.self_attn.o_proj"}}, "1o 2o"},
 		{"exclude expression", object{"target_modules": "all-linear", "exclude_modules": `.*\.[01]\..*|.*mlp.*`}, "2q 2k 2v 2o"},
 		{"exclude by a part", object{"target_modules": []string{"q_proj"}, "exclude_modules": "q_proj"}, "0q 1q 2q"},
+		{"no layer", object{"target_modules": []string{"lm_head", "embed_tokens", "k_proj"}}, "0k 1k 2k 0e 0l"},
+		{"no layer, by expression", object{"target_modules": "model.embed_tokens|.*1.*[vd].*_proj|.*head"}, "1v 1d 0e 0l"},
+		{"no layer is none of the listed", object{"target_modules": []string{"embed_tokens", "k_proj"}, "layers_to_transform": []int{0, 1}}, "0k 1k"},
+		{"no layer by its whole name", object{"target_modules": []string{"lm_head", "model.embed_tokens"}, "layers_to_transform": []int{0}}, "0e 0l"},
+		{"no layer, excluded", object{"target_modules": ".*(lm_head|embed_tokens)", "exclude_modules": []string{"lm_head"}}, "0e"},
 		{"all-linear is no expression to exclude", object{"target_modules": []string{"q_proj"}, "exclude_modules": "all-linear"}, "0q 1q 2q"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -44,8 +49,8 @@ func TestTargets(t *testing.T) {
 			var got []string
 			for i, s := range settings {
 				if s.rank > 0 {
-					site := Site(i % int(Sites)).String()
-					got = append(got, string(rune('0'+i/int(Sites)))+site[:1])
+					layer, site := testBase(shaders.F32).site(i)
+					got = append(got, string(rune('0'+layer))+site.String()[:1])
 				}
 			}
 			require.Equal(t, c.want, strings.Join(got, " "))
@@ -62,11 +67,11 @@ func TestPatterns(t *testing.T) {
 	settings, err := parseSettings([]byte(config), testBase(shaders.F32))
 	require.NoError(t, err)
 	at := func(layer int, s Site) setting { return settings[layer*int(Sites)+int(s)] }
-	require.Equal(t, setting{16, 2}, at(0, Q), "the first key that matches counts")
-	require.Equal(t, setting{2, 16}, at(1, Q))
-	require.Equal(t, setting{4, 2}, at(0, K), "proj matches no whole part")
-	require.Equal(t, setting{32, 0.25}, at(2, Up), "^ is the beginning of the name")
-	require.Equal(t, setting{4, 2}, at(1, Up))
-	require.Equal(t, setting{8, 0.4375}, at(1, Gate))
-	require.Equal(t, setting{8, 1}, at(0, Down), "^ is not what follows a dot")
+	require.Equal(t, setting{16, 2, false}, at(0, Q), "the first key that matches counts")
+	require.Equal(t, setting{2, 16, false}, at(1, Q))
+	require.Equal(t, setting{4, 2, false}, at(0, K), "proj matches no whole part")
+	require.Equal(t, setting{32, 0.25, false}, at(2, Up), "^ is the beginning of the name")
+	require.Equal(t, setting{4, 2, false}, at(1, Up))
+	require.Equal(t, setting{8, 0.4375, false}, at(1, Gate))
+	require.Equal(t, setting{8, 1, false}, at(0, Down), "^ is not what follows a dot")
 }

@@ -110,7 +110,7 @@ func (a *Adapter) sizes() []int {
 }
 
 // DeviceBytes is the most an adapter within the limits takes in one run of pages.
-func (b *Base) DeviceBytes(l Limits) int64 {
+func (b Base) DeviceBytes(l Limits) int64 {
 	n := 0
 	for _, size := range b.sizes(l) {
 		n += aligned(size)
@@ -119,14 +119,12 @@ func (b *Base) DeviceBytes(l Limits) int64 {
 }
 
 // sizes lists the bytes of the matrices of the largest adapter within limits.
-func (b *Base) sizes(l Limits) []int {
+func (b Base) sizes(l Limits) []int {
 	var list []int
-	for range b.Layers {
-		for s := range Sites {
-			if l.Targets[s] {
-				row := l.MaxRank * b.Type.Size()
-				list = append(list, row*stride(b.In[s]), row*stride(b.Out[s]))
-			}
+	for i := range b.SitesPerSlot() {
+		if _, s := b.site(i); l.Targets[s] {
+			size := b.Type.Size()
+			list = append(list, size*l.MaxRank*stride(b.In[s]), size*l.Products()*stride(b.Out[s]))
 		}
 	}
 	return list

@@ -9,7 +9,6 @@ import (
 	"os"
 	"runtime"
 	"strings"
-	"sync/atomic"
 
 	"golang.org/x/sync/errgroup"
 
@@ -23,8 +22,6 @@ const (
 	maxHeader   = 16 << 20 // bytes of a safetensors header
 )
 
-var lastID atomic.Uint64
-
 // Read reads a PEFT folder and converts its weights for the base. folder is
 // what path names; with nil, path is a folder or the name of a repository in
 // the local Hugging Face cache.
@@ -33,11 +30,7 @@ func Read(name, path string, folder fs.FS, base Base, limits Limits) (*Adapter, 
 	if err != nil {
 		return nil, err
 	}
-	a := &Adapter{Name: name, Path: path, ID: lastID.Add(1), Type: base.Type, Sites: sites}
-	for _, w := range sites {
-		a.Rank = max(a.Rank, w.Rank)
-	}
-	return a, nil
+	return NewAdapter(name, path, base.Type, sites, base), nil
 }
 
 func readFolder(name, path string, folder fs.FS, base Base, limits Limits) ([]Weights, error) {
@@ -52,7 +45,7 @@ func readFolder(name, path string, folder fs.FS, base Base, limits Limits) ([]We
 	if err != nil {
 		return nil, refuse("lora: read %q: %w", path, err)
 	}
-	if err := checkLimits(name, settings, limits); err != nil {
+	if err := checkLimits(name, settings, base, limits); err != nil {
 		return nil, err
 	}
 	adds, err := addsTokens(folder, base.Vocab)
@@ -80,7 +73,7 @@ func LimitsOf(path string, folder fs.FS, base Base) (Limits, error) {
 	if err != nil {
 		return Limits{}, refuse("lora: read %q: %w", path, err)
 	}
-	rank, targets := extent(settings)
+	rank, targets := extent(settings, base)
 	return Limits{rank, targets}, nil
 }
 
@@ -95,8 +88,8 @@ func resolve(path string, folder fs.FS) (fs.FS, error) {
 	return os.DirFS(place), nil
 }
 
-// readSettings reads the config: the setting of each [layer*Sites + site], with
-// rank 0 where the module is not targeted.
+// readSettings reads the config: the setting of each [Base.Index], with rank 0
+// where the module is not targeted.
 func readSettings(folder fs.FS, base Base) ([]setting, error) {
 	text, err := readFile(folder, configFile, maxJSON)
 	if err != nil {
@@ -118,19 +111,11 @@ func parseSettings(text []byte, base Base) ([]setting, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, module := range []string{"model.embed_tokens", "lm_head"} {
-		targeted, err := r.targets(module)
-		if err != nil {
-			return nil, err
-		}
-		if targeted {
-			return nil, fmt.Errorf("target_modules: %s cannot be changed by adapters", module)
-		}
-	}
-	settings := make([]setting, base.Layers*int(Sites))
+	settings := make([]setting, base.SitesPerSlot())
 	targetsSome := false
 	for i := range settings {
-		module := Site(i % int(Sites)).module(i / int(Sites))
+		layer, site := base.site(i)
+		module := site.module(layer)
 		targeted, err := r.targets(module)
 		if err != nil {
 			return nil, err
@@ -146,20 +131,22 @@ func parseSettings(text []byte, base Base) ([]setting, error) {
 	if !targetsSome {
 		return nil, errors.New("target_modules: no module of the base model is targeted")
 	}
-	return settings, nil
+	_, targets := extent(settings, base)
+	return settings, c.checkTargets(targets)
 }
 
 // extent is the largest rank and the sites of some settings.
-func extent(settings []setting) (rank int, targets Targets) {
+func extent(settings []setting, base Base) (rank int, targets Targets) {
 	for i, s := range settings {
+		_, site := base.site(i)
 		rank = max(rank, s.rank)
-		targets[i%int(Sites)] = targets[i%int(Sites)] || s.rank > 0
+		targets[site] = targets[site] || s.rank > 0
 	}
 	return rank, targets
 }
 
-func checkLimits(name string, settings []setting, limits Limits) error {
-	rank, targets := extent(settings)
+func checkLimits(name string, settings []setting, base Base, limits Limits) error {
+	rank, targets := extent(settings, base)
 	if rank > limits.MaxRank {
 		return refuseFit(name, rank, fmt.Sprintf("the limit is %d", limits.MaxRank))
 	}
@@ -194,7 +181,7 @@ func addsTokens(folder fs.FS, vocab int) (bool, error) {
 func readWeights(folder fs.FS, base Base, limits Limits, settings []setting) ([]Weights, error) {
 	// The file is read, not mapped: one that is cut short while it is mapped
 	// would take the server down. Four bytes a value are the most it can need.
-	most := base.Bytes(limits)*4/int64(base.Type.Size()) + maxHeader
+	most := (base.Bytes(limits)+base.copyBytes(limits.Targets))*4/int64(base.Type.Size()) + maxHeader
 	data, err := readFile(folder, weightsFile, most)
 	if errors.Is(err, fs.ErrNotExist) {
 		if _, e := fs.Stat(folder, "adapter_model.bin"); e == nil {
@@ -249,7 +236,7 @@ func convert(pairs []pair, base Base, settings []setting) ([]Weights, error) {
 	size := 0
 	for i, p := range pairs {
 		if p.present {
-			size += settings[i].rank * (stride(p.in) + stride(p.out)) * base.Type.Size()
+			size += (settings[i].rank*stride(p.in) + p.rowsOfB()*stride(p.out)) * base.Type.Size()
 		}
 	}
 	memory := make([]byte, size)
@@ -266,7 +253,7 @@ func convert(pairs []pair, base Base, settings []setting) ([]Weights, error) {
 			continue
 		}
 		rank := settings[i].rank
-		sites[i] = Weights{Rank: rank, Scale: settings[i].scale, A: take(rank, p.in), B: take(rank, p.out)}
+		sites[i] = Weights{Rank: rank, Scale: settings[i].scale, A: take(rank, p.in), B: take(p.rowsOfB(), p.out), Bias: p.bias != nil}
 		work.Go(func() error {
 			return p.convert(&sites[i], base)
 		})

@@ -6,6 +6,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 	"testing/fstest"
 
@@ -27,18 +28,21 @@ func TestReadConverts(t *testing.T) {
 				base := testBase(to)
 				const rank = 5
 				var tensors []checkpoint.Tensor
-				for layer := range base.Layers {
-					for site := range Sites {
-						tensors = append(tensors, matrices(r, base, layer, site, rank, dtype)...)
-					}
+				var biases int64
+				for i := range base.SitesPerSlot() {
+					layer, site := base.site(i)
+					tensors = append(tensors, matrices(r, base, layer, site, rank, dtype)...)
+					biases += int64(stride(base.Out[site]) * to.Size())
 				}
 				a, err := read(folder(t, plainConfig(rank, siteNames[:]...), tensors), base)
 				require.NoError(t, err)
 				require.Equal(t, rank, a.Rank)
 				require.Equal(t, to, a.Type)
-				require.Equal(t, base.Bytes(Limits{rank, allTargets}), a.Bytes())
+				require.Equal(t, rank, a.Products)
+				require.Equal(t, allTargets, a.Targets)
+				require.Equal(t, base.Bytes(Limits{rank, allTargets}), a.Bytes()+biases, "as if each B had a bias")
 				for i, w := range a.Sites {
-					site := Site(i % int(Sites))
+					_, site := base.site(i)
 					require.Equal(t, float32(2), w.Scale)
 					requireMatrix(t, tensors[2*i], false, w.A, to, rank, base.In[site])
 					requireMatrix(t, tensors[2*i+1], true, w.B, to, rank, base.Out[site])
@@ -71,6 +75,36 @@ func requireMatrix(t *testing.T, from checkpoint.Tensor, transposed bool, data [
 	}
 }
 
+// TestReadBias: the bias is the last row of B, where there is one.
+func TestReadBias(t *testing.T) {
+	r := random(t)
+	const rank = 3
+	for _, to := range []shaders.Type{shaders.F32, shaders.F16, shaders.BF16} {
+		base := testBase(to)
+		tensors := slices.Concat(
+			matrices(r, base, 1, O, rank, checkpoint.F32), []checkpoint.Tensor{biasOf(r, base, 1, O, checkpoint.F32)},
+			matrices(r, base, 0, LMHead, rank, checkpoint.F32), []checkpoint.Tensor{biasOf(r, base, 0, LMHead, checkpoint.F32)},
+			matrices(r, base, 2, O, rank, checkpoint.F32))
+		a, err := read(folder(t, plainConfig(rank, "o_proj", "lm_head").with(object{"lora_bias": true}), tensors), base)
+		require.NoError(t, err)
+		require.Equal(t, rank, a.Rank)
+		require.Equal(t, rank+1, a.Products)
+		for i, at := range []int{base.Index(1, O), base.Index(0, LMHead)} {
+			_, site := base.site(at)
+			w, bias := a.Sites[at], tensors[3*i+2]
+			require.True(t, w.Bias)
+			row := rank * stride(base.Out[site]) * to.Size()
+			requireMatrix(t, tensors[3*i], false, w.A, to, rank, base.In[site])
+			requireMatrix(t, tensors[3*i+1], true, w.B[:row], to, rank, base.Out[site])
+			bias.Shape = []int{1, base.Out[site]}
+			requireMatrix(t, bias, false, w.B[row:], to, 1, base.Out[site])
+		}
+		without := a.Sites[base.Index(2, O)]
+		require.False(t, without.Bias)
+		requireMatrix(t, tensors[7], true, without.B, to, rank, base.Out[O])
+	}
+}
+
 func TestReadMissingSites(t *testing.T) {
 	r := random(t)
 	base := testBase(shaders.F32)
@@ -79,7 +113,7 @@ func TestReadMissingSites(t *testing.T) {
 	a, err := read(folder(t, plainConfig(4, "k_proj", "v_proj", "down_proj"), tensors), base)
 	require.NoError(t, err)
 	for i, w := range a.Sites {
-		here := i == 1*int(Sites)+int(V) || i == 1*int(Sites)+int(Down)
+		here := i == base.Index(1, V) || i == base.Index(1, Down)
 		require.Equal(t, here, w.Rank == 4, "site %d", i)
 		require.Equal(t, here, w.A != nil && w.B != nil, "site %d", i)
 	}
@@ -118,6 +152,11 @@ func TestReadRefuses(t *testing.T) {
 		binary.LittleEndian.PutUint32(tensors[i].Data[len(tensors[i].Data)-4:], bits)
 		return tensors
 	}
+	outer := func(s Site) []checkpoint.Tensor { return append(good(), matrices(r, base, 0, s, 4, checkpoint.F32)...) }
+	turned := func(tensors []checkpoint.Tensor) []checkpoint.Tensor {
+		slices.Reverse(tensors[2].Shape)
+		return tensors
+	}
 	nameA := tensorPrefix + Q.module(1) + ".lora_A.weight"
 	for _, c := range []struct {
 		name    string
@@ -142,9 +181,16 @@ func TestReadRefuses(t *testing.T) {
 		{"fused", nil, also(tensorPrefix + "model.layers.0.self_attn.qkv_proj.lora_A.weight"), "no such module"},
 		{"no prefix", nil, also("model.layers.1.self_attn.v_proj.lora_A.weight"), "names must begin with base_model.model."},
 		{"DoRA weights", nil, also(tensorPrefix + Q.module(1) + ".lora_magnitude_vector"), "DoRA is not supported"},
-		{"bias", nil, also(tensorPrefix + Q.module(1) + ".bias"), "biases are not supported"},
-		{"embeddings", nil, also(tensorPrefix + "model.embed_tokens.lora_embedding_A"), "embeddings are not supported"},
-		{"head", nil, also(tensorPrefix + "lm_head.lora_A.weight"), "output head are not supported"},
+		{"bias", nil, also(tensorPrefix + Q.module(1) + ".bias"), "the base model's modules have no bias"},
+		{"bias of B", nil, also(tensorPrefix + Q.module(1) + ".lora_B.bias"), "it needs lora_bias in adapter_config.json"},
+		{"bias of B alone", object{"lora_bias": true}, also(tensorPrefix + V.module(1) + ".lora_B.bias"), "and lora_A and lora_B beside it"},
+		{"bias of another size", object{"lora_bias": true}, also(tensorPrefix + Q.module(1) + ".lora_B.bias"), "shape [1], want [36] (outputs)"},
+		{"embeddings", nil, outer(EmbedTokens), `lora_embedding_A": adapter_config.json does not target the module`},
+		{"head", nil, outer(LMHead), `lm_head.lora_A.weight": adapter_config.json does not target the module`},
+		{"half of the embeddings", object{"target_modules": []string{"q_proj", "embed_tokens"}}, outer(EmbedTokens)[:3], `lora_embedding_B" is missing beside`},
+		{"embeddings turned", object{"target_modules": []string{"q_proj", "embed_tokens"}}, turned(outer(EmbedTokens)), "shape [100 4], want [4 100] (rank, inputs)"},
+		{"whole embeddings", nil, also(tensorPrefix + "model.embed_tokens.weight"), "embeddings trained or resized whole are not supported"},
+		{"whole head", nil, also(tensorPrefix + "lm_head.weight"), "an output head trained or resized whole is not supported"},
 		{"whole module", nil, also(tensorPrefix + "model.norm.weight"), "modules saved whole are not supported"},
 		{"infinite", nil, with(0, 0x7f800000), `tensor "` + nameA + `": row 3: value +Inf`},
 		{"no number", nil, with(1, 0x7fc00000), `lora_B.weight": column 3: value NaN`},
@@ -152,8 +198,6 @@ func TestReadRefuses(t *testing.T) {
 		{"rank limit", object{"r": 17}, good(), "LoRA adapter a with rank 17 is incompatible with the current LoRA memory pool configuration"},
 		{"rank limit by pattern", object{"rank_pattern": object{"q_proj": 99}}, good(), "adapter a with rank 99 is incompatible"},
 		{"DoRA", object{"use_dora": true}, good(), "Failed to load a because LoRA serving currently doesn't support DoRA adapters"},
-		{"head targeted", object{"target_modules": []string{"q_proj", "lm_head"}}, good(), "target_modules: lm_head cannot be changed"},
-		{"embeddings targeted", object{"target_modules": ".*(q_proj|embed_tokens)"}, good(), "target_modules: model.embed_tokens cannot be changed"},
 		{"no targets", object{"target_modules": []string{"c_attn"}}, good(), "no module of the base model is targeted"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -181,7 +225,7 @@ func TestReadFiles(t *testing.T) {
 		{"pickle", func(f fstest.MapFS) { f["adapter_model.bin"] = f[weightsFile]; delete(f, weightsFile) }, "can run code when read"},
 		{"bad JSON", func(f fstest.MapFS) { f[configFile].Data = []byte("{") }, "adapter_config.json: unexpected end"},
 		{"cut short", func(f fstest.MapFS) { f[weightsFile].Data = f[weightsFile].Data[:99] }, "adapter_model.safetensors: safetensors"},
-		{"too large", func(f fstest.MapFS) { f[weightsFile].Data = make([]byte, 17<<20) }, "17825792 bytes, more than the 16909312"},
+		{"too large", func(f fstest.MapFS) { f[weightsFile].Data = make([]byte, 17<<20) }, "17825792 bytes, more than the 16946912"},
 		{"folder", func(f fstest.MapFS) { f[configFile].Mode = os.ModeDir | 0o755 }, "not a regular file"},
 		{"new tokens", func(f fstest.MapFS) {
 			f["added_tokens.json"] = &fstest.MapFile{Data: []byte(`{"<pad>": 99, "<new>": 100}`)}
@@ -226,9 +270,16 @@ func TestParseTargets(t *testing.T) {
 	targets, err := ParseTargets([]string{"k_proj", "down_proj"})
 	require.NoError(t, err)
 	require.Equal(t, Targets{Q: true, K: true, V: true, Down: true}, targets)
-	targets, err = ParseTargets([]string{"all"})
-	require.NoError(t, err)
-	require.Equal(t, allTargets, targets)
-	_, err = ParseTargets([]string{"q_proj", "lm_head"})
-	require.ErrorContains(t, err, `"lm_head"`)
+	for name, want := range map[string]Targets{
+		"all":          {true, true, true, true, true, true, true, true, true},
+		"all-linear":   {true, true, true, true, true, true, true},
+		"embed_tokens": {EmbedTokens: true},
+		"lm_head":      {LMHead: true},
+	} {
+		targets, err = ParseTargets([]string{name})
+		require.NoError(t, err)
+		require.Equal(t, want, targets, name)
+	}
+	_, err = ParseTargets([]string{"q_proj", "output"})
+	require.ErrorContains(t, err, `"output"`)
 }

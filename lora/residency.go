@@ -92,10 +92,11 @@ func (r *Residency) Close() { r.buffer.Release() }
 func (r *Residency) Table() uint64 { return r.buffer.Address() }
 
 // SitesPerSlot is the length of a row of the table.
-func (r *Residency) SitesPerSlot() int { return r.base.Layers * int(Sites) }
+func (r *Residency) SitesPerSlot() int { return r.base.SitesPerSlot() }
 
-// Rank is the largest rank of the adapter in a slot.
-func (r *Residency) Rank(slot int) int { return r.slots[slot].adapter.Rank }
+// Rank is the most products that an expand of the adapter in a slot sums up: its
+// largest rank, and one more for a bias.
+func (r *Residency) Rank(slot int) int { return r.slots[slot].adapter.Products }
 
 // Place makes an adapter resident and returns its slot. now is the caller's
 // clock, by which Idle tells how long adapters have not been asked for. When all
@@ -214,7 +215,7 @@ func (r *Residency) fill(n int, a *Adapter, place placement) {
 	matrices := place.matrices
 	for i, row := 0, r.row(n); i < len(row); i++ {
 		if w := &a.Sites[i]; w.Rank > 0 {
-			row[i] = shaders.AdapterSite{A: matrices[0].Address(), B: matrices[1].Address(), Rank: uint32(w.Rank), Scale: w.Scale}
+			row[i] = w.entry(matrices[0].Address(), matrices[1].Address())
 			matrices = matrices[2:]
 		}
 	}

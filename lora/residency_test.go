@@ -16,7 +16,7 @@ import (
 
 // made is an adapter with random bytes at random sites.
 func made(r *rand.Rand, id uint64, base Base) *Adapter {
-	a := &Adapter{ID: id, Name: "made", Type: base.Type, Sites: make([]Weights, base.Layers*int(Sites))}
+	sites := make([]Weights, base.SitesPerSlot())
 	random := func(rows, columns int) []byte {
 		data := make([]byte, rows*stride(columns)*base.Type.Size())
 		for i := range data {
@@ -24,20 +24,22 @@ func made(r *rand.Rand, id uint64, base Base) *Adapter {
 		}
 		return data
 	}
-	for i := range a.Sites {
-		if site := Site(i % int(Sites)); i == 0 || r.IntN(3) > 0 {
-			rank := 1 + r.IntN(9)
-			a.Sites[i] = Weights{rank, r.Float32(), random(rank, base.In[site]), random(rank, base.Out[site])}
-			a.Rank = max(a.Rank, rank)
+	for i := range sites {
+		if _, site := base.site(i); i == 0 || r.IntN(3) > 0 {
+			w := Weights{Rank: 1 + r.IntN(9), Scale: r.Float32(), Bias: r.IntN(3) == 0}
+			w.A, w.B = random(w.Rank, base.In[site]), random(w.Products(), base.Out[site])
+			sites[i] = w
 		}
 	}
+	a := NewAdapter("made", "", base.Type, sites, base)
+	a.ID = id
 	return a
 }
 
 // requireResident checks the row of a slot and the memory it points to.
 func requireResident(t *testing.T, d *compute.Device, r *Residency, n int, a *Adapter) {
 	t.Helper()
-	require.Equal(t, a.Rank, r.Rank(n))
+	require.Equal(t, a.Products, r.Rank(n))
 	matrices := r.slots[n].place.matrices
 	on := func(size int) (uint64, []byte) {
 		at := matrices[0]
@@ -48,7 +50,8 @@ func requireResident(t *testing.T, d *compute.Device, r *Residency, n int, a *Ad
 	}
 	for i, w := range a.Sites {
 		row := r.row(n)[i]
-		require.Equal(t, uint32(w.Rank), row.Rank, "site %d", i)
+		require.Equal(t, w.Rank, int(row.Rank)-int(row.Biases), "site %d", i)
+		require.Equal(t, w.Bias, row.Biases == 1, "site %d", i)
 		if w.Rank == 0 {
 			require.Equal(t, shaders.AdapterSite{}, row)
 			continue
@@ -96,7 +99,7 @@ func TestResidency(t *testing.T) {
 	rnd := random(t)
 	base := testBase(shaders.BF16)
 	d, r, m := newResidency(t, base, 2, 1000)
-	require.Equal(t, base.Layers*7, r.SitesPerSlot())
+	require.Equal(t, base.Layers*7+2, r.SitesPerSlot())
 	require.Equal(t, uintptr(2*r.SitesPerSlot())*unsafe.Sizeof(shaders.AdapterSite{}), uintptr(r.buffer.Size()))
 	a, b, c := made(rnd, 1, base), made(rnd, 2, base), made(rnd, 3, base)
 	first, second := place(t, r, a), place(t, r, b)

@@ -12,27 +12,41 @@ import (
 type pair struct {
 	present bool // the file has them
 	in, out int
-	a, b    checkpoint.Tensor // [rank][in], [out][rank]
+	a, b    checkpoint.Tensor  // [rank][in], [out][rank]
+	bias    *checkpoint.Tensor // [out]; nil: there is none
+}
+
+// rowsOfB is what Weights.B has: a bias is its last row.
+func (p *pair) rowsOfB() int {
+	if p.bias != nil {
+		return p.b.Shape[1] + 1
+	}
+	return p.b.Shape[1]
 }
 
 const tensorPrefix = "base_model.model."
 
-// collect finds the matrices of each [layer*Sites + site] and checks their
-// shapes. A targeted module without matrices is left alone: so does PEFT, whose
+// collect finds the matrices of each [Base.Index] and checks their shapes. A
+// targeted module without matrices is left alone: so does PEFT, whose
 // B begins with zeros. Every tensor of the file must be one of them.
 func collect(file *checkpoint.File, base Base, settings []setting) ([]pair, error) {
 	pairs := make([]pair, len(settings))
 	var used []string
 	for i := range settings {
-		site := Site(i % int(Sites))
-		p, err := findPair(file, site.module(i/int(Sites)), base.In[site], base.Out[site], settings[i].rank)
+		layer, site := base.site(i)
+		p, err := findPair(file, site, layer, base, settings[i])
 		if err != nil {
 			return nil, err
 		}
-		if p.present {
-			used = append(used, p.a.Name, p.b.Name)
-		}
+		used = append(used, p.names()...)
 		pairs[i] = p
+		if site >= Sites && settings[i].rank > 0 {
+			copied, err := findCopy(file, site, base)
+			if err != nil {
+				return nil, err
+			}
+			used = append(used, copied...)
+		}
 	}
 	slices.Sort(used)
 	for _, name := range file.Names() {
@@ -47,9 +61,13 @@ func collect(file *checkpoint.File, base Base, settings []setting) ([]pair, erro
 }
 
 // findPair finds the matrices of one module; none is fine, one is not.
-func findPair(file *checkpoint.File, module string, in, out, rank int) (pair, error) {
-	p := pair{in: in, out: out}
-	nameA, nameB := tensorPrefix+module+".lora_A.weight", tensorPrefix+module+".lora_B.weight"
+func findPair(file *checkpoint.File, site Site, layer int, base Base, s setting) (pair, error) {
+	p := pair{in: base.In[site], out: base.Out[site]}
+	module := tensorPrefix + site.module(layer)
+	nameA, nameB := module+".lora_A.weight", module+".lora_B.weight"
+	if site == EmbedTokens {
+		nameA, nameB = module+".lora_embedding_A", module+".lora_embedding_B"
+	}
 	var errA, errB error
 	p.a, errA = file.Tensor(nameA)
 	p.b, errB = file.Tensor(nameB)
@@ -60,19 +78,36 @@ func findPair(file *checkpoint.File, module string, in, out, rank int) (pair, er
 		return p, fmt.Errorf("tensor %q is missing beside %q", nameA, nameB)
 	case errB != nil:
 		return p, fmt.Errorf("tensor %q is missing beside %q", nameB, nameA)
-	case rank == 0:
+	case s.rank == 0:
 		return p, fmt.Errorf("tensor %q: %s does not target the module", nameA, configFile)
 	}
 	p.present = true
-	if err := checkTensor(p.a, rank, in, "rank, inputs"); err != nil {
+	if bias, err := file.Tensor(module + ".lora_B.bias"); err == nil && s.bias {
+		p.bias = &bias
+		if err := checkTensor(bias, "outputs", p.out); err != nil {
+			return p, err
+		}
+	}
+	if err := checkTensor(p.a, "rank, inputs", s.rank, p.in); err != nil {
 		return p, err
 	}
-	return p, checkTensor(p.b, out, rank, "outputs, rank")
+	return p, checkTensor(p.b, "outputs, rank", p.out, s.rank)
 }
 
-func checkTensor(t checkpoint.Tensor, rows, columns int, meaning string) error {
-	if !slices.Equal(t.Shape, []int{rows, columns}) {
-		return fmt.Errorf("tensor %q: shape %v, want [%d %d] (%s)", t.Name, t.Shape, rows, columns, meaning)
+// names are those of the tensors that a pair has.
+func (p *pair) names() []string {
+	switch {
+	case !p.present:
+		return nil
+	case p.bias != nil:
+		return []string{p.a.Name, p.b.Name, p.bias.Name}
+	}
+	return []string{p.a.Name, p.b.Name}
+}
+
+func checkTensor(t checkpoint.Tensor, meaning string, shape ...int) error {
+	if !slices.Equal(t.Shape, shape) {
+		return fmt.Errorf("tensor %q: shape %v, want %v (%s)", t.Name, t.Shape, shape, meaning)
 	}
 	switch t.Type {
 	case checkpoint.F32, checkpoint.F16, checkpoint.BF16:
@@ -88,6 +123,14 @@ func (p *pair) convert(to *Weights, base Base) error {
 	if err := packTransposed(to.B, base.Type, p.b); err != nil {
 		return fmt.Errorf("tensor %q: %w", p.b.Name, err)
 	}
+	if p.bias == nil {
+		return nil
+	}
+	row := *p.bias
+	row.Shape = []int{1, p.out}
+	if err := pack(to.B[to.Rank*stride(p.out)*base.Type.Size():], base.Type, row); err != nil {
+		return fmt.Errorf("tensor %q: %w", p.bias.Name, err)
+	}
 	return nil
 }
 
@@ -98,10 +141,11 @@ func whyUnexpected(name string) string {
 	}
 	for _, kind := range [][2]string{
 		{"lora_magnitude_vector", "DoRA is not supported"},
-		{"lora_embedding_", "trained embeddings are not supported"},
-		{"embed_tokens", "trained embeddings are not supported"},
-		{"lm_head", "changes of the output head are not supported"},
-		{".bias", "biases are not supported"},
+		{".lora_B.bias", "it needs lora_bias in " + configFile + ", and lora_A and lora_B beside it"},
+		{".bias", "the base model's modules have no bias"},
+		{".base_layer.", "weights of the base are not supported beside an adapter that leaves their module alone"},
+		{"embed_tokens.weight", "embeddings trained or resized whole are not supported"},
+		{"lm_head.weight", "an output head trained or resized whole is not supported"},
 		{"lora_", "the base model has no such module"},
 	} {
 		if strings.Contains(name, kind[0]) {

@@ -17,7 +17,7 @@ type activations struct {
 	y        shaders.Rows // o and down projections, before the residual addition
 	gateUp   shaders.Rows
 	inner    shaders.Rows // silu(gate) ⊙ up
-	hidden   shaders.Rows // shrink outputs, [row][3·MaxRank]
+	hidden   shaders.Rows // shrink outputs, [row or logit row][3·MaxRank]
 	logits   shaders.Rows // [logit row][vocab]
 
 	scratch  uint64 // attention over split keys: partial results
@@ -52,7 +52,7 @@ func (m *Llama) allocateActivations() error {
 	a.gateUp = rows(l.Rows, 2*pad(s.Inner))
 	a.inner = rows(l.Rows, s.Inner)
 	if m.adapters.enabled() {
-		a.hidden = rows(l.Rows, 3*m.adapters.MaxRank)
+		a.hidden = rows(max(l.Rows, l.Logits), 3*m.adapters.MaxRank)
 	}
 	a.logits = rows(l.Logits, s.Vocab)
 	a.scratch = alloc(shaders.AttendDecodeScratch(l.Lanes*maxSplits, s.Heads, s.HeadDim))

@@ -1,5 +1,7 @@
 package model
 
+import "lorikeet/lora"
+
 // Base is the slot of rows that run without an adapter.
 const Base = -1
 
@@ -7,8 +9,9 @@ const Base = -1
 // are adjacent, and runs of the base model come last, so that the rows of an
 // adapter form one segment.
 type Batch struct {
-	Runs []Run
-	Rank int // the largest rank among the batch's adapters
+	Runs    []Run
+	Rank    int          // the most products (lora.Adapter.Products) among the batch's adapters
+	Targets lora.Targets // the sites that they change
 }
 
 // Run is what one sequence contributes to a step.

@@ -21,6 +21,8 @@ const (
 	gridAttendPrefill
 	gridResidual
 	gridSiluMul
+	gridShrinkHead
+	gridExpandHead
 	gridSample
 	grids
 )
@@ -36,10 +38,12 @@ type block struct {
 	tokens    []uint32 // [row] id, or lastToken|lane
 	positions []uint32 // [row]
 	lanes     []uint32 // [row]
+	slots     []uint32 // [row] of the adapter table, or shaders.BaseSlot
 	tiles     []shaders.RowTile
 	decodes   []shaders.DecodeItem
 	prefills  []shaders.PrefillItem
-	gather    []uint32 // [logit row] row
+	gather    []uint32          // [logit row] row
+	headTiles []shaders.RowTile // of logit rows
 	samples   []shaders.SampleRow
 	ids       []uint32 // the tokens that Logprobs.IDs name, all logit rows'
 
@@ -86,10 +90,12 @@ func (b *block) layOut(written, answered []byte, l Limits) blockSize {
 	b.tokens = carve[uint32](&w, l.Rows)
 	b.positions = carve[uint32](&w, l.Rows)
 	b.lanes = carve[uint32](&w, l.Rows)
+	b.slots = carve[uint32](&w, l.Rows)
 	b.tiles = carve[shaders.RowTile](&w, l.Rows)
 	b.decodes = carve[shaders.DecodeItem](&w, max(l.Lanes*maxSplits, l.Rows))
 	b.prefills = carve[shaders.PrefillItem](&w, l.Rows)
 	b.gather = carve[uint32](&w, l.Logits)
+	b.headTiles = carve[shaders.RowTile](&w, l.Logits)
 	b.samples = carve[shaders.SampleRow](&w, l.Logits)
 	b.ids = carve[uint32](&w, l.Logits*MaxLogprobIDs)
 	b.results = carve[shaders.SampleResult](&a, l.Logits)

@@ -31,9 +31,20 @@ func (f *forward) embed() *compute.Dispatch {
 	a := &f.activations
 	d := shaders.Embed{
 		Table: f.weights.embedding, Tokens: address(f.block.buffer, f.block.tokens), LastTokens: f.lastTokens.Address(),
-		X: a.x, Squares: a.squares, Width: f.shape.Hidden, Count: f.key.rows,
+		X: a.x, Squares: a.squares, Width: f.shape.Hidden, Lora: f.embedDelta(), Count: f.key.rows,
 	}.Dispatch(f.kernels)
 	return f.varying(d, gridEmbed)
+}
+
+// embedDelta is nil in a program without adapters of the embedding.
+func (f *forward) embedDelta() *shaders.EmbedDelta {
+	if !f.key.adapters || !f.adapters.Targets[lora.EmbedTokens] {
+		return nil
+	}
+	return &shaders.EmbedDelta{
+		Slots: address(f.block.buffer, f.block.slots), Table: f.adapters.Table, SitesPerSlot: f.adapters.SitesPerSlot,
+		Site: f.shape.Sites().Index(0, lora.EmbedTokens), Vocabulary: f.shape.Vocab,
+	}
 }
 
 // shrink computes A·x of consecutive sites that read the same input; nil in a
@@ -63,6 +74,34 @@ func (f *forward) delta(layer int, first lora.Site) *shaders.SiteDelta {
 }
 
 func siteIndex(layer int, s lora.Site) int { return layer*int(lora.Sites) + int(s) }
+
+// shrinkHead computes A·norm(x) of the rows that want logits; nil in a program
+// without adapters of the head.
+func (f *forward) shrinkHead(gather uint64) *compute.Dispatch {
+	if !f.key.adapters {
+		return nil
+	}
+	d := shaders.Shrink{
+		Tiles: address(f.block.buffer, f.block.headTiles), Table: f.adapters.Table, SitesPerSlot: f.adapters.SitesPerSlot,
+		FirstSite: f.shape.Sites().Index(0, lora.LMHead), Sites: 1, X: f.activations.x, In: f.shape.Hidden,
+		Norm: &f.weights.finalNorm, Gather: gather,
+		Hidden: f.activations.hidden, MaxRank: f.adapters.MaxRank, Type: f.shape.Type, Count: f.key.rows,
+	}.Dispatch(f.kernels)
+	return f.varying(d, gridShrinkHead)
+}
+
+// expandHead adds what adapters of the head change to the logits.
+func (f *forward) expandHead() *compute.Dispatch {
+	d := shaders.Expand{
+		Y: f.activations.logits, Width: f.shape.Vocab, Tiles: address(f.block.buffer, f.block.headTiles),
+		Lora: shaders.SiteDelta{
+			Table: f.adapters.Table, SitesPerSlot: f.adapters.SitesPerSlot, FirstSite: f.shape.Sites().Index(0, lora.LMHead),
+			Hidden: f.activations.hidden, MaxRank: f.adapters.MaxRank,
+		},
+		Type: f.shape.Type, Count: f.key.rows,
+	}.Dispatch(f.kernels)
+	return f.varying(d, gridExpandHead)
+}
 
 // varying makes the step block decide the size of a dispatch.
 func (f *forward) varying(d compute.Dispatch, g grid) *compute.Dispatch {

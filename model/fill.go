@@ -27,7 +27,7 @@ func SplitLength(keys int) int {
 func (m *Llama) fill(b *block, batch *Batch) {
 	rows, decodes, prefills := 0, 0, 0
 	logits := logitRows{block: b}
-	m.runs = m.runs[:0]
+	m.runs, m.headRuns = m.runs[:0], m.headRuns[:0]
 	for i := range batch.Runs {
 		run := &batch.Runs[i]
 		b.fillRows(run, rows)
@@ -36,11 +36,12 @@ func (m *Llama) fill(b *block, batch *Batch) {
 		} else {
 			prefills += b.fillPrefill(run, rows, prefills)
 		}
-		logits.add(run, rows)
+		m.headRuns = append(m.headRuns, lora.Run{Slot: run.Slot, Rows: logits.add(run, rows)})
 		m.runs = append(m.runs, lora.Run{Slot: run.Slot, Rows: run.Rows})
 		rows += run.Rows
 	}
 	tiles, adapterTiles := lora.Tiles(b.tiles[:0], m.runs)
+	_, headTiles := lora.Tiles(b.headTiles[:0], m.headRuns)
 
 	s := &m.shape
 	b.setGrid(gridEmbed, shaders.EmbedGroups(s.Hidden, rows))
@@ -53,10 +54,12 @@ func (m *Llama) fill(b *block, batch *Batch) {
 	b.setGrid(gridAttendPrefill, shaders.AttendPrefillGroups(s.Heads, prefills))
 	b.setGrid(gridResidual, shaders.ResidualGroups(s.Hidden, len(tiles)))
 	b.setGrid(gridSiluMul, shaders.SiluMulGroups(s.Inner, len(tiles)))
+	b.setGrid(gridShrinkHead, m.kernels.ShrinkGroups(batch.Rank, headTiles, 1))
+	b.setGrid(gridExpandHead, shaders.ExpandGroups(s.Vocab, headTiles))
 	b.setGrid(gridSample, shaders.SampleGroups(logits.rows))
 }
 
-// fillRows writes each row's token, position and lane.
+// fillRows writes each row's token, position, lane and slot.
 func (b *block) fillRows(run *Run, first int) {
 	for r := range run.Rows {
 		if run.Token == nil {
@@ -66,7 +69,16 @@ func (b *block) fillRows(run *Run, first int) {
 		}
 		b.positions[first+r] = uint32(run.Start + r)
 		b.lanes[first+r] = uint32(run.Lane)
+		b.slots[first+r] = slotOf(run)
 	}
+}
+
+// slotOf is a run's slot as the kernels know it.
+func slotOf(run *Run) uint32 {
+	if run.Slot == Base {
+		return shaders.BaseSlot
+	}
+	return uint32(run.Slot)
 }
 
 // rowwise says whether attention takes the rows of prompt chunks one by one, as
@@ -115,13 +127,16 @@ type logitRows struct {
 	rows, ids int
 }
 
-func (l *logitRows) add(run *Run, first int) {
+// add collects those of a run and returns how many they are.
+func (l *logitRows) add(run *Run, first int) int {
+	before := l.rows
 	for i, target := range run.Score {
 		l.addRow(run, first+run.ScoreFrom+i, run.Start+run.ScoreFrom+i, uint32(target), &Sampling{})
 	}
 	if run.Sample != nil {
 		l.addRow(run, first+run.Rows-1, run.Start+run.Rows-1, shaders.SampleToken, run.Sample)
 	}
+	return l.rows - before
 }
 
 func (l *logitRows) addRow(run *Run, row, position int, target uint32, s *Sampling) {

@@ -17,7 +17,7 @@ type forward struct {
 
 // body is the forward pass up to the residual stream after the last layer:
 //
-//	x = E[token]
+//	x = E[token], + scale · B(A[:,token]) under an adapter of the embedding
 //	for each layer:
 //	    x += O · attention(rope(Q·norm(x)), rope(K·norm(x)), V·norm(x))
 //	    x += Down · (silu(Gate·norm(x)) ⊙ Up·norm(x))
@@ -55,13 +55,21 @@ func (f *forward) layer(l int, w *layerWeights) {
 }
 
 // head turns the rows that want logits into tokens: logits = W·norm(x), then
-// one sampled or scored token per logit row.
+// one sampled or scored token per logit row. Sampling reads the logits several
+// times, so the expand of adapters of the head has a stage of its own, in the
+// program for batches that have such an adapter.
 func (f *forward) head() {
 	s, a := &f.shape, &f.activations
-	f.stage("lm_head", f.project(projection{
-		label: "lm_head", w: f.weights.head, x: a.x, y: a.logits, in: s.Hidden, out: s.Vocab,
-		norm: &f.weights.finalNorm, gather: address(f.block.buffer, f.block.gather),
-	}))
+	gather := address(f.block.buffer, f.block.gather)
+	f.stage("lm_head",
+		f.project(projection{
+			label: "lm_head", w: f.weights.head, x: a.x, y: a.logits, in: s.Hidden, out: s.Vocab,
+			norm: &f.weights.finalNorm, gather: gather,
+		}),
+		f.shrinkHead(gather))
+	if f.key.adapters {
+		f.stage("expand", f.expandHead())
+	}
 	f.stage("sample", f.sample())
 }
 

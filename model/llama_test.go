@@ -94,10 +94,11 @@ func (m tinyModel) write(t testing.TB, r *rand.Rand) (*checkpoint.Checkpoint, []
 	return c, tensors
 }
 
-// adapter makes a random adapter of the given rank on some sites.
-func (m tinyModel) adapter(r *rand.Rand, s Shape, rank int, sites ...lora.Site) *lora.Adapter {
+// adapter makes a random adapter of the given rank on some kinds of site, those of
+// layers with or without a bias.
+func (m tinyModel) adapter(r *rand.Rand, s Shape, rank int, bias bool, kinds ...lora.Site) *lora.Adapter {
 	base := s.Sites()
-	a := &lora.Adapter{Name: fmt.Sprint("rank ", rank), ID: r.Uint64(), Rank: rank, Type: s.Type, Sites: make([]lora.Weights, s.Layers*int(lora.Sites))}
+	sites := make([]lora.Weights, base.SitesPerSlot())
 	matrix := func(rows, columns int, scale float64) []byte {
 		values := make([]float32, rows*pad(columns))
 		for row := range rows {
@@ -108,18 +109,20 @@ func (m tinyModel) adapter(r *rand.Rand, s Shape, rank int, sites ...lora.Site) 
 		return s.Type.Encode(values)
 	}
 	for l := range s.Layers {
-		for _, site := range sites {
-			a.Sites[siteIndex(l, site)] = lora.Weights{
-				Rank: rank, Scale: 0.5 + r.Float32(),
-				A: matrix(rank, base.In[site], 1/math.Sqrt(float64(base.In[site]))),
-				B: matrix(rank, base.Out[site], 0.5/math.Sqrt(float64(rank))),
+		for _, kind := range kinds {
+			w := lora.Weights{Rank: rank, Scale: 0.5 + r.Float32(), Bias: bias && kind != lora.EmbedTokens}
+			w.A = matrix(rank, base.In[kind], 1/math.Sqrt(float64(base.In[kind])))
+			if kind == lora.EmbedTokens { // one column is picked, not a sum of all
+				w.A = matrix(rank, base.In[kind], 1)
 			}
+			w.B = matrix(w.Products(), base.Out[kind], 0.5/math.Sqrt(float64(rank)))
+			sites[base.Index(l, kind)] = w
 		}
 	}
-	return a
+	return lora.NewAdapter(fmt.Sprint("rank ", rank), "", s.Type, sites, base)
 }
 
-// fixture is a model on the test device with two adapters resident.
+// fixture is a model on the test device with four adapters.
 type fixture struct {
 	model     *Llama
 	oracle    *reference
@@ -136,16 +139,21 @@ func newFixture(t testing.TB, m tinyModel, r *rand.Rand) *fixture {
 	require.NoError(t, err)
 	f := &fixture{oracle: newReference(c.Config(), tensors), vocab: m.vocab}
 	f.adapters = []*lora.Adapter{
-		m.adapter(r, shape, 3, lora.Q, lora.V, lora.Down),
-		m.adapter(r, shape, 16, lora.Q, lora.K, lora.V, lora.O, lora.Gate, lora.Up, lora.Down),
+		m.adapter(r, shape, 3, false, lora.Q, lora.V, lora.Down),
+		m.adapter(r, shape, 16, false, lora.Q, lora.K, lora.V, lora.O, lora.Gate, lora.Up, lora.Down),
+		m.adapter(r, shape, 5, false, lora.K, lora.EmbedTokens, lora.LMHead),
+		m.adapter(r, shape, 16, true, lora.Q, lora.K, lora.V, lora.O, lora.Gate, lora.Up, lora.Down, lora.LMHead),
 	}
-	base, largest := shape.Sites(), lora.Limits{MaxRank: 16, Targets: lora.Targets{true, true, true, true, true, true, true}}
-	f.residency, err = lora.NewResidency(device, base, 3)
+	base, largest := shape.Sites(), lora.Limits{MaxRank: 16, Targets: lora.Targets{true, true, true, true, true, true, true, true, true}}
+	f.residency, err = lora.NewResidency(device, base, 4)
 	require.NoError(t, err)
 	t.Cleanup(f.residency.Close)
 	f.model, err = Open(t.Context(), device, c.Config(), c, Options{
 		Rows: 48, Lanes: 4, MemoryFraction: 0.5,
-		Adapters: Adapters{Table: f.residency.Table(), SitesPerSlot: f.residency.SitesPerSlot(), MaxRank: 16, Slots: 3, Bytes: base.DeviceBytes(largest)},
+		Adapters: Adapters{
+			Table: f.residency.Table(), SitesPerSlot: f.residency.SitesPerSlot(), MaxRank: largest.Products(), Targets: largest.Targets,
+			Slots: 4, Bytes: base.DeviceBytes(largest),
+		},
 	})
 	require.NoError(t, err)
 	t.Cleanup(f.model.Close)
@@ -205,8 +213,12 @@ type piece struct {
 // step runs the next rows of some sequences in one batch.
 func (f *fixture) step(t testing.TB, pieces ...piece) {
 	slices.SortStableFunc(pieces, func(a, b piece) int { return cmp.Compare(uint(a.s.slot), uint(b.s.slot)) })
-	batch := &Batch{Rank: 16}
+	batch := &Batch{}
 	for _, p := range pieces {
+		if p.s.adapter != nil {
+			batch.Rank = max(batch.Rank, p.s.adapter.Products)
+			batch.Targets = batch.Targets.Union(p.s.adapter.Targets)
+		}
 		batch.Runs = append(batch.Runs, p.s.run(p.s.done(), p.rows))
 	}
 	handle, err := f.model.Launch(batch)
@@ -245,7 +257,7 @@ func (f *fixture) verify(t testing.TB, s *testSequence, limit float64) float64 {
 	return worst
 }
 
-// TestWholeModel runs sequences under two adapters and under none: each alone
+// TestWholeModel runs sequences under each adapter and under none: each alone
 // with its prompt in chunks of 20, 16 and 1, then four tokens of decode; and
 // together, decoding beside another's prompt chunk. Every prompt log
 // probability and every greedy token must be the oracle's.
@@ -257,7 +269,7 @@ func TestWholeModel(t *testing.T) {
 			r := rand.New(rand.NewPCG(seed, 0))
 			f := newFixture(t, m, r)
 			worst := 0.0
-			for _, adapter := range []int{1, 0, -1} {
+			for _, adapter := range []int{1, 0, 2, 3, -1} {
 				s := f.sequence(t, r, 0, adapter, 37)
 				for _, rows := range []int{20, 16, 1, 1, 1, 1, 1} {
 					f.step(t, piece{s, rows})
@@ -270,6 +282,15 @@ func TestWholeModel(t *testing.T) {
 			f.step(t, piece{c, 20}, piece{a, 1}, piece{b, 17})
 			f.step(t, piece{c, 1}, piece{b, 1}, piece{a, 1})
 			for _, s := range []*testSequence{a, b, c} {
+				worst = max(worst, f.verify(t, s, m.limit))
+				f.pages.Give(s.pages)
+			}
+			a, b, c = f.sequence(t, r, 0, 2, 9), f.sequence(t, r, 1, 3, 17), f.sequence(t, r, 2, -1, 30)
+			d := f.sequence(t, r, 3, 1, 5)
+			f.step(t, piece{a, 5}, piece{b, 17}, piece{d, 5}, piece{c, 20})
+			f.step(t, piece{a, 4}, piece{c, 10}, piece{b, 1})
+			f.step(t, piece{c, 1}, piece{d, 1}, piece{b, 1}, piece{a, 1})
+			for _, s := range []*testSequence{a, b, c, d} {
 				worst = max(worst, f.verify(t, s, m.limit))
 			}
 			t.Logf("largest difference of a log probability: %.2g (limit %.2g)", worst, m.limit)

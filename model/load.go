@@ -47,7 +47,8 @@ type Llama struct {
 
 	steps [2]Step
 	turn  int
-	runs  []lora.Run // scratch of fill
+
+	runs, headRuns []lora.Run // scratch of fill
 }
 
 // Adapters is where the device finds resident adapters. The zero value is a
@@ -55,7 +56,8 @@ type Llama struct {
 type Adapters struct {
 	Table        uint64 // shaders.AdapterSite [slot][SitesPerSlot]
 	SitesPerSlot int
-	MaxRank      int
+	MaxRank      int          // products of one site that there is room for: lora.Limits.Products
+	Targets      lora.Targets // sites that adapters may change; those of layers they always may
 	// Slots adapters of at most Bytes each lie in the page pool. A pool that is
 	// bounded by tokens has room for them beside.
 	Slots int

@@ -7,6 +7,7 @@ import (
 	"text/tabwriter"
 
 	"lorikeet/compute"
+	"lorikeet/lora"
 )
 
 // Plan prints the recorded program that runs a number of tokens, one row each
@@ -26,7 +27,9 @@ func (m *Llama) Plan(w io.Writer, tokens int, adapters bool) error {
 		p = mixedBody
 	}
 	body := programKey{part: p, rows: bucket(m.buckets[p], tokens), adapters: adapters}
-	head := programKey{part: head, rows: bucket(m.buckets[head], min(tokens, m.limits.Logits))}
+	head := programKey{
+		part: head, rows: bucket(m.buckets[head], min(tokens, m.limits.Logits)), adapters: adapters && m.adapters.Targets[lora.LMHead],
+	}
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintf(table, "stage\tdispatch\tvariant\tkernel\tMB\tMFLOP\t\n")
 	n := planStages(table, 0, m.stages(body))

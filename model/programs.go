@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"lorikeet/compute"
+	"lorikeet/lora"
 )
 
 // programKey names a recorded program.
@@ -66,7 +67,7 @@ func (m *Llama) record() error {
 	for p, list := range m.buckets {
 		for _, rows := range list {
 			for _, adapters := range m.variants() {
-				if part(p) == head && adapters {
+				if part(p) == head && adapters && !m.adapters.Targets[lora.LMHead] {
 					continue
 				}
 				for turn := range m.blocks {
@@ -83,7 +84,7 @@ func (m *Llama) record() error {
 	return nil
 }
 
-// variants are the kinds of body that are recorded: without adapter work and,
+// variants are the kinds of program that are recorded: without adapter work and,
 // where adapters are served, with it.
 func (m *Llama) variants() []bool {
 	if m.adapters.enabled() {

@@ -42,6 +42,9 @@ func (r *reference) logits(tokens []int32, adapter *lora.Adapter) [][]float64 {
 	h := make([][]float64, len(tokens))
 	for t, id := range tokens {
 		h[t] = append([]float64{}, r.tensor["model.embed_tokens.weight"][int(id)*c.HiddenSize:int(id+1)*c.HiddenSize]...)
+		oneHot := make([]float64, c.VocabSize)
+		oneHot[id] = 1
+		r.addDelta(h[t], oneHot, 0, lora.EmbedTokens, adapter)
 	}
 	for l := range c.Layers {
 		r.layer(l, h, adapter)
@@ -52,7 +55,9 @@ func (r *reference) logits(tokens []int32, adapter *lora.Adapter) [][]float64 {
 	}
 	out := make([][]float64, len(tokens))
 	for t := range h {
-		out[t] = times(head, r.norm("model.norm", h[t]))
+		x := r.norm("model.norm", h[t])
+		out[t] = times(head, x)
+		r.addDelta(out[t], x, 0, lora.LMHead, adapter)
 	}
 	return out
 }
@@ -63,7 +68,7 @@ func (r *reference) layer(l int, h [][]float64, adapter *lora.Adapter) {
 	name := func(s string) string { return fmt.Sprintf("model.layers.%d.%s", l, s) }
 	project := func(site lora.Site, tensor string, x []float64) []float64 {
 		y := times(r.tensor[name(tensor)+".weight"], x)
-		addDelta(y, x, l, site, adapter)
+		r.addDelta(y, x, l, site, adapter)
 		return y
 	}
 	frequencies := checkpoint.RopeFrequencies(c)
@@ -121,21 +126,25 @@ func add(x, y []float64) {
 	}
 }
 
-// addDelta adds scale · B(A·x), reading the adapter as it lies on the device:
-// A [rank][in], B transposed [rank][out], rows padded to eight.
-func addDelta(y, x []float64, layer int, site lora.Site, adapter *lora.Adapter) {
+// addDelta adds scale · (B(A·x) + bias), reading the adapter as it lies on the
+// device: A [rank][in], B transposed [rank][out] with the bias behind it, rows
+// padded to eight.
+func (r *reference) addDelta(y, x []float64, layer int, site lora.Site, adapter *lora.Adapter) {
 	if adapter == nil {
 		return
 	}
-	w := adapter.Sites[siteIndex(layer, site)]
+	w := adapter.Sites[lora.Base{Layers: r.config.Layers}.Index(layer, site)]
 	if w.Rank == 0 {
 		return
 	}
 	a, b := adapter.Type.Decode(w.A), adapter.Type.Decode(w.B)
-	for r := range w.Rank {
-		hidden := 0.0
-		for k, v := range x {
-			hidden += float64(a[r*pad(len(x))+k]) * v
+	for r := range w.Products() {
+		hidden := 1.0
+		if r < w.Rank {
+			hidden = 0
+			for k, v := range x {
+				hidden += float64(a[r*pad(len(x))+k]) * v
+			}
 		}
 		for n := range y {
 			y[n] += float64(w.Scale) * float64(b[r*pad(len(y))+n]) * hidden

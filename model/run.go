@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"lorikeet/compute"
+	"lorikeet/lora"
 )
 
 // Step is a batch on the device. The model reuses it two launches later.
@@ -25,6 +26,11 @@ func (m *Llama) Launch(batch *Batch) (*Step, error) {
 func (m *Llama) launch(batch *Batch, adapters bool) (*Step, error) {
 	if rows := batch.Rows(); rows == 0 || rows > m.limits.Rows {
 		return nil, fmt.Errorf("model: a step of %d rows; it runs 1 to %d", rows, m.limits.Rows)
+	}
+	for _, site := range [...]lora.Site{lora.EmbedTokens, lora.LMHead} {
+		if batch.Targets[site] && !m.adapters.Targets[site] {
+			return nil, fmt.Errorf("model: the batch has an adapter of %s; the model was opened without", site)
+		}
 	}
 	s := &m.steps[m.turn]
 	s.batch, s.block = batch, m.blocks[m.turn]
@@ -49,7 +55,11 @@ func (m *Llama) warm() error {
 	run.Rows = len(run.Token)
 	for _, adapters := range m.variants() {
 		for _, r := range []Run{run, {Start: run.Rows, Rows: 1, Slot: Base, Sample: run.Sample}} {
-			s, err := m.launch(&Batch{Runs: []Run{r}}, adapters)
+			batch := &Batch{Runs: []Run{r}}
+			if adapters {
+				batch.Targets = m.adapters.Targets
+			}
+			s, err := m.launch(batch, adapters)
 			if err != nil {
 				return fmt.Errorf("model: warm up: %w", err)
 			}
@@ -71,7 +81,9 @@ func (m *Llama) choose(s *Step, adapters bool) {
 	s.body = m.programs[key]
 	s.head = nil
 	if logits := s.batch.logits(); logits > 0 {
-		s.head = m.programs[programKey{part: head, rows: bucket(m.buckets[head], logits), turn: m.turn}]
+		s.head = m.programs[programKey{
+			part: head, rows: bucket(m.buckets[head], logits), adapters: s.batch.Targets[lora.LMHead], turn: m.turn,
+		}]
 	}
 }
 

@@ -58,7 +58,7 @@ func typeOf(t checkpoint.DType) (shaders.Type, error) {
 // QKV is the width of the queries, keys and values of one token.
 func (s *Shape) QKV() int { return (s.Heads + 2*s.KVHeads) * s.HeadDim }
 
-// Sites are the dimensions of the projections that adapters can target.
+// Sites are the dimensions of the modules that adapters can target.
 func (s *Shape) Sites() lora.Base {
 	q, kv := s.Heads*s.HeadDim, s.KVHeads*s.HeadDim
 	base := lora.Base{Layers: s.Layers, Type: s.Type, Vocab: s.Vocab}
@@ -70,6 +70,8 @@ func (s *Shape) Sites() lora.Base {
 	set(lora.Gate, s.Hidden, s.Inner)
 	set(lora.Up, s.Hidden, s.Inner)
 	set(lora.Down, s.Inner, s.Hidden)
+	set(lora.EmbedTokens, s.Vocab, s.Hidden)
+	set(lora.LMHead, s.Hidden, s.Vocab)
 	return base
 }
 

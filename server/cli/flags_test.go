@@ -50,7 +50,7 @@ func TestEverySGLangFlagIsAccepted(t *testing.T) {
 		--schedule-policy lpm --random-seed 4 --disable-radix-cache --disable-cuda-graph --cuda-graph-max-bs 2 --cuda-graph-max-bs-decode 2
 		--attention-backend fa3 --sampling-backend pytorch --log-level warning --api-key k --enable-metrics --enable-lora
 		--lora-paths a --max-loras-per-batch 4 --max-loaded-loras 4 --lora-eviction-policy lru --lora-backend csgmv --max-lora-rank 8
-		--lora-target-modules q_proj v_proj --max-lora-chunk-size 16 --enable-lora-overlap-loading --lora-drain-wait-threshold 1
+		--lora-target-modules q_proj embed_tokens lm_head --max-lora-chunk-size 16 --enable-lora-overlap-loading --lora-drain-wait-threshold 1
 		--lora-strict-loading --trust-remote-code --skip-server-warmup --device cuda --allow-auto-truncate --load-format safetensors
 		--disable-overlap-schedule`)...)
 	require.NoError(t, err)
@@ -59,7 +59,7 @@ func TestEverySGLangFlagIsAccepted(t *testing.T) {
 	require.Equal(t, uint64(4), c.RandomSeed)
 	require.NotContains(t, c.Arguments, "api_key")
 	require.Equal(t, 4.0, c.Arguments["max_loras_per_batch"])
-	require.Equal(t, []string{"q_proj", "v_proj"}, c.Arguments["lora_target_modules"])
+	require.Equal(t, []string{"q_proj", "embed_tokens", "lm_head"}, c.Arguments["lora_target_modules"])
 	require.Equal(t, true, c.Arguments["trust_remote_code"])
 }
 
@@ -123,8 +123,8 @@ func TestRules(t *testing.T) {
 		_, err := parse(strings.Fields(c.line)...)
 		require.EqualError(t, err, c.want, c.line)
 	}
-	_, err := parse("--lora-target-modules", "embed_tokens")
-	require.ErrorContains(t, err, `"embed_tokens"`)
+	_, err := parse("--lora-target-modules", "qkvr")
+	require.ErrorContains(t, err, `"qkvr"`)
 	_, err = parse("--port", "http")
 	require.ErrorContains(t, err, "--port")
 }

@@ -46,6 +46,9 @@ func openHost(c *Config, env Env) (_ *host, err error) {
 		return nil, err
 	}
 	h.context, h.base = shape.Context, shape.Sites()
+	if h.files.weights != nil {
+		h.base.Table = model.Tables(h.files.weights)
+	}
 	if !c.EnableLoRA {
 		return h, nil
 	}

@@ -105,7 +105,7 @@ func (p *parts) openModel(ctx context.Context, c *Config, env Env) error {
 	o.Rows, o.Lanes = stepSize(c, p.device.Info())
 	if p.residency != nil {
 		o.Adapters = model.Adapters{
-			Table: p.residency.Table(), SitesPerSlot: p.residency.SitesPerSlot(), MaxRank: p.limits.MaxRank,
+			Table: p.residency.Table(), SitesPerSlot: p.residency.SitesPerSlot(), MaxRank: p.limits.Products(), Targets: p.limits.Targets,
 			Slots: c.LoRAsPerBatch, Bytes: p.base.DeviceBytes(p.limits),
 		}
 	}

@@ -211,7 +211,7 @@ func (s *scheduler) start(q *sequence) {
 func (s *scheduler) fill(to *step) {
 	to.sequences = to.sequences[:0]
 	to.batch.Runs = to.batch.Runs[:0]
-	to.batch.Rank = 0
+	to.batch.Rank, to.batch.Targets = 0, lora.Targets{}
 	for _, c := range s.chosen {
 		q := c.sequence
 		run := model.Run{
@@ -231,6 +231,7 @@ func (s *scheduler) fill(to *step) {
 		q.inFlight++
 		if q.slot != model.Base {
 			to.batch.Rank = max(to.batch.Rank, s.slots.Rank(q.slot))
+			to.batch.Targets = to.batch.Targets.Union(q.adapter.Adapter().Targets)
 		}
 		to.sequences = append(to.sequences, q)
 		to.batch.Runs = append(to.batch.Runs, run)

@@ -87,11 +87,10 @@ func (r *runner) check() error {
 	return nil
 }
 
-// randomAdapter targets every site. Its matrices share one random block: what
+// randomAdapter targets every site of every layer. Its matrices share one random block: what
 // counts here is that each lies in memory of its own.
 func randomAdapter(base lora.Base, rank int, id uint64) *lora.Adapter {
 	r := rand.New(rand.NewPCG(id, 0))
-	a := &lora.Adapter{Name: fmt.Sprint("random ", id), ID: id, Rank: rank, Type: base.Type}
 	widest := 0
 	for s := range lora.Sites {
 		widest = max(widest, base.In[s], base.Out[s])
@@ -102,10 +101,11 @@ func randomAdapter(base lora.Base, rank int, id uint64) *lora.Adapter {
 	}
 	block := base.Type.Encode(values)
 	matrix := func(width int) []byte { return block[:rank*((width+7)&^7)*base.Type.Size()] }
-	for range base.Layers {
+	sites := make([]lora.Weights, base.SitesPerSlot())
+	for layer := range base.Layers {
 		for s := range lora.Sites {
-			a.Sites = append(a.Sites, lora.Weights{Rank: rank, Scale: 1, A: matrix(base.In[s]), B: matrix(base.Out[s])})
+			sites[base.Index(layer, s)] = lora.Weights{Rank: rank, Scale: 1, A: matrix(base.In[s]), B: matrix(base.Out[s])}
 		}
 	}
-	return a
+	return lora.NewAdapter(fmt.Sprint("random ", id), "", base.Type, sites, base)
 }

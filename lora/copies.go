@@ -1,0 +1,74 @@
+package lora
+
+import (
+	"bytes"
+	"fmt"
+
+	"lorikeet/model/checkpoint"
+	"lorikeet/shaders"
+)
+
+// copyBlock is how many values of a copy are compared at a time.
+const copyBlock = 1 << 16
+
+// copyBytes is the most that copies of the base's own matrices take in the file
+// of an adapter for the targets, in the base's type.
+func (b Base) copyBytes(targets Targets) int64 {
+	var matrices int64
+	for s := Sites; s < Kinds; s++ {
+		if targets[s] {
+			matrices++
+		}
+	}
+	return matrices * int64(b.Vocab) * int64(b.Out[EmbedTokens]) * int64(b.Type.Size())
+}
+
+// findCopy finds the copy of the base's own matrix that PEFT by default saves
+// beside an adapter of the embedding or the output head, and checks that it is
+// one: PEFT runs the adapter on top of what the file has. It returns the
+// names of what it found.
+func findCopy(file *checkpoint.File, site Site, base Base) ([]string, error) {
+	name := tensorPrefix + site.module(0) + ".base_layer.weight"
+	t, err := file.Tensor(name)
+	if err != nil {
+		return nil, nil
+	}
+	if err := checkTensor(t, "tokens, features", base.Vocab, base.Out[EmbedTokens]); err != nil {
+		return nil, err
+	}
+	if base.Table == nil {
+		return nil, fmt.Errorf("tensor %q: the base model has random weights, of which nothing can be a copy", name)
+	}
+	own, err := base.Table(site)
+	if err != nil {
+		return nil, err
+	}
+	same, err := isCopy(t, own)
+	if err != nil {
+		return nil, fmt.Errorf("tensor %q: %w", name, err)
+	}
+	if !same {
+		return nil, fmt.Errorf("tensor %q: it differs from the base model's; modules trained whole are not supported", name)
+	}
+	return []string{name}, nil
+}
+
+// isCopy says whether t is own, a tensor of the same shape, rounded to t's type.
+func isCopy(t, own checkpoint.Tensor) (bool, error) {
+	if t.Type == own.Type {
+		return bytes.Equal(t.Data, own.Data), nil
+	}
+	to := map[checkpoint.DType]shaders.Type{checkpoint.F32: shaders.F32, checkpoint.F16: shaders.F16, checkpoint.BF16: shaders.BF16}[t.Type]
+	block := make([]float32, copyBlock)
+	for first := 0; first*to.Size() < len(t.Data); first += copyBlock {
+		data := t.Data[first*to.Size() : min((first+copyBlock)*to.Size(), len(t.Data))]
+		values := block[:len(data)/to.Size()]
+		if err := widen(values, own, first); err != nil {
+			return false, err
+		}
+		if !bytes.Equal(to.Encode(values), data) {
+			return false, nil
+		}
+	}
+	return true, nil
+}
