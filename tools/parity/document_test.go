@@ -50,6 +50,10 @@ func TestDocument(t *testing.T) {
 	require.NoError(t, check(both+"\n"+part))
 	require.Equal(t, both+"\n"+part, documentReport("first", "fma", true).merge(both+"\n"+part), "the live part stays")
 
+	open := strings.Replace(both, "| m/base | 0.1 | 0.04 |  |  | 16 of 16 tokens |", "| m/base | 0.1 | not measured |  |  |  |", 1)
+	require.ErrorContains(t, check(open), `"m/base" was measured on no device`)
+	require.NoError(t, check(documentReport("second", "coop", true).merge(open)))
+
 	other := documentReport("first", "fma", true)
 	other.made = "Fixtures: newer."
 	require.Len(t, sections(other.merge(both)), 2, "what was measured with other fixtures goes")

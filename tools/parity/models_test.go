@@ -118,43 +118,16 @@ func testModels(t *testing.T, d *compute.Device, table *table, f *fixtures, r *r
 		t.Run(entry.Name, func(t *testing.T) {
 			expected, err := f.model(entry.Name)
 			if err != nil {
-				for _, name := range append(table.served(entry), table.refused(entry)...) {
+				for _, name := range table.served(entry) {
 					t.Run(name, func(t *testing.T) { require.NoError(t, err) })
 				}
 				return
 			}
 			folder := path.Join("models", entry.Name)
 			s := serve(t, d, f.sub(folder), folder)
-			for _, a := range table.adaptersOf(entry) {
-				if a.Refused != "" {
-					t.Run(a.Name, func(t *testing.T) { testRefusal(t, s, f, expected, entry, a) })
-				}
-			}
 			testServed(t, s, f, expected, entry, table.served(entry), r)
 		})
 	}
-}
-
-// refused lists the adapters that a model does not take today.
-func (t *table) refused(m modelEntry) []string {
-	var names []string
-	for _, a := range t.adaptersOf(m) {
-		if a.Refused != "" {
-			names = append(names, a.Name)
-		}
-	}
-	return names
-}
-
-// testRefusal checks that an adapter which CUDA serves and we do not is refused with the reason. Its answers are there,
-// for when it is served.
-func testRefusal(t *testing.T, s *served, f *fixtures, expected *checkpoint.File, entry modelEntry, a adapterEntry) {
-	_, err := s.read(f, entry.Name, a.Name)
-	require.ErrorIs(t, err, lora.ErrRefused)
-	require.ErrorContains(t, err, a.Refused)
-	t.Logf("refused: %v", err)
-	_, err = readAnswer(expected, a.Name, inType)
-	require.NoError(t, err)
 }
 
 func (s *served) read(f *fixtures, model, adapter string) (*lora.Adapter, error) {

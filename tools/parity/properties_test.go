@@ -37,7 +37,7 @@ func TestProperties(t *testing.T) {
 			t.Run("zero B is the base", p.zeroB)
 			t.Run("permuted batch", p.permuted)
 			t.Run("merged weights", func(t *testing.T) {
-				a := p.adapters[slices.Index(table.served(entry), "all-linear")-1]
+				a := p.everywhere(table, entry)
 				p.merged(t, a, serve(t, device, p.merge(t, f.sub(place), a), "merged"))
 			})
 			t.Run("company", func(t *testing.T) { p.company(t, f, entry.Name, table.served(entry)) })
@@ -144,7 +144,7 @@ func (p *properties) merged(t *testing.T, a *lora.Adapter, whole *served) {
 			}
 		}
 	}
-	t.Logf("largest difference of a log probability: %.2g, limit %g", worst, slack[p.shape.Type])
-	require.LessOrEqual(t, worst, slack[p.shape.Type])
+	t.Logf("largest difference of a log probability: %.2g, limit %g", worst, mergedSlack[p.shape.Type])
+	require.LessOrEqual(t, worst, mergedSlack[p.shape.Type])
 	require.Positive(t, worst, "the adapter changed nothing")
 }

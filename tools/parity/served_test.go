@@ -22,7 +22,7 @@ const (
 	slotCount = 16
 )
 
-var adapterLimits = lora.Limits{MaxRank: maxRank, Targets: lora.Targets{true, true, true, true, true, true, true}}
+var adapterLimits = lora.Limits{MaxRank: maxRank, Targets: lora.Targets{true, true, true, true, true, true, true, true, true}}
 
 // served is a model on the device, with room for every adapter of the table.
 type served struct {
@@ -49,7 +49,11 @@ func serve(t *testing.T, d *compute.Device, folder fs.FS, name string) *served {
 	t.Cleanup(s.residency.Close)
 	s.llama, err = model.Open(t.Context(), d, s.weights.Config(), s.weights, model.Options{
 		Rows: stepRows, Lanes: lanes, MaxTokens: lanes * 64, MemoryFraction: 0.5, Kernels: computetest.Kernels(),
-		Adapters: model.Adapters{Table: s.residency.Table(), SitesPerSlot: s.residency.SitesPerSlot(), MaxRank: maxRank, Slots: slotCount, Bytes: base.DeviceBytes(adapterLimits)},
+		Adapters: model.Adapters{
+			Table: s.residency.Table(), SitesPerSlot: s.residency.SitesPerSlot(),
+			MaxRank: adapterLimits.Products(), Targets: adapterLimits.Targets,
+			Slots: slotCount, Bytes: base.DeviceBytes(adapterLimits),
+		},
 	})
 	require.NoError(t, err)
 	t.Cleanup(s.llama.Close)
@@ -155,7 +159,8 @@ func (s *served) step(t *testing.T, chunk int, sequences []*sequence, order map[
 			running = append(running, q)
 			batch.Runs = append(batch.Runs, q.run(n))
 			if q.adapter != nil {
-				batch.Rank = max(batch.Rank, q.adapter.Rank)
+				batch.Rank = max(batch.Rank, q.adapter.Products)
+				batch.Targets = batch.Targets.Union(q.adapter.Targets)
 			}
 		}
 	}

@@ -31,10 +31,9 @@ type modelEntry struct {
 
 func (m *modelEntry) limits() limits { return limits{m.Limit, m.Coop} }
 
-// adapterEntry is an adapter that every model has, or those that name it.
+// adapterEntry is an adapter that every model has, or those that name it; the generator alone reads how it is made.
 type adapterEntry struct {
-	Name    string `json:"adapter"`
-	Refused string `json:"refused"` // what the reason of the refusal names; "": it is served
+	Name string `json:"adapter"`
 }
 
 // limit is the largest errors that pass, by what is compared with: "cuda" computed in the case's type, "cuda f32" in
@@ -168,13 +167,13 @@ func text(value json.RawMessage) string {
 	return strings.TrimSpace(string(value))
 }
 
-// adaptersOf lists the adapters of a model.
-func (t *table) adaptersOf(m modelEntry) []adapterEntry {
-	var list []adapterEntry
+// served lists the base and the adapters of a model.
+func (t *table) served(m modelEntry) []string {
+	names := []string{baseName}
 	for _, a := range t.Adapters {
 		if m.Adapters == nil || slices.Contains(m.Adapters, a.Name) {
-			list = append(list, a)
+			names = append(names, a.Name)
 		}
 	}
-	return list
+	return names
 }
