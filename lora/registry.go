@@ -19,6 +19,7 @@ import (
 type Registry struct {
 	read             func(name, path string) (*Adapter, error)
 	slots, maxLoaded int
+	oldestFirst      bool // evict in order of loading, not of use
 
 	mu      sync.Mutex
 	onFree  func(*Adapter)
@@ -59,6 +60,10 @@ func NewRegistry(read func(name, path string) (*Adapter, error), slots, maxLoade
 		loaded: map[string]*entry{}, loading: map[string]*loading{}, known: map[string]source{},
 	}
 }
+
+// EvictOldest makes the adapter that was loaded first the first to be unloaded, however lately it was used. It is to be
+// called before anything is loaded.
+func (r *Registry) EvictOldest() { r.oldestFirst = true }
 
 // OnFree sets what is called, once and on a goroutine of its own, when an
 // adapter has lost its name and its last user.
@@ -110,6 +115,7 @@ type Listing struct {
 	Name, Path string
 	Rank       int
 	Pinned     bool
+	Users      int // requests that hold it
 }
 
 // List lists the loaded adapters in order of loading.
@@ -119,7 +125,7 @@ func (r *Registry) List() []Listing {
 	list := make([]Listing, 0, len(r.loaded))
 	for _, e := range r.inOrder() {
 		a := e.adapter
-		list = append(list, Listing{Name: a.Name, Path: a.Path, Rank: a.Rank, Pinned: a.Pinned})
+		list = append(list, Listing{Name: a.Name, Path: a.Path, Rank: a.Rank, Pinned: a.Pinned, Users: e.refs})
 	}
 	return list
 }
@@ -138,7 +144,7 @@ func (r *Registry) beginLocked(name string, from source) error {
 	if from.pinned && r.pinned() >= r.slots-1 {
 		return refusePinned(name)
 	}
-	if r.full() && r.leastRecentlyUsed() == nil {
+	if r.full() && r.victim() == nil {
 		return refuseEviction()
 	}
 	r.loading[name] = &loading{pinned: from.pinned, done: make(chan struct{})}
@@ -161,7 +167,7 @@ func (r *Registry) load(ctx context.Context, name string, from source, refs int)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.full() {
-		victim := r.leastRecentlyUsed()
+		victim := r.victim()
 		if victim == nil {
 			return nil, refuseEviction()
 		}
@@ -212,15 +218,21 @@ func (r *Registry) freeIfUnused(e *entry) {
 
 func (r *Registry) full() bool { return r.maxLoaded > 0 && len(r.loaded) >= r.maxLoaded }
 
-// leastRecentlyUsed is the adapter to evict, nil when all are pinned.
-func (r *Registry) leastRecentlyUsed() *entry {
-	var oldest *entry
+// victim is the adapter to evict, nil when all are pinned.
+func (r *Registry) victim() *entry {
+	age := func(e *entry) uint64 {
+		if r.oldestFirst {
+			return e.since
+		}
+		return e.used
+	}
+	var first *entry
 	for _, e := range r.loaded {
-		if !e.adapter.Pinned && (oldest == nil || e.used < oldest.used) {
-			oldest = e
+		if !e.adapter.Pinned && (first == nil || age(e) < age(first)) {
+			first = e
 		}
 	}
-	return oldest
+	return first
 }
 
 // pinned counts the pinned adapters, loads in progress included.

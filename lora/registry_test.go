@@ -84,7 +84,7 @@ func TestRegistryMessages(t *testing.T) {
 	refused(acquire("c"), "Got LoRA adapter that has never been loaded: c\nAll loaded adapters: dict_keys(['a', 'b']).")
 	refused(r.Unload(ctx, "c"), "LoRA with name c does not exist. Loaded LoRAs: odict_keys(['b', 'a'])")
 	require.ErrorIs(t, r.Load(ctx, "c", "bad", false), errBad)
-	require.Equal(t, []Listing{{"b", "path of b", 1, true}, {"a", "path of a", 1, true}}, r.List())
+	require.Equal(t, []Listing{{"b", "path of b", 1, true, 0}, {"a", "path of a", 1, true, 0}}, r.List())
 	_, err = r.AcquireAll([]string{"a", "", "b", "c", "a"})
 	refused(err, "Received request with 4 unique loras requested but max loaded loras is 3")
 	refused(Disabled("x"), "LoRA adapter 'x' was requested, but LoRA is not enabled. Please launch the server with --enable-lora flag and preload adapters using --lora-paths or /load_lora_adapter endpoint.")
@@ -268,6 +268,7 @@ type twin struct {
 	next             uint64
 	loaded           []twinAdapter // least recently used first
 	known            map[string]bool
+	oldestFirst      bool
 	held             map[uint64]int
 	freed            map[uint64]int
 }
@@ -322,7 +323,9 @@ func (w *twin) acquire(name string) uint64 {
 		i = w.index(name)
 	}
 	a := w.loaded[i]
-	w.loaded = append(slices.Delete(w.loaded, i, i+1), a)
+	if !w.oldestFirst {
+		w.loaded = append(slices.Delete(w.loaded, i, i+1), a)
+	}
 	w.held[a.id]++
 	return a.id
 }
@@ -347,7 +350,11 @@ func TestRegistryModel(t *testing.T) {
 func modelRun(t *testing.T, rnd *rand.Rand) {
 	slots, maxLoaded := 1+rnd.IntN(4), 1+rnd.IntN(5)
 	s, r := newShelf(slots, maxLoaded)
-	w := &twin{slots: slots, maxLoaded: maxLoaded, known: map[string]bool{}, held: map[uint64]int{}, freed: map[uint64]int{}}
+	oldestFirst := rnd.IntN(2) == 0
+	if oldestFirst {
+		r.EvictOldest()
+	}
+	w := &twin{slots: slots, maxLoaded: maxLoaded, oldestFirst: oldestFirst, known: map[string]bool{}, held: map[uint64]int{}, freed: map[uint64]int{}}
 	var refs []*Ref
 	gone, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -387,7 +394,7 @@ func modelRun(t *testing.T, rnd *rand.Rand) {
 		want := slices.SortedFunc(slices.Values(w.loaded), func(a, b twinAdapter) int { return int(a.id) - int(b.id) })
 		var wanted []Listing
 		for _, a := range want {
-			wanted = append(wanted, Listing{a.name, a.name, 1, a.pinned})
+			wanted = append(wanted, Listing{a.name, a.name, 1, a.pinned, w.held[a.id]})
 		}
 		require.ElementsMatch(t, wanted, r.List())
 		require.Equal(t, w.freed, s.freed)

@@ -116,7 +116,7 @@ func (e *fakeEngine) LoadAdapter(_ context.Context, name, path string, _ bool) e
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.loadErr == nil {
-		e.adapters = append(e.adapters, Adapter{name, path})
+		e.adapters = append(e.adapters, Adapter{Name: name, Path: path})
 	}
 	return e.loadErr
 }
@@ -246,7 +246,7 @@ func newRig(t *testing.T, change ...func(*Config)) *rig {
 	for _, f := range change {
 		f(&config)
 	}
-	e := &fakeEngine{adapters: []Adapter{{"lora0", "/adapters/zero"}, {"lora1", "/adapters/one"}}}
+	e := &fakeEngine{adapters: []Adapter{{"lora0", "/adapters/zero", 0}, {"lora1", "/adapters/one", 2}}}
 	s := New(config, e, byteTokenizer{})
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)

@@ -62,6 +62,13 @@ func (s *Server) modelInfo(w http.ResponseWriter, _ *http.Request) {
 // serverInfo answers GET /server_info: the command line's settings and the state of the pool.
 func (s *Server) serverInfo(w http.ResponseWriter, _ *http.Request) {
 	stats := s.engine.Stats()
+	adapters := s.engine.Adapters()
+	inUse := 0
+	for _, a := range adapters {
+		if a.Users > 0 {
+			inUse++
+		}
+	}
 	info := map[string]any{}
 	maps.Copy(info, s.config.Arguments)
 	maps.Copy(info, map[string]any{
@@ -80,6 +87,7 @@ func (s *Server) serverInfo(w http.ResponseWriter, _ *http.Request) {
 			"pages": map[string]any{
 				"running": stats.Pages.Running, "cached": stats.Pages.Cached, "adapters": stats.Pages.Adapters, "free": stats.Pages.Free,
 			},
+			"num_loaded_adapters": len(adapters), "num_adapters_in_use": inUse,
 			"prompt_tokens": stats.PromptTokens, "cached_tokens": stats.CachedTokens, "generated_tokens": stats.NewTokens,
 			"num_retractions": stats.Preemptions, "evicted_pages": stats.EvictedPages, "evicted_adapters": stats.EvictedAdapters,
 		}},

@@ -38,8 +38,11 @@ type Stream interface {
 	Cancel()
 }
 
-// Adapter is a registered adapter and where it was loaded from.
-type Adapter struct{ Name, Path string }
+// Adapter is a registered adapter, where it was loaded from, and how many requests hold it.
+type Adapter struct {
+	Name, Path string
+	Users      int
+}
 
 // Tokenizer turns text into token ids and back.
 type Tokenizer interface {

@@ -37,8 +37,9 @@ type Config struct {
 	EnableLoRA     bool
 	Adapters       []AdapterPath
 	LoRAsPerBatch  int
-	MaxLoadedLoRAs int // 0: no limit
-	MaxLoRARank    int // 0: that of the adapters given at start
+	MaxLoadedLoRAs int    // 0: no limit
+	LoRAEviction   string // "lru" or "fifo"
+	MaxLoRARank    int    // 0: that of the adapters given at start
 	TargetModules  []string
 
 	// Ours.
@@ -86,7 +87,6 @@ var inert = []struct {
 	{"sampling-backend", false, "sampling is a Vulkan kernel"},
 	{"lora-backend", false, "see --kernels"},
 	{"schedule-policy", false, "requests start in order of arrival"},
-	{"lora-eviction-policy", false, "the least recently used adapter goes first"},
 	{"max-lora-chunk-size", false, "the kernels choose their tiles"},
 	{"enable-lora-overlap-loading", true, "adapters always load beside running steps"},
 	{"lora-drain-wait-threshold", false, "requests start in order of arrival"},
@@ -132,6 +132,7 @@ func addFlags(f *pflag.FlagSet) *flagValues {
 	many(f, &v.paths, "lora-paths", `adapters to load at start: NAME=PATH, PATH, or {"lora_name":..,"lora_path":..,"pinned":..}`)
 	f.IntVar(&c.LoRAsPerBatch, "max-loras-per-batch", 8, "adapters that one step may use")
 	f.IntVar(&c.MaxLoadedLoRAs, "max-loaded-loras", 0, "adapters to keep in host memory (default: no limit)")
+	f.StringVar(&c.LoRAEviction, "lora-eviction-policy", "lru", "which adapter gives way: lru, the one used longest ago, or fifo, the one loaded first")
 	f.IntVar(&c.MaxLoRARank, "max-lora-rank", 0, "largest rank to serve (default: that of --lora-paths)")
 	many(f, &c.TargetModules, "lora-target-modules", "modules that adapters may change, or all (default: those of --lora-paths)")
 	f.StringVar(&c.Device, "device", "", "Vulkan device by index or part of its name (default: the best; see doctor)")

@@ -56,6 +56,9 @@ func openHost(c *Config, env Env) (_ *host, err error) {
 		return nil, err
 	}
 	h.registry = lora.NewRegistry(h.readAdapter, c.LoRAsPerBatch, c.MaxLoadedLoRAs)
+	if c.LoRAEviction == "fifo" {
+		h.registry.EvictOldest()
+	}
 	return h, nil
 }
 

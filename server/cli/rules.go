@@ -26,6 +26,7 @@ func (c *Config) check(f *pflag.FlagSet) error {
 		{"dtype", c.DType, []string{"auto", "half", "float16", "bfloat16", "float", "float32"}},
 		{"load-format", c.LoadFormat, []string{"auto", "safetensors", "dummy"}},
 		{"kernels", c.Kernels, []string{"auto", "fma", "coop", "coop2"}},
+		{"lora-eviction-policy", c.LoRAEviction, []string{"lru", "fifo"}},
 		{"log-level", strings.ToLower(c.LogLevel), []string{"debug", "info", "warning", "error", "critical"}},
 	} {
 		if !slices.Contains(choice.allowed, choice.value) {
