@@ -38,7 +38,7 @@ func start(t *testing.T, overlap bool, limits model.Limits) *harness {
 		defer mu.Unlock()
 		ids++
 		h.ids.Store(name, ids)
-		return &lora.Adapter{Name: name, Path: path, ID: ids, Rank: 8}, nil
+		return &lora.Adapter{Name: name, Path: path, ID: ids, Rank: 8, Targets: fakeTargets}, nil
 	}, 2, 0)
 	h.Engine = New(Config{Overlap: overlap, EndTokens: []int32{fakeEOS}, Vocab: fakeVocab, MaxWaiting: 1000}, h.fake, h.registry, h.slots)
 	ctx, stop := context.WithCancel(context.Background())

@@ -60,6 +60,9 @@ func (f *fakeModel) Limits() model.Limits { return f.limits }
 
 func (f *fakeModel) Pages() *model.Pages { return f.pool }
 
+// fakeTargets are the sites that every adapter of the tests changes.
+var fakeTargets = lora.Targets{lora.V: true, lora.LMHead: true}
+
 func (f *fakeModel) Launch(b *model.Batch) (*model.Step, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -83,6 +86,9 @@ func (f *fakeModel) Launch(b *model.Batch) (*model.Step, error) {
 		outputs := f.run(run)
 		logits += len(outputs)
 		s.outputs = append(s.outputs, outputs...)
+	}
+	if adapted := len(b.Runs) > 0 && b.Runs[0].Slot != model.Base; adapted != (b.Targets == fakeTargets) || adapted != (b.Rank > 0) {
+		f.wrong("rank %d and targets %v of a batch, adapters %v", b.Rank, b.Targets, adapted)
 	}
 	if rows == 0 || rows > f.limits.Rows || logits > f.limits.Logits {
 		f.wrong("a step of %d rows and %d logit rows", rows, logits)
