@@ -41,6 +41,9 @@ func (p *Pages) Free() int { return p.count }
 // Total counts all pages.
 func (p *Pages) Total() int { return p.total }
 
+// IsFree says whether nobody holds a page.
+func (p *Pages) IsFree(page int32) bool { return p.free[page/64]>>(page%64)&1 != 0 }
+
 // Take appends n pages to list. The caller has asked Free first.
 func (p *Pages) Take(list []int32, n int) []int32 {
 	if n > p.count {

@@ -46,6 +46,7 @@ func (p *parts) bind(m engine.Model, profile string) *boundEngine {
 	}
 	e := engine.New(engine.Config{
 		Overlap: !p.config.NoOverlap, EndTokens: p.files.endTokens(), Vocab: p.files.config.VocabSize, MaxWaiting: p.config.MaxQueued,
+		NoPrefixCache: p.config.NoPrefixCache,
 	}, m, p.registry, slots)
 	return &boundEngine{Engine: e, parts: p, profile: profile}
 }

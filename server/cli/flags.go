@@ -32,6 +32,7 @@ type Config struct {
 	APIKey        string
 	AutoTruncate  bool
 	NoOverlap     bool
+	NoPrefixCache bool
 	LoadFormat    string
 
 	EnableLoRA     bool
@@ -79,17 +80,16 @@ var inert = []struct {
 	boolean bool
 	why     string
 }{
-	{"disable-radix-cache", true, "there is no prefix cache yet"},
 	{"disable-cuda-graph", true, "steps are recorded Vulkan programs"},
 	{"cuda-graph-max-bs", false, "steps are recorded Vulkan programs"},
 	{"cuda-graph-max-bs-decode", false, "steps are recorded Vulkan programs"},
 	{"attention-backend", false, "see --kernels"},
 	{"sampling-backend", false, "sampling is a Vulkan kernel"},
 	{"lora-backend", false, "see --kernels"},
-	{"schedule-policy", false, "requests start in order of arrival"},
+	{"schedule-policy", false, "requests start by priority, then in order of arrival"},
 	{"max-lora-chunk-size", false, "the kernels choose their tiles"},
 	{"enable-lora-overlap-loading", true, "adapters always load beside running steps"},
-	{"lora-drain-wait-threshold", false, "requests start in order of arrival"},
+	{"lora-drain-wait-threshold", false, "a slot is drained once 32 requests have started past one that waits for it"},
 	{"lora-strict-loading", true, "adapters are always checked whole"},
 	{"trust-remote-code", true, "no code is read from models"},
 	{"skip-server-warmup", true, "there is no warmup"},
@@ -127,6 +127,7 @@ func addFlags(f *pflag.FlagSet) *flagValues {
 	f.StringVar(&c.APIKey, "api-key", "", "key that clients must send as a bearer token")
 	f.BoolVar(&c.AutoTruncate, "allow-auto-truncate", false, "cut what is too long instead of refusing it")
 	f.BoolVar(&c.NoOverlap, "disable-overlap-schedule", false, "deliver each step before launching the next")
+	f.BoolVar(&c.NoPrefixCache, "disable-radix-cache", false, "compute every prompt whole, whatever was computed before")
 	f.StringVar(&c.LoadFormat, "load-format", "auto", "auto, safetensors, or dummy (random weights of the config's shapes)")
 	f.BoolVar(&v.enable, "enable-lora", false, "serve LoRA adapters (implied by --lora-paths, and by the demo)")
 	many(f, &v.paths, "lora-paths", `adapters to load at start: NAME=PATH, PATH, or {"lora_name":..,"lora_path":..,"pinned":..}`)

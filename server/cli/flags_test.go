@@ -35,7 +35,8 @@ func TestCommandLinesOfTheDocumentation(t *testing.T) {
 		{Name: "lora1", Path: "Nutanix/Meta-Llama-3.1-8B-Instruct_lora_4_alpha_16"},
 	}, c.Adapters)
 	require.Equal(t, 2, c.LoRAsPerBatch)
-	require.Equal(t, []string{"--disable-radix-cache (there is no prefix cache yet)", "--lora-backend (see --kernels)"}, c.Inert)
+	require.Equal(t, []string{"--lora-backend (see --kernels)"}, c.Inert)
+	require.True(t, c.NoPrefixCache)
 
 	c, err = parse(strings.Fields(`--model-path meta-llama/Meta-Llama-3.1-8B-Instruct --enable-lora --cuda-graph-max-bs 2
 		--max-loras-per-batch 2 --lora-backend triton --disable-radix-cache --max-lora-rank 256 --lora-target-modules all`)...)

@@ -43,11 +43,22 @@ func (e *Engine) Ready() error {
 	}
 }
 
-// Flush empties the prefix cache, which must be idle. There is none yet to
-// empty: it only answers whether requests are running.
+// Flush empties the prefix cache. It fails with ErrBusy while requests run or
+// wait.
 func (e *Engine) Flush() error {
-	if s := e.Stats(); s.Running+s.Waiting > 0 {
-		return ErrBusy
-	}
-	return nil
+	err := ErrStopped
+	e.control(func() {
+		if err = nil; !e.idle() {
+			err = ErrBusy
+			return
+		}
+		e.pages.Give(e.prefixes.clear(nil))
+	})
+	return err
+}
+
+// forget frees what the device holds of an adapter that is gone.
+func (e *Engine) forget(id uint64) {
+	e.slots.Drop(id)
+	e.pages.Give(e.prefixes.drop(id, nil))
 }

@@ -37,30 +37,43 @@ func (e *Engine) deliver(s *step) error {
 // while the step was in flight wants nothing more.
 func (e *Engine) deliverRun(q *sequence, run *model.Run, outputs []model.Output) {
 	q.inFlight--
+	q.computed = run.Start + run.Rows
 	if q.finished {
 		return
 	}
-	for _, o := range outputs[:len(run.Score)] {
-		q.scores = append(q.scores, token(o))
-	}
-	prompted := run.Start+run.Rows >= len(q.request.Prompt)
-	if prompted && q.scores != nil {
-		q.stream.pushPrompt(q.scores)
-		q.scores = nil
-	}
-	if run.Sample == nil {
-		if prompted { // a request for no tokens at all
-			q.finish(Finish{Reason: FinishLength})
+	if len(run.Score) > 0 {
+		q.scoreFrom = run.Start + run.ScoreFrom + len(run.Score)
+		for _, o := range outputs[:len(run.Score)] {
+			q.scores = append(q.scores, token(o))
 		}
+	}
+	if q.computed < q.known {
 		return
 	}
-	o := outputs[len(outputs)-1]
+	if q.scores != nil {
+		q.stream.pushPrompt(q.scores)
+		q.scores, q.scoreFrom = nil, noScores
+	}
+	if run.Sample == nil { // a request for no tokens at all
+		q.finish(Finish{Reason: FinishLength})
+		return
+	}
+	e.deliverToken(q, outputs[len(outputs)-1])
+	if run.Token != nil {
+		e.share(q, false)
+	}
+}
+
+// deliverToken hands a sampled token to its sequence.
+func (e *Engine) deliverToken(q *sequence, o model.Output) {
 	if math.IsNaN(float64(o.Logprob)) {
+		q.broken = true
 		q.finish(Finish{Reason: FinishAbort, Message: "the model's logits are not numbers", Status: StatusFailed})
 		return
 	}
 	q.produced++
 	e.newTokens.Add(1)
+	q.tokens = append(q.tokens, o.Token)
 	q.stream.push(token(o))
 	switch {
 	case q.stops(o.Token, e.config.EndTokens):
@@ -130,4 +143,5 @@ func (e *Engine) abandon(cause error) {
 		}
 	}
 	e.releaseFinished()
+	e.pages.Give(e.prefixes.clear(nil))
 }

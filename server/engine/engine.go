@@ -16,8 +16,8 @@ import (
 // in which they were launched, and at most two are in flight.
 type Model interface {
 	Limits() model.Limits
-	// Pages is the allocator of the page pool. It belongs to the engine while it
-	// runs.
+	// Pages is the allocator of the pages that keys, values and adapters share.
+	// It belongs to the engine's goroutine.
 	Pages() *model.Pages
 	// Launch starts a step. The batch may not change until it was collected.
 	Launch(*model.Batch) (*model.Step, error)
@@ -26,18 +26,18 @@ type Model interface {
 	Collect(*model.Step, []model.Output) ([]model.Output, error)
 }
 
-// Slots is what the engine needs of the adapters' place on the device.
+// Slots is what the engine needs of the adapters' place on the device. It
+// belongs to the engine's goroutine.
 type Slots interface {
 	// Place makes an adapter resident and returns its slot; now is the engine's
-	// clock, by which idle adapters are compared. It fails with lora.ErrNoSlot
-	// while every slot is pinned, with lora.ErrNoPages when free pages are too few
-	// or too scattered (evict and ask again), and with lora.ErrArriving while the
-	// adapter is being uploaded (ask again later).
+	// clock. It fails with lora.ErrNoSlot while every slot is pinned, with
+	// lora.ErrNoPages while free pages are too few or too scattered, and with
+	// lora.ErrArriving while the adapter is being uploaded.
 	Place(a *lora.Adapter, now uint64) (slot int, err error)
 	Pin(slot int)
 	Unpin(slot int)
 	Rank(slot int) int
-	// Idle is when the least recently placed adapter that nothing pins was last
+	// Idle is when the least recently used adapter that nothing pins was last
 	// placed; false when there is none.
 	Idle() (used uint64, ok bool)
 	// EvictIdle frees the slot and the pages of that adapter.
@@ -46,8 +46,7 @@ type Slots interface {
 	// once when there is none.
 	AwaitUpload() error
 	Drop(id uint64)
-	// Pages counts the pages that adapters hold.
-	Pages() int
+	Pages() int // that adapters hold
 	Check() error
 }
 
@@ -57,6 +56,9 @@ type Config struct {
 	EndTokens  []int32 // end-of-sequence ids of the model
 	Vocab      int
 	MaxWaiting int // requests that may wait; more are refused with ErrBusy
+	// NoPrefixCache makes every request compute its whole prompt, whatever was
+	// computed before.
+	NoPrefixCache bool
 }
 
 // Engine runs requests on a model.
@@ -94,11 +96,11 @@ func New(config Config, m Model, registry *lora.Registry, slots Slots) *Engine {
 	e := &Engine{
 		config: config, model: m, limits: limits, registry: registry, slots: slots,
 		inbox: newInbox(), stopped: make(chan struct{}),
-		scheduler: newScheduler(limits, m.Pages(), slots),
+		scheduler: newScheduler(limits, m.Pages(), slots, !config.NoPrefixCache),
 	}
 	e.publish()
 	if registry != nil {
-		registry.OnFree(func(a *lora.Adapter) { e.control(func() { slots.Drop(a.ID) }) })
+		registry.OnFree(func(a *lora.Adapter) { e.control(func() { e.forget(a.ID) }) })
 	}
 	return e
 }
@@ -121,6 +123,9 @@ func (e *Engine) loop(ctx context.Context) error {
 		if err != nil {
 			return errors.Join(err, e.deliver(last))
 		}
+		if err := e.unblock(next != nil || last != nil); err != nil {
+			return err
+		}
 		if !e.config.Overlap {
 			last, next = next, nil
 		}
@@ -130,6 +135,11 @@ func (e *Engine) loop(ctx context.Context) error {
 		last = next
 		e.inbox.settle(len(e.waiting))
 		e.publish()
+		if invariants {
+			if err := e.check(); err != nil {
+				panic(err)
+			}
+		}
 	}
 	return errors.Join(context.Cause(ctx), e.deliver(last))
 }
@@ -138,16 +148,18 @@ func (e *Engine) loop(ctx context.Context) error {
 // is left.
 func (e *Engine) admit(ctx context.Context, nothingInFlight bool) {
 	if nothingInFlight && e.idle() {
-		if err := e.check(); err != nil {
+		if err := e.checkIdle(); err != nil {
 			slog.Error("engine: books do not balance", "error", err)
 		}
 		e.inbox.wait(ctx)
 	}
 	arrived, controls := e.inbox.take()
+	for _, q := range arrived {
+		e.arrive(q)
+	}
 	for _, f := range controls {
 		f()
 	}
-	e.waiting = append(e.waiting, arrived...)
 	e.dropCancelled()
 }
 
@@ -228,7 +240,13 @@ func (e *Engine) acquire(requests []Request) ([]*lora.Ref, error) {
 }
 
 func (e *Engine) newSequence(r *Request, adapter *lora.Ref) *sequence {
-	s := &sequence{request: r, adapter: adapter, lane: -1, slot: model.Base}
+	s := &sequence{
+		request: r, adapter: adapter, tokens: slices.Clip(r.Prompt), known: len(r.Prompt),
+		lane: -1, slot: model.Base, scoreFrom: noScores,
+	}
+	if r.Logprobs.Return && r.Logprobs.Start >= 0 {
+		s.scoreFrom = r.Logprobs.Start
+	}
 	s.sampling = model.Sampling{
 		Temperature: r.Sampling.Temperature, TopK: r.Sampling.TopK,
 		TopP: r.Sampling.TopP, MinP: r.Sampling.MinP, Seed: r.Sampling.Seed,

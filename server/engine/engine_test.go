@@ -22,6 +22,7 @@ type harness struct {
 	slots    *fakeSlots
 	registry *lora.Registry
 	ids      sync.Map // adapter name -> id of its last load
+	ctx      context.Context
 	stop     context.CancelFunc
 	done     chan error
 }
@@ -29,6 +30,13 @@ type harness struct {
 var testLimits = model.Limits{Rows: 24, Lanes: 4, Logits: 12, Pages: 14, Context: 120}
 
 func start(t *testing.T, overlap bool, limits model.Limits) *harness {
+	h := prepare(t, Config{Overlap: overlap}, limits)
+	h.run()
+	return h
+}
+
+// prepare makes an engine that does not run yet.
+func prepare(t *testing.T, config Config, limits model.Limits) *harness {
 	h := &harness{slots: newFakeSlots(2, limits), done: make(chan error, 1)}
 	h.fake = newFakeModel(limits, h.slots)
 	var ids uint64
@@ -40,22 +48,32 @@ func start(t *testing.T, overlap bool, limits model.Limits) *harness {
 		h.ids.Store(name, ids)
 		return &lora.Adapter{Name: name, Path: path, ID: ids, Rank: 8, Targets: fakeTargets}, nil
 	}, 2, 0)
-	h.Engine = New(Config{Overlap: overlap, EndTokens: []int32{fakeEOS}, Vocab: fakeVocab, MaxWaiting: 1000}, h.fake, h.registry, h.slots)
-	ctx, stop := context.WithCancel(context.Background())
-	h.stop = stop
-	go func() { h.done <- h.Run(ctx) }()
-	t.Cleanup(stop)
+	config.EndTokens, config.Vocab, config.MaxWaiting = []int32{fakeEOS}, fakeVocab, 1000
+	h.Engine = New(config, h.fake, h.registry, h.slots)
+	h.ctx, h.stop = context.WithCancel(context.Background())
+	t.Cleanup(h.stop)
 	return h
 }
 
+func (h *harness) run() { go func() { h.done <- h.Run(h.ctx) }() }
+
 // finish stops the engine and checks that nothing is left over.
 func (h *harness) finish(t *testing.T) {
+	h.balanced(t)
 	h.stop()
 	require.ErrorIs(t, <-h.done, context.Canceled)
 	require.NoError(t, h.check())
 	require.Empty(t, h.fake.failures)
 	require.Empty(t, h.running)
 	require.Empty(t, h.waiting)
+}
+
+// balanced checks the engine's books between two turns of its loop.
+func (h *harness) balanced(t *testing.T) {
+	t.Helper()
+	var err error
+	h.control(func() { err = h.check() })
+	require.NoError(t, err)
 }
 
 // collect reads a stream to its end.
@@ -76,11 +94,14 @@ func collect(t *testing.T, s *Stream) (tokens []int32, prompt []Token, f Finish)
 
 // expect is what a request is answered when it runs alone.
 func expect(r *Request, adapter uint64) (tokens []int32, f Finish) {
-	history := slices.Clone(r.Prompt)
+	h := begin(adapter)
+	for _, token := range r.Prompt {
+		h = h.then(token)
+	}
 	tokens = []int32{}
 	for len(tokens) < r.Sampling.MaxNewTokens {
-		next := follow(adapter, history)
-		history, tokens = append(history, next), append(tokens, next)
+		next := h.follow()
+		h, tokens = h.then(next), append(tokens, next)
 		if (next == fakeEOS && !r.Sampling.IgnoreEOS) || slices.Contains(r.Sampling.StopTokens, next) {
 			return tokens, Finish{Reason: FinishStop, MatchedToken: next}
 		}
@@ -88,11 +109,24 @@ func expect(r *Request, adapter uint64) (tokens []int32, f Finish) {
 	return tokens, Finish{Reason: FinishLength}
 }
 
+// stems are what the prompts of random requests begin with.
+var stems = func() (stems [3][]int32) {
+	for i := range stems {
+		for j := range 60 {
+			stems[i] = append(stems[i], int32((7*i+3*j*j)%fakeVocab))
+		}
+	}
+	return stems
+}()
+
 func randomRequest(r *rand.Rand, names []string) Request {
 	q := Request{Sampling: Sampling{MaxNewTokens: r.IntN(30), TopP: 1, IgnoreEOS: r.IntN(3) == 0}, Logprobs: Logprobs{Start: -1}}
-	for range 1 + r.IntN(60) {
+	stem := stems[r.IntN(len(stems))]
+	q.Prompt = append(q.Prompt, stem[:r.IntN(len(stem))]...)
+	for range 1 + r.IntN(20) {
 		q.Prompt = append(q.Prompt, int32(r.IntN(fakeVocab)))
 	}
+	q.Priority = r.IntN(2)
 	if r.IntN(3) > 0 {
 		q.Adapter = names[r.IntN(len(names))]
 	}
@@ -106,14 +140,19 @@ func randomRequest(r *rand.Rand, names []string) Request {
 }
 
 // TestAnswersDoNotDependOnCompany sends random requests from many goroutines,
-// some of which give up, and expects every answer to be what the request gets
-// alone, in the overlapped loop and in the plain one.
+// some of which give up, through few lanes, slots and pages, and expects every
+// answer to be what the request gets alone: in the overlapped loop and in the
+// plain one, with and without the prefix cache, with uploads that take a while,
+// and with steps that run as late as they can.
 func TestAnswersDoNotDependOnCompany(t *testing.T) {
-	for _, overlap := range []bool{false, true} {
-		t.Run(fmt.Sprintf("overlap %v", overlap), func(t *testing.T) {
+	for i := range 16 {
+		overlap, late, cacheless, delay := i&1 != 0, i&2 != 0, i&4 != 0, i>>3*3
+		t.Run(fmt.Sprintf("overlap %v late %v cacheless %v delay %v", overlap, late, cacheless, delay), func(t *testing.T) {
 			seed := rand.Uint64()
 			t.Logf("seed %d", seed)
-			h := start(t, overlap, testLimits)
+			h := prepare(t, Config{Overlap: overlap, NoPrefixCache: cacheless}, testLimits)
+			h.fake.late, h.slots.delay = late, delay
+			h.run()
 			names := []string{"a", "b", "c", "d"}
 			for _, name := range names {
 				require.NoError(t, h.LoadAdapter(t.Context(), name, "/"+name, false))
@@ -122,12 +161,13 @@ func TestAnswersDoNotDependOnCompany(t *testing.T) {
 			for c := range uint64(8) {
 				clients.Go(func() {
 					r := rand.New(rand.NewPCG(seed, c))
-					for range 40 {
+					for range 20 {
 						h.client(t, r, names)
 					}
 				})
 			}
 			clients.Wait()
+			t.Logf("%+v", h.Stats())
 			h.finish(t)
 		})
 	}

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"math"
 	"sync/atomic"
 
 	"lorikeet/lora"
@@ -15,26 +16,51 @@ type sequence struct {
 	adapter  *lora.Ref // nil: base model
 	cancel   atomic.Bool
 
-	lane   int // -1: not admitted
-	slot   int // adapter slot while admitted, or model.Base
-	pages  []int32
-	tabled int // pages that the model's page table has
+	arrival uint64
+	tokens  []int32 // the prompt, then what was produced
+	known   int     // of the tokens, those that were there at the start: they run in chunks
 
-	next      int // position of the first row not launched yet
-	launched  int // tokens whose sampling was launched
-	produced  int // tokens delivered
-	inFlight  int // steps launched and not delivered that refer to this sequence
-	finished  bool
-	overtaken int     // sequences admitted before this one although they came later
+	lane   int // -1: not running
+	slot   int // adapter slot while running, or model.Base
+	pages  []int32
+	shared int     // of the pages, the first ones that are in the prefix cache
+	prefix *prefix // the last of these
+	tabled int     // pages that the model's page table has
+
+	next     int // position of the first row not launched yet
+	computed int // rows that collected steps have computed
+	launched int // tokens whose sampling was launched
+	produced int // tokens delivered
+	inFlight int // steps launched and not delivered that refer to this sequence
+	finished bool
+	broken   bool // its logits were not numbers: nothing of it is shared
+
+	preempted bool   // has run before, and gave everything back
+	passed    bool   // found no place for its adapter
+	passedAt  uint64 // starts of others until then
+
+	scoreFrom int     // the first row whose log probability is wanted still
 	scores    []Token // prompt log probabilities gathered so far
 }
 
-// prefilling says whether prompt rows remain to be launched.
-func (s *sequence) prefilling() bool { return s.next < len(s.request.Prompt) }
+// noScores is scoreFrom of a sequence that wants no more prompt log
+// probabilities.
+const noScores = math.MaxInt
 
-// exhausted says whether every row this sequence can need was launched.
-func (s *sequence) exhausted() bool {
-	return !s.prefilling() && s.launched >= s.request.Sampling.MaxNewTokens
+// adapterID is the key of the sequence's prefixes.
+func (s *sequence) adapterID() uint64 {
+	if s.adapter == nil {
+		return 0
+	}
+	return s.adapter.Adapter().ID
+}
+
+// prefilling says whether rows of known tokens remain to be launched.
+func (s *sequence) prefilling() bool { return s.next < s.known }
+
+// runs says whether rows remain to be launched.
+func (s *sequence) runs() bool {
+	return !s.finished && (s.prefilling() || s.launched < s.request.Sampling.MaxNewTokens)
 }
 
 // stops says whether a token ends the sequence.
@@ -59,10 +85,7 @@ func (s *sequence) stops(token int32, ends []int32) bool {
 // rows [first, first+rows) and the index of the first such row. A row scores
 // the token that follows it.
 func (s *sequence) score(first, rows int) (targets []int32, from int) {
-	if !s.request.Logprobs.Return || s.request.Logprobs.Start < 0 {
-		return nil, 0
-	}
-	from = max(first, s.request.Logprobs.Start)
+	from = max(first, s.scoreFrom)
 	to := min(first+rows, len(s.request.Prompt)-1)
 	if from >= to {
 		return nil, 0

@@ -47,6 +47,7 @@ func (e *Engine) publish() {
 
 // holdings counts the pages by holder.
 func (s *scheduler) holdings() Holdings {
-	free, adapters := s.pages.Free(), s.adapterPages()
-	return Holdings{Running: s.pages.Total() - free - adapters, Adapters: adapters, Free: free}
+	h := Holdings{Cached: s.prefixes.idle, Adapters: s.adapterPages(), Free: s.pages.Free()}
+	h.Running = s.pages.Total() - h.Cached - h.Adapters - h.Free
+	return h
 }

@@ -53,6 +53,14 @@ func (s *Stream) pushPrompt(scores []Token) {
 	s.mu.Unlock()
 }
 
+// pushCached notes how much of the prompt was in memory; the next push tells of
+// it.
+func (s *Stream) pushCached(tokens int) {
+	s.mu.Lock()
+	s.pending.CachedTokens = tokens
+	s.mu.Unlock()
+}
+
 // finish ends the stream.
 func (s *Stream) finish(f Finish) {
 	s.mu.Lock()

@@ -30,6 +30,7 @@ type Request struct {
 	ID       string
 	Prompt   []int32 // token ids, at least one
 	Adapter  string  // registered name; "" is the base model
+	Priority int     // higher ones start first, and are preempted last
 	Sampling Sampling
 	Logprobs Logprobs
 }
@@ -77,6 +78,6 @@ type Finish struct {
 type Update struct {
 	Tokens       []Token // new tokens
 	Prompt       []Token // the prompt's tokens after Logprobs.Start, once, with the first token
-	CachedTokens int     // prompt tokens whose keys and values were already in memory
+	CachedTokens int     // prompt tokens whose keys and values were in memory when the request started; told once
 	Finish       *Finish // non-nil in the last update
 }

@@ -1,0 +1,40 @@
+package engine
+
+import (
+	"fmt"
+	"slices"
+
+	"lorikeet/model"
+)
+
+// unblock sees to it that something can run in the next turn when nothing does
+// now although sequences are left, without turning idly meanwhile:
+//
+//   - A preempted sequence leaves in the next turn.
+//   - Else nothing runs, and all lanes are free. What a sequence waits for can
+//     be an upload, so this waits for one to end: for that of its adapter, or
+//     for one that nobody needs any more, to be evicted.
+//   - Else what the sequence needs is held by adapters that are never evicted,
+//     and it is refused.
+func (e *Engine) unblock(busy bool) error {
+	if busy || e.idle() {
+		e.barren = 0
+		return nil
+	}
+	if len(e.running) > 0 {
+		return nil
+	}
+	e.barren++
+	if e.slots != nil && (e.arriving || e.barren == 1) {
+		if err := e.slots.AwaitUpload(); err != nil {
+			return fmt.Errorf("engine: upload an adapter: %w", err)
+		}
+		return nil
+	}
+	if at := slices.IndexFunc(e.waiting, func(q *sequence) bool { return !q.finished }); at >= 0 {
+		q := e.waiting[at]
+		q.refuse(fmt.Errorf("engine: no room for %d tokens, which take %d of %d pages; adapters that are pinned hold %d",
+			len(q.tokens), model.PagesFor(len(q.tokens)), e.pages.Total(), e.holdings().Adapters))
+	}
+	return nil
+}
