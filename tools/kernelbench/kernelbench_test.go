@@ -32,6 +32,7 @@ func TestTable(t *testing.T) {
 	rows := []row{
 		products(&shape)[1].row(3),
 		{name: "lora", build: func(t *trial) { t.lora(shape.Hidden, 5, 8, 2) }},
+		{name: "expand", build: func(t *trial) { t.expand(shape.Vocab, 5, 8, 2) }},
 		{name: "decode", build: func(t *trial) { t.attendDecode(&shape, 20) }},
 		{name: "prefill", build: func(t *trial) { t.attendPrefill(&shape, 20) }},
 	}

@@ -66,14 +66,8 @@ func (t *trial) lora(width, tokens, rank, adapters int) {
 
 // checkLora compares some columns of some rows. The stream was filled again before, so that what was there is known.
 func (t *trial) checkLora(weights []compute.Span, list []lora.Run, x, base, stream compute.Span, width, rank int) (float64, error) {
-	stride, tokens := cases.Pad8(width), 0
-	var slots []int
-	for _, r := range list {
-		for range r.Rows {
-			slots = append(slots, r.Slot)
-		}
-		tokens += r.Rows
-	}
+	stride, slots := cases.Pad8(width), rowSlots(list)
+	tokens := len(slots)
 	after, err := t.floats(stream, 0, tokens*stride)
 	if err != nil {
 		return 0, err

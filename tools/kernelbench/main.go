@@ -108,7 +108,7 @@ func run(o options) error {
 	}
 	defer b.pool.arena.Close()
 	report := newReport(device.Info(), bandwidth, 1e12*o.peak)
-	rows := slices.Concat(projectRows(&shape, o.tokens), loraRows(&shape), attendRows(&shape, o.contexts), smallRows(&shape, []int{1, 32, 1024}))
+	rows := slices.Concat(projectRows(&shape, o.tokens), loraRows(&shape), expandRows(&shape), attendRows(&shape, o.contexts), smallRows(&shape, []int{1, 32, 1024}))
 	return b.table(o, report, rows)
 }
 
