@@ -62,7 +62,7 @@ parity-live: build
 
 bench:
 	go test -run '^$$' -bench . -benchmem ./compute ./model/tokenizer
-	go run ./tools/stepbench -model testdata/demo -batch 1,8 -context 64 -steps 50 -stages
+	go run ./tools/stepbench -model testdata/demo -batch 1,8 -context 64 -stages
 
 clean:
 	rm -rf lorikeet build

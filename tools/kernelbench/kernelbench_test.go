@@ -13,6 +13,7 @@ import (
 	"lorikeet/model"
 	"lorikeet/model/checkpoint"
 	"lorikeet/shaders"
+	"lorikeet/tools/yardstick"
 )
 
 // One row of each kind runs, is right, and lands in the report beside its baseline.
@@ -37,9 +38,9 @@ func TestTable(t *testing.T) {
 		{name: "prefill", build: func(t *trial) { t.attendPrefill(&shape, 20) }},
 	}
 	rows = append(rows, smallRows(&shape, []int{3})...)
-	require.NoError(t, b.table(o, newReport(device.Info(), 1e9, 0), rows))
+	require.NoError(t, b.table(o, yardstick.NewReport(device.Info(), 1e9, 0), rows))
 
-	r, err := readReport(o.json)
+	r, err := yardstick.ReadReport(o.json)
 	require.NoError(t, err)
 	require.Len(t, r.Results, len(rows))
 	require.Equal(t, 1e12, r.PeakFlops)
@@ -58,5 +59,5 @@ func TestTable(t *testing.T) {
 			return p.Dispatch(t.Kernels)
 		})
 	}}
-	require.ErrorContains(t, b.table(o, newReport(device.Info(), 1e9, 0), append(rows, broken)), "broken: the result is off")
+	require.ErrorContains(t, b.table(o, yardstick.NewReport(device.Info(), 1e9, 0), append(rows, broken)), "broken: the result is off")
 }

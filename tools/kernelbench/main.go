@@ -107,13 +107,13 @@ func run(o options) error {
 		return err
 	}
 	defer b.pool.arena.Close()
-	report := newReport(device.Info(), bandwidth, 1e12*o.peak)
+	report := yardstick.NewReport(device.Info(), bandwidth, 1e12*o.peak)
 	rows := slices.Concat(projectRows(&shape, o.tokens), loraRows(&shape), expandRows(&shape), attendRows(&shape, o.contexts), smallRows(&shape, []int{1, 32, 1024}))
 	return b.table(o, report, rows)
 }
 
 // table times the rows that were asked for and reports them. A row whose result is wrong is an error, after the others ran.
-func (b *bench) table(o options, r *report, rows []row) error {
+func (b *bench) table(o options, r *yardstick.Report, rows []row) error {
 	rows = slices.DeleteFunc(rows, func(x row) bool { return o.run != nil && !o.run.MatchString(x.name) })
 	for _, x := range rows {
 		if x.warm != nil {
@@ -129,27 +129,24 @@ func (b *bench) table(o options, r *report, rows []row) error {
 		case err != nil:
 			wrong = append(wrong, fmt.Errorf("%s: %w", x.name, err))
 		default:
-			r.Results = append(r.Results, newResult(x.name, samples, t.bytes, t.flops))
+			r.Results = append(r.Results, yardstick.NewResult(x.name, samples, t.bytes, t.flops))
 		}
 	}
 	if o.baseline != "" {
-		baseline, err := readReport(o.baseline)
+		baseline, err := yardstick.ReadReport(o.baseline)
 		if err != nil {
 			return err
 		}
-		r.compare(baseline)
-		if r.PeakFlops == 0 {
-			r.PeakFlops = baseline.PeakFlops
-		}
+		r.Compare(baseline)
 	}
-	if err := r.print(os.Stdout); err != nil {
+	if err := r.Print(os.Stdout); err != nil {
 		return err
 	}
 	if o.json != "" {
-		wrong = append(wrong, r.writeJSON(o.json))
+		wrong = append(wrong, r.WriteJSON(o.json))
 	}
 	if o.benchstat != "" {
-		wrong = append(wrong, r.writeBenchstat(o.benchstat))
+		wrong = append(wrong, r.WriteBenchstat(o.benchstat))
 	}
 	return errors.Join(wrong...)
 }

@@ -1,66 +1,73 @@
-// Command stepbench times whole decode steps of a model's shape with random
-// weights, against the time that the bytes they must read take to stream.
+// Command stepbench times whole steps of a model's shape with random weights, keys, values and adapters, against the time
+// that the bytes they must read take to stream, and against PyTorch's steps.
 //
-//	stepbench -model testdata/shapes/llama-3.1-8b -batch 1,8,32 -adapters 0,1,32 -rank 16 -context 512
+//	stepbench -batch 1,8,32 -adapters 0,1,32 -rank 16 -context 512
+//	stepbench -zipf 64 -mixed 64 -prefill 8 -json steps.json -baseline cudabench.json
 //
-// The yardstick is a copy kernel measured in the same run: the floor of a step
-// is (weights + keys and values + adapters) over its bandwidth.
+// The yardstick is a copy kernel measured in the same run: the floor of a decode step is (weights + keys and values +
+// adapters) over its bandwidth.
 package main
 
 import (
-	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
 	"strconv"
 	"strings"
+	"text/tabwriter"
 	"time"
 
 	"lorikeet/compute"
-	"lorikeet/lora"
-	"lorikeet/model"
-	"lorikeet/model/checkpoint"
 	"lorikeet/tools/yardstick"
 )
 
 type options struct {
-	model, device, trace string
-	batches, adapters    []int
-	rank, context, steps int
-	stages               bool
+	model, device, kernels             string
+	trace, json, baseline              string
+	batches, adapters, ranks, contexts []int
+	steps, zipf, mixed, prefill, chunk int
+	stages                             bool
 }
 
 func main() {
-	var o options
-	var batches, adapters string
+	o := options{batches: []int{1, 8, 32}, adapters: []int{0, 1}, ranks: []int{16}, contexts: []int{512}}
 	flag.StringVar(&o.model, "model", "testdata/shapes/llama-3.1-8b", "folder with a config.json")
 	flag.StringVar(&o.device, "device", "", "device index or part of its name")
-	flag.StringVar(&batches, "batch", "1,8,32", "decoding sequences, a list")
-	flag.StringVar(&adapters, "adapters", "0,1", "distinct adapters in the batch, a list; more than the batch are left out")
-	flag.IntVar(&o.rank, "rank", 16, "rank of every adapter, on all seven projections")
-	flag.IntVar(&o.context, "context", 512, "tokens before the step")
-	flag.IntVar(&o.steps, "steps", 100, "steps timed")
-	flag.BoolVar(&o.stages, "stages", false, "print the time of each stage, from GPU timestamps")
+	flag.StringVar(&o.kernels, "kernels", "auto", "kernel variant: fma, coop or auto")
+	flag.Func("batch", "decoding sequences, a list (default 1,8,32)", numbers(&o.batches))
+	flag.Func("adapters", "distinct adapters in the batch, a list; more than the batch are left out (default 0,1)", numbers(&o.adapters))
+	flag.Func("rank", "ranks of all adapters, on all seven projections, a list (default 16)", numbers(&o.ranks))
+	flag.Func("context", "tokens that a decoding sequence sees, a list (default 512)", numbers(&o.contexts))
+	flag.IntVar(&o.steps, "steps", 50, "steps timed")
+	flag.IntVar(&o.zipf, "zipf", 0, "also decode a batch of this size over eight adapters of ranks 8 to 64, popular by Zipf 1.5")
+	flag.IntVar(&o.mixed, "mixed", 0, "also run this many decodes beside a prompt's chunk, and each alone")
+	flag.IntVar(&o.chunk, "chunk", 1024, "rows of that chunk, and tokens of each prompt of -prefill")
+	flag.IntVar(&o.prefill, "prefill", 0, "also run this many prompts in one step, without adapters and with one each")
+	flag.BoolVar(&o.stages, "stages", false, "print the time of each stage, from GPU timestamps, which slow the steps down")
 	flag.StringVar(&o.trace, "trace", "", "write a Chrome trace of the profiled steps here")
+	flag.StringVar(&o.json, "json", "", "write the results here")
+	flag.StringVar(&o.baseline, "baseline", "", "JSON of tools/cudabench, from the same machine")
 	flag.Parse()
-	o.batches, o.adapters = numbers(batches), numbers(adapters)
 	if err := run(o); err != nil {
 		fmt.Fprintln(os.Stderr, "stepbench:", err)
 		os.Exit(1)
 	}
 }
 
-func numbers(list string) []int {
-	var out []int
-	for _, word := range strings.Split(list, ",") {
-		n, err := strconv.Atoi(word)
-		if err != nil {
-			fmt.Fprintln(os.Stderr, "stepbench: a list of numbers, not", list)
-			os.Exit(2)
+// numbers parses a list.
+func numbers(into *[]int) func(string) error {
+	return func(text string) error {
+		*into = nil
+		for _, word := range strings.Split(text, ",") {
+			n, err := strconv.Atoi(word)
+			if err != nil || n < 0 {
+				return fmt.Errorf("%q is no list of numbers", text)
+			}
+			*into = append(*into, n)
 		}
-		out = append(out, n)
+		return nil
 	}
-	return out
 }
 
 func run(o options) error {
@@ -69,151 +76,62 @@ func run(o options) error {
 		return err
 	}
 	defer device.Close()
-	info := device.Info()
 	bandwidth, err := yardstick.CopyBandwidth(device)
 	if err != nil {
 		return err
 	}
-	fmt.Printf("%s, %s; copy bandwidth %.2f TB/s\n", info.Name, info.Driver, bandwidth/1e12)
+	report := yardstick.NewReport(device.Info(), bandwidth, 0)
+	fmt.Printf("%s, %s; copy bandwidth %.2f TB/s\n", report.Device, report.Driver, bandwidth/1e12)
 	begin := time.Now()
-	b, err := newBench(device, o)
+	list := o.works()
+	b, err := newBench(device, o, list)
 	if err != nil {
 		return err
 	}
 	defer b.close()
 	fmt.Printf("model of %.2f GB ready after %.2f s\n", float64(b.model.StreamBytes())/1e9, time.Since(begin).Seconds())
-	fmt.Printf("%6s %9s %9s %10s %10s %7s\n", "batch", "adapters", "ms/step", "tokens/s", "floor ms", "ratio")
-	for _, batch := range o.batches {
-		for _, adapters := range o.adapters {
-			if adapters > batch {
-				continue
-			}
-			perStep, err := b.time(batch, adapters)
-			if err != nil {
-				return err
-			}
-			floor := b.floor(batch, adapters) / bandwidth
-			fmt.Printf("%6d %9d %9.3f %10.1f %10.3f %7.2f\n", batch, adapters, 1e3*perStep, float64(batch)/perStep, 1e3*floor, perStep/floor)
+	for _, w := range list {
+		result, err := b.measure(w)
+		if errors.Is(err, errNoRoom) {
+			fmt.Fprintf(os.Stderr, "stepbench: %s left out: %v\n", w.name, err)
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("%s: %w", w.name, err)
+		}
+		report.Results = append(report.Results, result)
+	}
+	if o.baseline != "" {
+		baseline, err := yardstick.ReadReport(o.baseline)
+		if err != nil {
+			return err
+		}
+		report.Compare(baseline)
+	}
+	if err := printSteps(report); err != nil {
+		return err
+	}
+	if o.json != "" {
+		if err := report.WriteJSON(o.json); err != nil {
+			return err
 		}
 	}
 	return b.report()
 }
 
-// bench is a model with random weights, keys, values and adapters.
-type bench struct {
-	o         options
-	device    *compute.Device
-	residency *lora.Residency
-	model     *model.Llama
-	profiler  *compute.Profiler
-	slots     []int
-	pages     []int32 // of the lanes, PagesFor(Limits.Context) each
-	adapter   int64   // bytes of one
-}
-
-func newBench(d *compute.Device, o options) (*bench, error) {
-	config, err := checkpoint.OpenConfig(o.model)
-	if err != nil {
-		return nil, err
-	}
-	lanes, adapters := maximum(o.batches), max(1, maximum(o.adapters))
-	positions := o.context + 2*o.steps*len(o.batches)*len(o.adapters) + 64
-	shape, err := model.ShapeOf(config, positions)
-	if err != nil {
-		return nil, err
-	}
-	base := shape.Sites()
-	largest := lora.Limits{MaxRank: o.rank, Targets: lora.Targets{true, true, true, true, true, true, true}}
-	b := &bench{o: o, device: d}
-	if b.residency, err = lora.NewResidency(d, base, adapters); err != nil {
-		return nil, err
-	}
-	if o.stages || o.trace != "" {
-		b.profiler = compute.NewProfiler(d)
-	}
-	b.model, err = model.Open(context.Background(), d, config, nil, model.Options{
-		Rows: lanes, Lanes: lanes, Context: positions, MemoryFraction: 0.9,
-		Adapters: model.Adapters{Table: b.residency.Table(), SitesPerSlot: b.residency.SitesPerSlot(), MaxRank: o.rank, Slots: adapters, Bytes: base.DeviceBytes(largest)},
-		Profiler: b.profiler,
-	})
-	if err != nil {
-		return nil, err
-	}
-	if err := b.model.FillCache(); err != nil {
-		return nil, err
-	}
-	b.pages = b.model.Pages().Take(nil, lanes*model.PagesFor(positions))
-	if err := b.residency.Attach(b.model.AdapterMemory(), largest); err != nil {
-		return nil, err
-	}
-	for i := range adapters {
-		a := randomAdapter(base, o.rank, uint64(i+1))
-		b.adapter = a.Bytes()
-		slot, err := b.residency.Place(a, 0)
-		if err != nil {
-			return nil, err
+// printSteps writes the table. The floor is that of bytes alone; of prompts' chunks, products stand above it.
+func printSteps(r *yardstick.Report) error {
+	table := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprint(table, "step\tms\tspread\ttokens/s\tfloor ms\tratio\thost µs\tbaseline ms\tbaseline / ours\t\n")
+	for i := range r.Results {
+		x := &r.Results[i]
+		baseline, ratio := "", ""
+		if x.Baseline > 0 {
+			baseline, ratio = fmt.Sprintf("%.3f", x.Baseline/1e3), fmt.Sprintf("%.2f", x.Baseline/x.Us)
 		}
-		b.residency.Pin(slot)
-		b.slots = append(b.slots, slot)
+		floor := float64(x.Bytes) / r.CopyBandwidth * 1e6
+		fmt.Fprintf(table, "%s\t%.3f\t%.0f%%\t%.0f\t%.3f\t%.2f\t%.1f\t%s\t%s\t\n", x.Name, x.Us/1e3, 100*(x.Highest-x.Lowest)/x.Us,
+			1e6*float64(x.Rows)/x.Us, floor/1e3, x.Us/floor, x.Host, baseline, ratio)
 	}
-	return b, nil
-}
-
-func maximum(list []int) int {
-	most := list[0]
-	for _, n := range list {
-		most = max(most, n)
-	}
-	return most
-}
-
-// floor is the bytes that a step must read.
-func (b *bench) floor(batch, adapters int) float64 {
-	shape := b.model.Shape()
-	cache := int64(batch) * int64(b.o.context) * shape.PageBytes() / model.PageTokens
-	return float64(b.model.StreamBytes() + cache + int64(adapters)*b.adapter)
-}
-
-// time decodes a batch, two steps in flight as the server does, and returns the
-// seconds of a step.
-func (b *bench) time(batch, adapters int) (float64, error) {
-	r := newRunner(b, batch, adapters)
-	if err := r.steps(10); err != nil {
-		return 0, err
-	}
-	if b.profiler != nil {
-		b.profiler.Reset()
-	}
-	begin := time.Now()
-	if err := r.steps(b.o.steps); err != nil {
-		return 0, err
-	}
-	return time.Since(begin).Seconds() / float64(b.o.steps), r.check()
-}
-
-// report prints where the time of the last batch went, if asked.
-func (b *bench) report() error {
-	if b.profiler == nil {
-		return nil
-	}
-	fmt.Printf("\n%-14s %8s %12s %10s %8s\n", "stage", "count", "total ms", "mean us", "GB/s")
-	for _, row := range b.profiler.Summary() {
-		fmt.Printf("%-14s %8d %12.3f %10.2f %8.0f\n", row.Label, row.Count, 1e3*row.Total.Seconds(), 1e6*row.Mean.Seconds(), float64(row.Bytes)/1e9/row.Total.Seconds())
-	}
-	if b.o.trace == "" {
-		return nil
-	}
-	file, err := os.Create(b.o.trace)
-	if err != nil {
-		return err
-	}
-	if err := b.profiler.WriteChromeTrace(file); err != nil {
-		return err
-	}
-	return file.Close()
-}
-
-func (b *bench) close() {
-	b.model.Close()
-	b.residency.Close()
+	return table.Flush()
 }

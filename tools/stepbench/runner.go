@@ -4,65 +4,98 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"time"
 
 	"lorikeet/lora"
 	"lorikeet/model"
 )
 
-// runner decodes one batch step after step.
+// runner runs one work step after step, two steps in flight as the server does. Sequences that decode grow by a token each;
+// chunks are run again and again.
 type runner struct {
-	b        *bench
-	batches  [2]model.Batch
-	position int
-	launched int
-	last     *model.Step
-	outputs  []model.Output
-	sampling model.Sampling
+	b         *bench
+	batches   [2]model.Batch
+	pages     []int32
+	launched  int
+	launching time.Duration // that the host was busy with launches
+	last      *model.Step
+	outputs   []model.Output
+	sampling  model.Sampling
 }
 
-func newRunner(b *bench, batch, adapters int) *runner {
-	r := &runner{b: b, position: b.o.context, sampling: model.Sampling{TopP: 1}}
-	perLane := model.PagesFor(b.model.Limits().Context)
-	for turn := range r.batches {
-		for lane := range batch {
-			run := model.Run{Lane: lane, Slot: model.Base, Rows: 1, Sample: &r.sampling}
-			if adapters > 0 {
-				run.Slot = b.slots[lane*adapters/batch] // adapters in order, as the server sorts them
-				r.batches[turn].Rank = b.o.rank
-			}
-			if turn == 0 {
-				run.Pages = b.pages[lane*perLane : (lane+1)*perLane]
-			}
-			r.batches[turn].Runs = append(r.batches[turn].Runs, run)
+func newRunner(b *bench, w work, slots []int) (*runner, error) {
+	r := &runner{b: b, sampling: model.Sampling{TopP: 1}}
+	grown := warmSteps + b.o.steps
+	need := 0
+	for _, p := range w.runs {
+		need += model.PagesFor(p.start + p.rows + grown)
+	}
+	if need > b.model.Pages().Free() {
+		return nil, errNoRoom
+	}
+	r.pages = b.model.Pages().Take(nil, need)
+	free := r.pages
+	random := rand.New(rand.NewPCG(1, 0))
+	for lane, p := range w.runs {
+		run := model.Run{Lane: lane, Slot: model.Base, Start: p.start, Rows: p.rows, Sample: &r.sampling}
+		if p.adapter >= 0 {
+			run.Slot = slots[p.adapter]
+		}
+		if p.rows == 1 {
+			run.Start = max(0, p.start-grown/2) // so that the steps see so many tokens on average
+		}
+		for range p.rows {
+			run.Token = append(run.Token, int32(random.IntN(b.model.Shape().Vocab)))
+		}
+		n := model.PagesFor(p.start + p.rows + grown)
+		run.Pages, free = free[:n], free[n:]
+		r.batches[0].Runs = append(r.batches[0].Runs, run)
+		run.Pages = nil // entered once
+		r.batches[1].Runs = append(r.batches[1].Runs, run)
+	}
+	for i := range r.batches {
+		for _, rank := range w.ranks {
+			r.batches[i].Rank = max(r.batches[i].Rank, rank)
+		}
+		if len(w.ranks) > 0 {
+			r.batches[i].Targets = lora.Targets{true, true, true, true, true, true, true}
 		}
 	}
-	return r
+	return r, nil
 }
+
+// close gives the pages back.
+func (r *runner) close() { r.b.model.Pages().Give(r.pages) }
 
 // steps runs n steps and leaves none in flight.
 func (r *runner) steps(n int) error {
 	for range n {
 		batch := &r.batches[r.launched%2]
-		for i := range batch.Runs {
-			batch.Runs[i].Start = r.position
-			if r.launched == 0 {
-				batch.Runs[i].Token = []int32{int32(i)}
-			} else {
-				batch.Runs[i].Token = nil
-			}
-		}
+		begin := time.Now()
 		step, err := r.b.model.Launch(batch)
+		r.launching += time.Since(begin)
 		if err != nil {
 			return err
 		}
+		r.advance(batch)
 		if err := r.collect(); err != nil {
 			return err
 		}
 		r.last = step
-		r.position++
 		r.launched++
 	}
 	return r.collect()
+}
+
+// advance makes a launched batch the one after the next: each batch is every second step.
+func (r *runner) advance(batch *model.Batch) {
+	next := &r.batches[(r.launched+1)%2]
+	for i := range batch.Runs {
+		if batch.Runs[i].Rows == 1 {
+			next.Runs[i].Start = batch.Runs[i].Start + 1
+			next.Runs[i].Token = nil // the one sampled last
+		}
+	}
 }
 
 func (r *runner) collect() error {
@@ -85,27 +118,4 @@ func (r *runner) check() error {
 		}
 	}
 	return nil
-}
-
-// randomAdapter targets every site of every layer. Its matrices share one random block: what
-// counts here is that each lies in memory of its own.
-func randomAdapter(base lora.Base, rank int, id uint64) *lora.Adapter {
-	r := rand.New(rand.NewPCG(id, 0))
-	widest := 0
-	for s := range lora.Sites {
-		widest = max(widest, base.In[s], base.Out[s])
-	}
-	values := make([]float32, rank*((widest+7)&^7))
-	for i := range values {
-		values[i] = float32(r.NormFloat64()) / 64
-	}
-	block := base.Type.Encode(values)
-	matrix := func(width int) []byte { return block[:rank*((width+7)&^7)*base.Type.Size()] }
-	sites := make([]lora.Weights, base.SitesPerSlot())
-	for layer := range base.Layers {
-		for s := range lora.Sites {
-			sites[base.Index(layer, s)] = lora.Weights{Rank: rank, Scale: 1, A: matrix(base.In[s]), B: matrix(base.Out[s])}
-		}
-	}
-	return lora.NewAdapter(fmt.Sprint("random ", id), "", base.Type, sites, base)
 }

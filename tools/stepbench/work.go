@@ -1,0 +1,127 @@
+package main
+
+import (
+	"fmt"
+	"math"
+	"slices"
+)
+
+// work is a batch that is run step after step.
+type work struct {
+	name  string
+	ranks []int // of the adapters
+	runs  []part
+}
+
+// part is what one sequence contributes to each step: one row that decodes, or a chunk that begins its prompt.
+type part struct {
+	adapter int // of ranks; -1: the base
+	start   int // tokens before it
+	rows    int
+}
+
+// works lists what the options ask for.
+func (o *options) works() []work {
+	var list []work
+	for _, context := range o.contexts {
+		for _, batch := range o.batches {
+			for _, rank := range o.ranks {
+				for _, adapters := range o.adapters {
+					if adapters <= batch && (adapters > 0 || rank == o.ranks[0]) {
+						list = append(list, decodes(batch, context, slices.Repeat([]int{rank}, adapters)))
+					}
+				}
+			}
+		}
+	}
+	if o.zipf > 0 {
+		list = append(list, decodes(o.zipf, o.contexts[0], nil), popular(o.zipf, o.contexts[0]))
+	}
+	if o.mixed > 0 {
+		alone := decodes(o.mixed, o.contexts[0], nil)
+		chunk := work{name: fmt.Sprintf("chunk/tokens=%d", o.chunk), runs: []part{{adapter: -1, rows: o.chunk}}}
+		both := work{name: fmt.Sprintf("mixed/batch=%d/chunk=%d", o.mixed, o.chunk), runs: slices.Concat(alone.runs, chunk.runs)}
+		list = append(list, alone, chunk, both)
+	}
+	if o.prefill > 0 {
+		list = append(list, prompts(o.prefill, o.chunk, nil), prompts(o.prefill, o.chunk, slices.Repeat(o.ranks[:1], o.prefill)))
+	}
+	seen := map[string]bool{}
+	return slices.DeleteFunc(list, func(w work) bool {
+		again := seen[w.name]
+		seen[w.name] = true
+		return again
+	})
+}
+
+// defaultRank is what names leave out, as cudabench's do.
+const defaultRank = 16
+
+// decodes is a batch whose sequences share the adapters evenly.
+func decodes(batch, context int, ranks []int) work {
+	w := work{name: fmt.Sprintf("step/batch=%d/context=%d/adapters=%d", batch, context, len(ranks)), ranks: ranks}
+	if len(ranks) > 0 && ranks[0] != defaultRank {
+		w.name += fmt.Sprintf("/rank=%d", ranks[0])
+	}
+	for lane := range batch {
+		adapter := -1
+		if len(ranks) > 0 {
+			adapter = lane * len(ranks) / batch // in order, as the server sorts them
+		}
+		w.runs = append(w.runs, part{adapter: adapter, start: context - 1, rows: 1})
+	}
+	return w
+}
+
+// popular is a batch over eight adapters of ranks 8 to 64: the k-th has a share of k to the power of -1.5, and at least one row.
+func popular(batch, context int) work {
+	w := work{name: fmt.Sprintf("step/batch=%d/context=%d/adapters=8/zipf", batch, context), ranks: []int{16, 8, 64, 32, 8, 16, 32, 64}}
+	total := 0.0
+	for k := range w.ranks {
+		total += math.Pow(float64(k+1), -1.5)
+	}
+	for k := range w.ranks {
+		rows := max(1, int(math.Round(float64(batch)*math.Pow(float64(k+1), -1.5)/total)))
+		if k == len(w.ranks)-1 {
+			rows = max(1, batch-len(w.runs))
+		}
+		for range min(rows, batch-len(w.runs)) {
+			w.runs = append(w.runs, part{adapter: k, start: context - 1, rows: 1})
+		}
+	}
+	return w
+}
+
+// prompts is whole prompts, each with an adapter of its own where there are any.
+func prompts(count, tokens int, ranks []int) work {
+	w := work{name: fmt.Sprintf("prefill/prompts=%d/tokens=%d", count, tokens), ranks: ranks}
+	if len(ranks) > 0 {
+		w.name += fmt.Sprintf("/adapters=%d", len(ranks))
+	}
+	for i := range count {
+		adapter := -1
+		if len(ranks) > 0 {
+			adapter = i
+		}
+		w.runs = append(w.runs, part{adapter: adapter, rows: tokens})
+	}
+	return w
+}
+
+// rows counts the rows of a step.
+func (w *work) rows() int {
+	n := 0
+	for _, p := range w.runs {
+		n += p.rows
+	}
+	return n
+}
+
+// longest is the most tokens of a sequence after its steps.
+func (w *work) longest(steps int) int {
+	n := 0
+	for _, p := range w.runs {
+		n = max(n, p.start+p.rows)
+	}
+	return n + steps
+}

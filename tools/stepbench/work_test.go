@@ -1,0 +1,35 @@
+package main
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+func TestWorks(t *testing.T) {
+	o := options{batches: []int{1, 64}, adapters: []int{0, 1, 8}, ranks: []int{16, 64}, contexts: []int{512}, zipf: 64, mixed: 64, chunk: 1024, prefill: 8}
+	rows := map[string]int{}
+	for _, w := range o.works() {
+		require.NotContains(t, rows, w.name)
+		rows[w.name] = w.rows()
+		used := map[int]bool{-1: true}
+		last := 0
+		for _, p := range w.runs {
+			require.Less(t, p.adapter, len(w.ranks), w.name)
+			if p.adapter >= 0 {
+				require.GreaterOrEqual(t, p.adapter, last, "%s: adapters in order", w.name)
+				last = p.adapter
+			}
+			used[p.adapter] = true
+		}
+		require.Len(t, used, 1+len(w.ranks), "%s: every adapter has a row", w.name)
+	}
+	require.Equal(t, map[string]int{
+		"step/batch=1/context=512/adapters=0": 1, "step/batch=1/context=512/adapters=1": 1, "step/batch=1/context=512/adapters=1/rank=64": 1,
+		"step/batch=64/context=512/adapters=0": 64, "step/batch=64/context=512/adapters=1": 64, "step/batch=64/context=512/adapters=1/rank=64": 64,
+		"step/batch=64/context=512/adapters=8": 64, "step/batch=64/context=512/adapters=8/rank=64": 64,
+		"step/batch=64/context=512/adapters=8/zipf": 64,
+		"chunk/tokens=1024":                         1024, "mixed/batch=64/chunk=1024": 1088,
+		"prefill/prompts=8/tokens=1024": 8192, "prefill/prompts=8/tokens=1024/adapters=8": 8192,
+	}, rows)
+}
