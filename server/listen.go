@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"net"
 	"net/http"
 	"sync/atomic"
@@ -57,6 +58,7 @@ func Serve(ctx context.Context, l net.Listener, h http.Handler, grace time.Durat
 	}
 	err := shutdown(hs, grace)
 	if errors.Is(err, context.DeadlineExceeded) {
+		slog.Warn("requests are cut short", "after_seconds", grace.Seconds())
 		abort(errDraining)
 		err = shutdown(hs, goodbyeTimeout)
 	}

@@ -13,6 +13,10 @@ func (s *Server) prepare(g *generation, received time.Time) (*running, []engine.
 	if err := s.checkAdapters(g); err != nil {
 		return nil, nil, err
 	}
+	priority, err := s.config.Priorities.of(g.priority)
+	if err != nil {
+		return nil, nil, err
+	}
 	run := &running{ids: g.ids, array: g.array, metrics: s.metrics}
 	requests := make([]engine.Request, 0, len(g.ids))
 	for i := range g.prompts {
@@ -24,7 +28,7 @@ func (s *Server) prepare(g *generation, received time.Time) (*running, []engine.
 		for copy := range g.n {
 			id := g.ids[i*g.n+copy]
 			requests = append(requests, engine.Request{
-				ID: id, Prompt: ids, Adapter: deref(p.adapter), Logprobs: p.logprobs,
+				ID: id, Prompt: ids, Adapter: deref(p.adapter), Logprobs: p.logprobs, Priority: priority,
 				Sampling: p.sampling.forEngine(most, s.seedFor(&p.sampling, copy)),
 			})
 			run.answers = append(run.answers, s.newAnswer(g, p, id, ids, received))

@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"log/slog"
+	"math"
 	"sync"
 	"time"
 
@@ -83,7 +84,10 @@ func grown(before, now uint64) uint64 {
 // say logs who holds the memory and how fast tokens come, as SGLang does.
 func (p *pulse) say(s *engine.Stats) {
 	pace := p.pace()
-	p.log.Info("decode", "running", s.Running, "queued", s.Waiting, "tokens", s.UsedTokens, "token_usage", ratio(s.UsedTokens, s.TotalTokens),
-		"tokens_per_second", pace.tokensPerSecond, "cache_hit_rate", pace.hitRate,
+	p.log.Info("decode", "running", s.Running, "queued", s.Waiting, "tokens", s.UsedTokens, "token_usage", hundredths(ratio(s.UsedTokens, s.TotalTokens)),
+		"tokens_per_second", hundredths(pace.tokensPerSecond), "cache_hit_rate", hundredths(pace.hitRate),
 		"pages_running", s.Pages.Running, "pages_cached", s.Pages.Cached, "pages_adapters", s.Pages.Adapters, "pages_free", s.Pages.Free)
 }
+
+// hundredths rounds for a log line.
+func hundredths(x float64) float64 { return math.Round(x*100) / 100 }

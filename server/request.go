@@ -1,12 +1,7 @@
 package server
 
 import (
-	"crypto/rand"
-	"encoding/hex"
 	"encoding/json"
-	"slices"
-	"strconv"
-	"strings"
 
 	"lorikeet/server/engine"
 )
@@ -23,6 +18,7 @@ type generation struct {
 	stream          bool
 	textInLogprobs  bool
 	returnPromptIDs bool
+	priority        *int // nil: none was given
 }
 
 // prompt is one prompt and what was asked about it.
@@ -56,6 +52,7 @@ type body struct {
 	stream         bool
 	textInLogprobs bool
 	promptIDs      bool
+	priority       *int
 }
 
 func readSamplingObject(raw json.RawMessage) (o object, err error) {
@@ -89,6 +86,7 @@ func parseBody(o object) (b body, err error) {
 	b.tokenLogprobs = keep[perPrompt[[]int64]](&err)(oneOrMany(o, "token_ids_logprob", readInts))
 	b.textInLogprobs = keep[bool](&err)(field(o, "return_text_in_logprobs", readBool))
 	b.promptIDs = keep[bool](&err)(field(o, "return_prompt_token_ids", readBool))
+	b.priority = keep[*int](&err)(field(o, "priority", nullable(readInt)))
 	if err != nil {
 		return b, err
 	}
@@ -115,7 +113,7 @@ func parseAdapter(o object) (perPrompt[*string], error) {
 func parseGenerate(o object) (*generation, error) {
 	b, err := parseBody(o)
 	g := &generation{
-		stream: b.stream, textInLogprobs: b.textInLogprobs, returnPromptIDs: b.promptIDs,
+		stream: b.stream, textInLogprobs: b.textInLogprobs, returnPromptIDs: b.promptIDs, priority: b.priority,
 	}
 	if err != nil {
 		return g, err
@@ -258,59 +256,4 @@ func (g *generation) takeAdapters(b *body, size int) error {
 		g.prompts[i].adapter = b.adapter.at(i, nil)
 	}
 	return nil
-}
-
-// takeIDs names every answer: all answers to prompt 0 first, then those to prompt 1.
-func (g *generation) takeIDs(b *body, size int) error {
-	total := size * g.n
-	switch {
-	case !b.rid.set:
-		for range total {
-			g.ids = append(g.ids, newID())
-		}
-	case !b.rid.list && total == 1:
-		g.ids = b.rid.values
-	case !b.rid.list:
-		for i := range total {
-			g.ids = append(g.ids, b.rid.values[0]+"_"+strconv.Itoa(i))
-		}
-	case len(b.rid.values) != size:
-		return invalid("The specified rids length mismatch with the batch_size for batch processing.")
-	case g.n == 1:
-		g.ids = b.rid.values
-	default:
-		for _, id := range b.rid.values {
-			for i := range g.n {
-				g.ids = append(g.ids, id+"_"+strconv.Itoa(i))
-			}
-		}
-	}
-	seen := make(map[string]bool, len(g.ids))
-	var twice []string
-	for _, id := range g.ids {
-		if seen[id] && !slices.Contains(twice, id) {
-			twice = append(twice, id)
-		}
-		seen[id] = true
-	}
-	if len(twice) > 0 {
-		return invalid("Duplicate request IDs detected within the request: %s", pythonList(twice))
-	}
-	return nil
-}
-
-// newID is 32 random hex digits.
-func newID() string {
-	var b [16]byte
-	_, _ = rand.Read(b[:]) // never fails
-	return hex.EncodeToString(b[:])
-}
-
-// pythonList prints strings as SGLang's messages do: ['a', 'b'].
-func pythonList(items []string) string {
-	quoted := make([]string, len(items))
-	for i, item := range items {
-		quoted[i] = "'" + item + "'"
-	}
-	return "[" + strings.Join(quoted, ", ") + "]"
 }

@@ -70,6 +70,7 @@ type Config struct {
 	VocabSize     int
 
 	EnableLoRA        bool
+	Priorities        Priorities
 	AllowAutoTruncate bool // cut what is too long instead of refusing it
 	APIKey            string
 	RandomSeed        uint64         // seeds requests that bring no sampling_seed

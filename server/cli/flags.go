@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"github.com/spf13/pflag"
+
+	"lorikeet/server"
 )
 
 // Config is the command line of serve and plan. The names and defaults are SGLang's, but for the flags under "ours".
@@ -17,6 +19,7 @@ type Config struct {
 	ServedName    string
 	Metrics       bool
 	LogInterval   int
+	Priorities    server.Priorities
 	Host          string
 	Port          int
 	TPSize        int
@@ -90,6 +93,8 @@ var inert = []struct {
 	{"max-lora-chunk-size", false, "the kernels choose their tiles"},
 	{"enable-lora-overlap-loading", true, "adapters always load beside running steps"},
 	{"lora-drain-wait-threshold", false, "a slot is drained once 32 requests have started past one that waits for it"},
+	{"disable-priority-preemption", true, "a running request gives way only when memory runs out"},
+	{"priority-scheduling-preemption-threshold", false, "a running request gives way only when memory runs out"},
 	{"lora-strict-loading", true, "adapters are always checked whole"},
 	{"trust-remote-code", true, "no code is read from models"},
 	{"skip-server-warmup", true, "there is no warmup"},
@@ -99,6 +104,7 @@ var inert = []struct {
 type flagValues struct {
 	config    Config
 	enable    bool
+	priority  int // of requests that bring none, if the flag was given
 	paths     []string
 	chunkSize string
 }
@@ -122,6 +128,10 @@ func addFlags(f *pflag.FlagSet) *flagValues {
 	f.IntVar(&c.ChunkedChunk, "chunked-prefill-size", 0, "prompt tokens of one step (default: by device)")
 	f.Uint64Var(&c.RandomSeed, "random-seed", 0, "seed of requests that bring none (default: random)")
 	f.StringVar(&c.LogLevel, "log-level", "info", "debug, info, warning or error")
+	f.BoolVar(&c.Priorities.Enabled, "enable-priority-scheduling", false, "start requests with a higher priority first")
+	f.BoolVar(&c.Priorities.LowFirst, "schedule-low-priority-values-first", false, "a lower number is a higher priority")
+	f.IntVar(&v.priority, "default-priority-value", 0, "priority of requests that bring none (default: behind all others)")
+	f.BoolVar(&c.Priorities.Refuse, "abort-on-priority-when-disabled", false, "refuse requests with a priority while it means nothing, instead of ignoring it")
 	f.IntVar(&c.LogInterval, "decode-log-interval", defaultLogInterval, "decode steps between two log lines about them, which come at most every second")
 	f.BoolVar(&c.Metrics, "enable-metrics", false, "serve /metrics for Prometheus")
 	f.StringVar(&c.APIKey, "api-key", "", "key that clients must send as a bearer token")
@@ -174,6 +184,9 @@ func (v *flagValues) finish(f *pflag.FlagSet) (Config, error) {
 		c.Adapters = append(c.Adapters, a)
 	}
 	c.EnableLoRA = v.enable || !f.Changed("enable-lora") && (len(c.Adapters) > 0 || c.Demo())
+	if f.Changed("default-priority-value") {
+		c.Priorities.Default = &v.priority
+	}
 	for _, flag := range inert {
 		if f.Changed(flag.name) {
 			c.Inert = append(c.Inert, "--"+flag.name+" ("+flag.why+")")

@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"lorikeet/compute"
+	"lorikeet/server"
 )
 
 // parse reads a command line as serve does.
@@ -53,10 +54,15 @@ func TestEverySGLangFlagIsAccepted(t *testing.T) {
 		--lora-paths a --max-loras-per-batch 4 --max-loaded-loras 4 --lora-eviction-policy lru --lora-backend csgmv --max-lora-rank 8
 		--lora-target-modules q_proj embed_tokens lm_head --max-lora-chunk-size 16 --enable-lora-overlap-loading --lora-drain-wait-threshold 1
 		--lora-strict-loading --trust-remote-code --skip-server-warmup --device cuda --allow-auto-truncate --load-format safetensors
-		--disable-overlap-schedule`)...)
+		--disable-overlap-schedule --max-queued-requests 3 --decode-log-interval 10 --enable-priority-scheduling --default-priority-value -2
+		--schedule-low-priority-values-first --abort-on-priority-when-disabled --disable-priority-preemption
+		--priority-scheduling-preemption-threshold 3`)...)
 	require.NoError(t, err)
 	require.Len(t, c.Inert, len(inert)+1, "every inert flag and --device cuda")
 	require.Empty(t, c.Device)
+	require.Equal(t, 3, c.MaxQueued)
+	two := -2
+	require.Equal(t, server.Priorities{Enabled: true, LowFirst: true, Default: &two, Refuse: true}, c.Priorities)
 	require.Equal(t, uint64(4), c.RandomSeed)
 	require.NotContains(t, c.Arguments, "api_key")
 	require.Equal(t, 4.0, c.Arguments["max_loras_per_batch"])
