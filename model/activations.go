@@ -11,10 +11,10 @@ import (
 type activations struct {
 	arena    *compute.Arena
 	x        shaders.Rows // residual stream
-	squares  uint64       // partial sums of squares of x, [row][squareParts]
+	squares  uint64       // partial sums of squares of x, [row][parts]
 	qkv      shaders.Rows // queries, keys and values; the queries rotated in place
 	attended shaders.Rows // attention's output
-	y        shaders.Rows // o and down projections, before the residual addition
+	y        shaders.Rows // o and down projections, where they wait for the residual addition
 	gateUp   shaders.Rows
 	inner    shaders.Rows // silu(gate) ⊙ up
 	hidden   shaders.Rows // shrink outputs, [row or logit row][3·MaxRank]
@@ -22,6 +22,7 @@ type activations struct {
 
 	scratch  uint64 // attention over split keys: partial results
 	counters uint64 // and how many of a row's parts have arrived
+	arrivals uint64 // who arrived at the tiles of fused projections
 }
 
 func (m *Llama) allocateActivations() error {
@@ -45,7 +46,7 @@ func (m *Llama) allocateActivations() error {
 		return shaders.Rows{Address: alloc(int64(n) * int64(pad(width)) * 4), Stride: pad(width)}
 	}
 	a.x = rows(l.Rows, s.Hidden)
-	a.squares = alloc(int64(l.Rows) * int64(squareParts(s.Hidden)) * 4)
+	a.squares = alloc(int64(l.Rows) * int64(squareParts(s.Hidden, shaders.SquaresUnit)) * 4)
 	a.qkv = rows(l.Rows, s.QKV())
 	a.attended = rows(l.Rows, s.Heads*s.HeadDim)
 	a.y = rows(l.Rows, s.Hidden)
@@ -53,6 +54,7 @@ func (m *Llama) allocateActivations() error {
 	a.inner = rows(l.Rows, s.Inner)
 	if m.adapters.enabled() {
 		a.hidden = rows(max(l.Rows, l.Logits), 3*m.adapters.MaxRank)
+		a.arrivals = alloc(shaders.ArrivalsBytes(max(s.QKV(), 2*pad(s.Inner), s.Hidden), l.Rows))
 	}
 	a.logits = rows(l.Logits, s.Vocab)
 	a.scratch = alloc(shaders.AttendDecodeScratch(l.Lanes*maxSplits, s.Heads, s.HeadDim))

@@ -38,7 +38,7 @@ type block struct {
 	tokens    []uint32 // [row] id, or lastToken|lane
 	positions []uint32 // [row]
 	lanes     []uint32 // [row]
-	slots     []uint32 // [row] of the adapter table, or shaders.BaseSlot
+	slots     []uint32 // [row] of the adapter table, shaders.BaseSlot, or shaders.NoRow behind the step's rows
 	tiles     []shaders.RowTile
 	decodes   []shaders.DecodeItem
 	prefills  []shaders.PrefillItem
@@ -46,6 +46,8 @@ type block struct {
 	headTiles []shaders.RowTile // of logit rows
 	samples   []shaders.SampleRow
 	ids       []uint32 // the tokens that Logprobs.IDs name, all logit rows'
+
+	rows int // that have a slot
 
 	results  []shaders.SampleResult // [logit row]
 	top      []shaders.TopEntry     // [logit row][MaxTop]
@@ -76,6 +78,8 @@ func newBlock(d *compute.Device, l Limits) (*block, error) {
 	b.buffer, b.answers = buffer, answers
 	b.layOut(buffer.Bytes(), answers.Bytes(), l)
 	clear(buffer.Bytes())
+	b.rows = l.Rows
+	b.endRows(0)
 	clear(answers.Bytes())
 	return b, nil
 }

@@ -2,6 +2,7 @@ package model
 
 import (
 	"math"
+	"unsafe"
 
 	"lorikeet/compute"
 	"lorikeet/lora"
@@ -19,12 +20,68 @@ type projection struct {
 	gather  uint64
 }
 
-func (f *forward) project(p projection) *compute.Dispatch {
-	d := shaders.Project{
+func (f *forward) project(p projection) shaders.Project {
+	return shaders.Project{
 		W: p.w, X: p.x, Y: p.y, In: p.in, Out: p.out, Tokens: f.key.rows, Norm: p.norm, Gather: p.gather,
-	}.Dispatch(f.kernels)
-	d.Label = p.label
+	}
+}
+
+// shrinkage is A·x of consecutive sites, whose input is a projection's.
+type shrinkage struct {
+	sites []lora.Site
+	grid  grid
+}
+
+// ending is what becomes of a projection's outputs, and how large its grid is
+// as a stage of its own.
+type ending struct {
+	label string
+	op    interface {
+		shaders.Ending
+		Dispatch(*shaders.Kernels) compute.Dispatch
+	}
+	grid grid
+}
+
+// projected appends a projection beside the shrink of its input, and its
+// ending: in one stage with few rows, in two with many.
+func (f *forward) projected(layer int, p projection, s shrinkage, e ending) {
+	project, shrink := f.project(p), f.shrink(layer, p, s)
+	if !f.fused() {
+		f.stage(p.label, f.shrinkDispatch(shrink, s), labelled(p.label, project.Dispatch(f.kernels)))
+		f.stage(e.label, f.varying(e.op.Dispatch(f.kernels), e.grid))
+		return
+	}
+	epilogue, dispatches := shaders.Fused{
+		Project: project, Ending: e.op, Shrink: shrink,
+		Slots: address(f.block.buffer, f.block.slots), Arrivals: f.activations.arrivals,
+		At: f.epiloguesAt + uint64(len(f.epilogues))*uint64(unsafe.Sizeof(shaders.Epilogue{})),
+	}.Dispatches(f.kernels)
+	f.epilogues = append(f.epilogues, epilogue)
+	projection := labelled(p.label+" + "+e.label, dispatches[len(dispatches)-1])
+	if shrink == nil {
+		f.stage(p.label, projection)
+		return
+	}
+	f.stage(p.label, f.varying(dispatches[0], s.grid), projection)
+}
+
+func labelled(label string, d compute.Dispatch) *compute.Dispatch {
+	d.Label = label
 	return &d
+}
+
+// fused says whether the program's projections end their own outputs.
+func (f *forward) fused() bool { return f.kernels.Fuses(f.key.rows) }
+
+// norm is a norm as its readers in this program find it: residual as a stage of
+// its own sums squares by larger blocks, except before the head, which reads
+// what bodies of every kind leave.
+func (f *forward) norm(n shaders.Norm, embedded bool) shaders.Norm {
+	if !f.fused() && !embedded {
+		n.Parts = squareParts(n.Width, shaders.SquaresBlock)
+	}
+	return n
 }
 
 func (f *forward) embed() *compute.Dispatch {
@@ -47,18 +104,23 @@ func (f *forward) embedDelta() *shaders.EmbedDelta {
 	}
 }
 
-// shrink computes A·x of consecutive sites that read the same input; nil in a
-// program without adapters.
-func (f *forward) shrink(g grid, layer int, first lora.Site, sites int, x shaders.Rows, in int, norm *shaders.Norm) *compute.Dispatch {
+// shrink computes A·x beside a projection; nil in a program without adapters.
+func (f *forward) shrink(layer int, p projection, s shrinkage) *shaders.Shrink {
 	if !f.key.adapters {
 		return nil
 	}
-	d := shaders.Shrink{
+	return &shaders.Shrink{
 		Tiles: f.tiles(), Table: f.adapters.Table, SitesPerSlot: f.adapters.SitesPerSlot,
-		FirstSite: siteIndex(layer, first), Sites: sites, X: x, In: in, Norm: norm,
+		FirstSite: siteIndex(layer, s.sites[0]), Sites: len(s.sites), X: p.x, In: p.in, Norm: p.norm,
 		Hidden: f.activations.hidden, MaxRank: f.adapters.MaxRank, Type: f.shape.Type, Count: f.key.rows,
-	}.Dispatch(f.kernels)
-	return f.varying(d, g)
+	}
+}
+
+func (f *forward) shrinkDispatch(shrink *shaders.Shrink, s shrinkage) *compute.Dispatch {
+	if shrink == nil {
+		return nil
+	}
+	return f.varying(shrink.Dispatch(f.kernels), s.grid)
 }
 
 // delta says where to find the expand of a layer's sites; nil in a program
@@ -112,17 +174,16 @@ func (f *forward) varying(d compute.Dispatch, g grid) *compute.Dispatch {
 // tiles is where the step's row tiles are; adapter tiles come first.
 func (f *forward) tiles() uint64 { return address(f.block.buffer, f.block.tiles) }
 
-func (f *forward) ropeStore(layer int) *compute.Dispatch {
+func (f *forward) ropeStore(layer int) shaders.RopeStore {
 	s := &f.shape
-	d := shaders.RopeStore{
+	return shaders.RopeStore{
 		QKV:       f.activations.qkv,
 		Positions: address(f.block.buffer, f.block.positions), Lanes: address(f.block.buffer, f.block.lanes),
 		Tiles: f.tiles(), PageTable: f.pageBuffer.Address(), MaxPages: f.pagesPerLane,
 		Pool: f.pool.base, PageBytes: pageUnit, LayerOffset: s.layerOffset(layer),
 		Heads: s.Heads, KVHeads: s.KVHeads, HeadDim: s.HeadDim, Rope: f.weights.rope.Address(),
 		Lora: f.delta(layer, lora.Q), Type: s.Type, Count: f.key.rows,
-	}.Dispatch(f.kernels)
-	return f.varying(d, gridRopeStore)
+	}
 }
 
 func (f *forward) attendDecode(layer int) *compute.Dispatch {
@@ -158,23 +219,22 @@ func (f *forward) attentionScale() float32 {
 }
 
 // residual adds the projection in y, and its adapters' delta, to the residual
-// stream and prepares the next norm's sums of squares.
-func (f *forward) residual(layer int, site lora.Site) *compute.Dispatch {
+// stream and prepares the sums of squares of the next norm, which the head reads
+// behind the last layer.
+func (f *forward) residual(layer int, site lora.Site, last bool) shaders.Residual {
 	a := &f.activations
-	d := shaders.Residual{
-		X: a.x, Y: a.y, Squares: a.squares, Width: f.shape.Hidden, Tiles: f.tiles(),
+	return shaders.Residual{
+		X: a.x, Y: a.y, Squares: a.squares, Fine: last, Width: f.shape.Hidden, Tiles: f.tiles(),
 		Lora: f.delta(layer, site), Type: f.shape.Type, Count: f.key.rows,
-	}.Dispatch(f.kernels)
-	return f.varying(d, gridResidual)
+	}
 }
 
-func (f *forward) siluMul(layer int) *compute.Dispatch {
+func (f *forward) siluMul(layer int) shaders.SiluMul {
 	a := &f.activations
-	d := shaders.SiluMul{
+	return shaders.SiluMul{
 		GateUp: a.gateUp, UpOffset: pad(f.shape.Inner), Out: a.inner, Inner: f.shape.Inner, Tiles: f.tiles(),
 		Lora: f.delta(layer, lora.Gate), Type: f.shape.Type, Count: f.key.rows,
-	}.Dispatch(f.kernels)
-	return f.varying(d, gridSiluMul)
+	}
 }
 
 func (f *forward) sample() *compute.Dispatch {

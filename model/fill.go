@@ -40,15 +40,19 @@ func (m *Llama) fill(b *block, batch *Batch) {
 		m.runs = append(m.runs, lora.Run{Slot: run.Slot, Rows: run.Rows})
 		rows += run.Rows
 	}
+	b.endRows(rows)
 	tiles, adapterTiles := lora.Tiles(b.tiles[:0], m.runs)
 	_, headTiles := lora.Tiles(b.headTiles[:0], m.headRuns)
 
 	s := &m.shape
 	b.setGrid(gridEmbed, shaders.EmbedGroups(s.Hidden, rows))
-	b.setGrid(gridShrinkQKV, m.kernels.ShrinkGroups(batch.Rank, adapterTiles, 3))
-	b.setGrid(gridShrinkO, m.kernels.ShrinkGroups(batch.Rank, adapterTiles, 1))
-	b.setGrid(gridShrinkGateUp, m.kernels.ShrinkGroups(batch.Rank, adapterTiles, 2))
-	b.setGrid(gridShrinkDown, m.kernels.ShrinkGroups(batch.Rank, adapterTiles, 1))
+	// Fused projections need somebody to arrive for the shrink even in a program whose step has no adapter; that one sees a
+	// base tile.
+	rank, shrinkTiles := max(1, batch.Rank), max(1, adapterTiles)
+	b.setGrid(gridShrinkQKV, m.kernels.ShrinkGroups(rank, shrinkTiles, 3))
+	b.setGrid(gridShrinkO, m.kernels.ShrinkGroups(rank, shrinkTiles, 1))
+	b.setGrid(gridShrinkGateUp, m.kernels.ShrinkGroups(rank, shrinkTiles, 2))
+	b.setGrid(gridShrinkDown, m.kernels.ShrinkGroups(rank, shrinkTiles, 1))
 	b.setGrid(gridRopeStore, shaders.RopeStoreGroups(s.Heads, s.KVHeads, len(tiles)))
 	b.setGrid(gridAttendDecode, m.kernels.AttendDecodeGroups(s.Heads, s.KVHeads, s.HeadDim, decodes))
 	b.setGrid(gridAttendPrefill, shaders.AttendPrefillGroups(s.Heads, prefills))
@@ -79,6 +83,15 @@ func slotOf(run *Run) uint32 {
 		return shaders.BaseSlot
 	}
 	return uint32(run.Slot)
+}
+
+// endRows marks the rows from the step's last one on, as far as the step before
+// had any, so that programs with more rows leave them alone.
+func (b *block) endRows(rows int) {
+	for r := rows; r < b.rows; r++ {
+		b.slots[r] = shaders.NoRow
+	}
+	b.rows = rows
 }
 
 // rowwise says whether attention takes the rows of prompt chunks one by one, as

@@ -3,6 +3,7 @@ package model
 import (
 	"lorikeet/compute"
 	"lorikeet/lora"
+	"lorikeet/shaders"
 )
 
 // forward lists the stages of one program: what the GPU does for a given number
@@ -13,6 +14,9 @@ type forward struct {
 	block  *block
 	key    programKey
 	stages []compute.Stage
+
+	epilogues   []shaders.Epilogue // of the fused projections so far
+	epiloguesAt uint64             // where they will lie
 }
 
 // body is the forward pass up to the residual stream after the last layer:
@@ -23,9 +27,11 @@ type forward struct {
 //	    x += Down · (silu(Gate·norm(x)) ⊙ Up·norm(x))
 //
 // where every projection W·x of an adapted row is W·x + scale · B(A·x). A·x
-// (shrink) runs beside the base projection, since both read the same input;
-// B·(A·x) (expand) and the residual addition are folded into the stage that
-// reads the projection's output anyway, so adapters add no stage.
+// (shrink) runs beside the base projection, since both read the same input, and
+// B·(A·x) (expand) is added by who reads the projection's output anyway, so
+// adapters add no stage. With few rows that reader is the projection's own
+// kernel, which also rotates and stores, gates, or adds to x: five stages per
+// layer. With many rows it is a stage behind the projection: nine.
 func (f *forward) body() {
 	f.stage("embed", f.embed())
 	for l := range f.weights.layers {
@@ -35,23 +41,24 @@ func (f *forward) body() {
 
 func (f *forward) layer(l int, w *layerWeights) {
 	s, a := &f.shape, &f.activations
-	f.stage("qkv",
-		f.project(projection{label: "qkv", w: w.qkv, x: a.x, y: a.qkv, in: s.Hidden, out: s.QKV(), norm: &w.attentionNorm}),
-		f.shrink(gridShrinkQKV, l, lora.Q, 3, a.x, s.Hidden, &w.attentionNorm))
-	f.stage("rope_store", f.ropeStore(l))
+	attentionNorm, mlpNorm := f.norm(w.attentionNorm, l == 0), f.norm(w.mlpNorm, false)
+	f.projected(l,
+		projection{label: "qkv", w: w.qkv, x: a.x, y: a.qkv, in: s.Hidden, out: s.QKV(), norm: &attentionNorm},
+		shrinkage{sites: []lora.Site{lora.Q, lora.K, lora.V}, grid: gridShrinkQKV},
+		ending{label: "rope_store", op: f.ropeStore(l), grid: gridRopeStore})
 	f.stage("attend", f.attendDecode(l), f.attendPrefill(l))
-	f.stage("o",
-		f.project(projection{label: "o", w: w.o, x: a.attended, y: a.y, in: s.Heads * s.HeadDim, out: s.Hidden}),
-		f.shrink(gridShrinkO, l, lora.O, 1, a.attended, s.Heads*s.HeadDim, nil))
-	f.stage("residual", f.residual(l, lora.O))
-	f.stage("gate_up",
-		f.project(projection{label: "gate_up", w: w.gateUp, x: a.x, y: a.gateUp, in: s.Hidden, out: 2 * pad(s.Inner), norm: &w.mlpNorm}),
-		f.shrink(gridShrinkGateUp, l, lora.Gate, 2, a.x, s.Hidden, &w.mlpNorm))
-	f.stage("silu_mul", f.siluMul(l))
-	f.stage("down",
-		f.project(projection{label: "down", w: w.down, x: a.inner, y: a.y, in: s.Inner, out: s.Hidden}),
-		f.shrink(gridShrinkDown, l, lora.Down, 1, a.inner, s.Inner, nil))
-	f.stage("residual", f.residual(l, lora.Down))
+	f.projected(l,
+		projection{label: "o", w: w.o, x: a.attended, y: a.y, in: s.Heads * s.HeadDim, out: s.Hidden},
+		shrinkage{sites: []lora.Site{lora.O}, grid: gridShrinkO},
+		ending{label: "residual", op: f.residual(l, lora.O, false), grid: gridResidual})
+	f.projected(l,
+		projection{label: "gate_up", w: w.gateUp, x: a.x, y: a.gateUp, in: s.Hidden, out: 2 * pad(s.Inner), norm: &mlpNorm},
+		shrinkage{sites: []lora.Site{lora.Gate, lora.Up}, grid: gridShrinkGateUp},
+		ending{label: "silu_mul", op: f.siluMul(l), grid: gridSiluMul})
+	f.projected(l,
+		projection{label: "down", w: w.down, x: a.inner, y: a.y, in: s.Inner, out: s.Hidden},
+		shrinkage{sites: []lora.Site{lora.Down}, grid: gridShrinkDown},
+		ending{label: "residual", op: f.residual(l, lora.Down, l == s.Layers-1), grid: gridResidual})
 }
 
 // head turns the rows that want logits into tokens: logits = W·norm(x), then
@@ -60,13 +67,11 @@ func (f *forward) layer(l int, w *layerWeights) {
 // program for batches that have such an adapter.
 func (f *forward) head() {
 	s, a := &f.shape, &f.activations
-	gather := address(f.block.buffer, f.block.gather)
-	f.stage("lm_head",
-		f.project(projection{
-			label: "lm_head", w: f.weights.head, x: a.x, y: a.logits, in: s.Hidden, out: s.Vocab,
-			norm: &f.weights.finalNorm, gather: gather,
-		}),
-		f.shrinkHead(gather))
+	logits := f.project(projection{
+		w: f.weights.head, x: a.x, y: a.logits, in: s.Hidden, out: s.Vocab,
+		norm: &f.weights.finalNorm, gather: address(f.block.buffer, f.block.gather),
+	})
+	f.stage("lm_head", f.shrinkHead(logits.Gather), labelled("lm_head", logits.Dispatch(f.kernels)))
 	if f.key.adapters {
 		f.stage("expand", f.expandHead())
 	}

@@ -43,7 +43,9 @@ type Llama struct {
 	blocks   [2]*block
 	buckets  [3][]int // by part
 	programs map[programKey]*compute.Program
-	profiler *compute.Profiler
+	// epilogues are the parameters of the programs' fused projections.
+	epilogues *compute.Arena
+	profiler  *compute.Profiler
 
 	steps [2]Step
 	turn  int
@@ -228,6 +230,9 @@ func (m *Llama) Close() {
 			b.release()
 		}
 	}
+	if m.epilogues != nil {
+		m.epilogues.Close()
+	}
 	if m.pageBuffer != nil {
 		m.pageBuffer.Release()
 	}
@@ -243,8 +248,9 @@ func (m *Llama) Close() {
 	}
 }
 
-func bytesOf(list []float32) []byte {
-	return unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(list))), 4*len(list))
+func bytesOf[T any](list []T) []byte {
+	var t T
+	return unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(list))), int(unsafe.Sizeof(t))*len(list))
 }
 
 func gib(n int64) float64 { return float64(n) / (1 << 30) }

@@ -32,13 +32,15 @@ func (m *Llama) Plan(w io.Writer, tokens int, adapters bool) error {
 	}
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintf(table, "stage\tdispatch\tvariant\tkernel\tMB\tMFLOP\t\n")
-	n := planStages(table, 0, m.stages(body))
-	planStages(table, n, m.stages(head))
+	bodyStages, _ := m.stages(body, 0)
+	headStages, _ := m.stages(head, 0)
+	n := planStages(table, 0, bodyStages)
+	planStages(table, n, headStages)
 	if err := table.Flush(); err != nil {
 		return fmt.Errorf("model: print the plan: %w", err)
 	}
 	perLayer := (n - 1) / m.shape.Layers
-	if _, err := fmt.Fprintf(w, "programs: %s, %s\nstages: %d\nstages per layer: %d\n", body, head, n+len(m.stages(head)), perLayer); err != nil {
+	if _, err := fmt.Fprintf(w, "programs: %s, %s\nstages: %d\nstages per layer: %d\n", body, head, n+len(headStages), perLayer); err != nil {
 		return fmt.Errorf("model: print the plan: %w", err)
 	}
 	return nil

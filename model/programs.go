@@ -3,9 +3,11 @@ package model
 import (
 	"fmt"
 	"slices"
+	"unsafe"
 
 	"lorikeet/compute"
 	"lorikeet/lora"
+	"lorikeet/shaders"
 )
 
 // programKey names a recorded program.
@@ -64,6 +66,7 @@ func (m *Llama) record() error {
 		head:       buckets(head, m.limits.Logits),
 	}
 	m.programs = map[programKey]*compute.Program{}
+	m.epilogues = m.device.NewArena("epilogues", compute.Local, 1<<20)
 	for p, list := range m.buckets {
 		for _, rows := range list {
 			for _, adapters := range m.variants() {
@@ -72,7 +75,7 @@ func (m *Llama) record() error {
 				}
 				for turn := range m.blocks {
 					key := programKey{part(p), rows, adapters, turn}
-					program, err := m.device.Record(key.String(), m.stages(key), m.profiler)
+					program, err := m.recordProgram(key)
 					if err != nil {
 						return fmt.Errorf("model: record %s: %w", key, err)
 					}
@@ -84,6 +87,27 @@ func (m *Llama) record() error {
 	return nil
 }
 
+// recordProgram makes one program and puts the parameters of its fused
+// projections on the device.
+func (m *Llama) recordProgram(key programKey) (*compute.Program, error) {
+	if key.part == head || !m.kernels.Fuses(key.rows) {
+		stages, _ := m.stages(key, 0)
+		return m.device.Record(key.String(), stages, m.profiler)
+	}
+	span, err := m.epilogues.Alloc(int64(m.shape.Layers*fusedPerLayer) * int64(unsafe.Sizeof(shaders.Epilogue{})))
+	if err != nil {
+		return nil, err
+	}
+	stages, epilogues := m.stages(key, span.Address())
+	if err := m.device.Upload(span, bytesOf(epilogues)); err != nil {
+		return nil, err
+	}
+	return m.device.Record(key.String(), stages, m.profiler)
+}
+
+// fusedPerLayer is the projections of a layer.
+const fusedPerLayer = 4
+
 // variants are the kinds of program that are recorded: without adapter work and,
 // where adapters are served, with it.
 func (m *Llama) variants() []bool {
@@ -93,13 +117,14 @@ func (m *Llama) variants() []bool {
 	return []bool{false}
 }
 
-// stages lists the stages of a program.
-func (m *Llama) stages(key programKey) []compute.Stage {
-	f := forward{Llama: m, block: m.blocks[key.turn], key: key}
+// stages lists the stages of a program, and the parameters of its fused
+// projections, which will lie at an address.
+func (m *Llama) stages(key programKey, epiloguesAt uint64) ([]compute.Stage, []shaders.Epilogue) {
+	f := forward{Llama: m, block: m.blocks[key.turn], key: key, epiloguesAt: epiloguesAt}
 	if key.part == head {
 		f.head()
 	} else {
 		f.body()
 	}
-	return f.stages
+	return f.stages, f.epilogues
 }

@@ -67,7 +67,7 @@ func (p *weightPlan) norm(name string, squares uint64) shaders.Norm {
 		parts: []tensorPart{{name: name, rows: 1, columns: p.shape.Hidden}},
 	})
 	return shaders.Norm{
-		Weight: span.Address(), Squares: squares, Parts: squareParts(p.shape.Hidden),
+		Weight: span.Address(), Squares: squares, Parts: squareParts(p.shape.Hidden, shaders.SquaresUnit),
 		Width: p.shape.Hidden, Eps: p.shape.Eps,
 	}
 }
@@ -211,10 +211,9 @@ func padRows(data []byte, width, stride int64) []byte {
 	return padded
 }
 
-// squareParts is the number of partial sums of squares of one row.
-func squareParts(width int) int {
-	return (width + shaders.SquaresBlock - 1) / shaders.SquaresBlock
-}
+// squareParts is the number of partial sums of squares of one row, each of a
+// block of columns.
+func squareParts(width, block int) int { return (width + block - 1) / block }
 
 const (
 	weightChunk = 1 << 30

@@ -1,10 +1,10 @@
-// Token embedding: x[t,n] = E[id(t),n] + scale * sum_r B[r,n] * A[r,id(t)], and the squares of x summed by blocks of 256
+// Token embedding: x[t,n] = E[id(t),n] + scale * sum_r B[r,n] * A[r,id(t)], and the squares of x summed by SQUARES_UNIT
 // columns.
 // Grid: {blocks of columns, rows, 1}; an invocation has four columns.
 #version 460
 #extension GL_GOOGLE_include_directive : require
 #extension GL_KHR_shader_subgroup_basic : require
-#extension GL_KHR_shader_subgroup_arithmetic : require
+#extension GL_KHR_shader_subgroup_shuffle : require
 
 #include "include/lora.glsl"
 #include "include/squares.glsl"
@@ -12,7 +12,7 @@
 
 layout(constant_id = 1) const bool LORA = false;
 
-const uint THREADS = 64;
+const uint COLUMNS = 256; // of a workgroup
 layout(local_size_x = 64) in;
 
 layout(push_constant) uniform Push {
@@ -20,7 +20,7 @@ layout(push_constant) uniform Push {
     uint64_t tokens;     // uint32 [t]: an id, or FROM_LAST | lane
     uint64_t lastTokens; // uint32 [lane]: what the step before sampled
     uint64_t x;          // fp32 [t][xStride], written
-    uint64_t squares;    // fp32 [t][block], written
+    uint64_t squares;    // fp32 [t][unit], written
     uint64_t slots;      // uint32 [t]: a row of sites, or BASE_SLOT
     uint64_t sites;      // AdapterSite [slot][sitesPerSlot]
     uint tableStride;
@@ -32,8 +32,6 @@ layout(push_constant) uniform Push {
 } push;
 
 const uint FROM_LAST = 0x80000000u; // marks a token that is sampled on the device
-
-shared float sums[THREADS];
 
 // Four columns of scale * B A of one token, whose products are a column of A.
 vec4 deltaOf(AdapterSite site, uint id, uint column) {
@@ -52,9 +50,10 @@ void main() {
     if ((id & FROM_LAST) != 0) {
         id = Uints(push.lastTokens).at[id & ~FROM_LAST];
     }
-    uint column = gl_WorkGroupID.x * SQUARES_BLOCK + gl_LocalInvocationIndex * 4;
+    uint padded = (push.width + 7) & ~7u;
+    uint column = gl_WorkGroupID.x * COLUMNS + (gl_SubgroupID * gl_SubgroupSize + gl_SubgroupInvocationID) * 4;
     float square = 0.0;
-    if (column < ((push.width + 7) & ~7u)) {
+    if (column < padded) {
         uint64_t row = push.table + uint64_t(id) * push.tableStride * typeSize();
         vec4 v = mix(vec4(0.0), load4(row, column), lessThan(column + uvec4(0, 1, 2, 3), uvec4(push.width)));
         if (LORA) {
@@ -63,16 +62,8 @@ void main() {
         Floats4(push.x).at[(t * push.xStride + column) >> 2] = v;
         square = dot(v, v);
     }
-    square = subgroupAdd(square);
-    if (subgroupElect()) {
-        sums[gl_SubgroupID] = square;
-    }
-    barrier();
-    if (gl_LocalInvocationIndex == 0) {
-        float total = 0.0;
-        for (uint s = 0; s < gl_NumSubgroups; s++) {
-            total += sums[s];
-        }
-        Floats(push.squares).at[t * gl_NumWorkGroups.x + gl_WorkGroupID.x] = total;
+    square += subgroupShuffleXor(square, 1);
+    if (column < padded && column % SQUARES_UNIT == 0) {
+        Floats(push.squares).at[(t * padded + column) / SQUARES_UNIT] = square;
     }
 }

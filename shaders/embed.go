@@ -15,7 +15,7 @@ type Embed struct {
 	Tokens     uint64 // uint32 [Count]: an id, or FromLast | lane
 	LastTokens uint64 // uint32 [lane]
 	X          Rows   // written, pad too
-	Squares    uint64 // fp32 [Count][ceil(Width/SquaresBlock)], written
+	Squares    uint64 // fp32 [Count][ceil(Width/SquaresUnit)], written
 	Width      int
 	Lora       *EmbedDelta // nil without adapters
 	Count      int         // rows
@@ -32,7 +32,7 @@ type EmbedDelta struct {
 
 // EmbedGroups is the grid for so many rows.
 func EmbedGroups(width, count int) [3]uint32 {
-	return [3]uint32{count32(ceilDiv(width, SquaresBlock)), count32(count), 1}
+	return [3]uint32{count32(ceilDiv(width, embedColumns)), count32(count), 1}
 }
 
 // Dispatch returns the launch. Bytes and flops leave the adapters out.

@@ -16,6 +16,8 @@ type Project struct {
 	Tokens  int // rows of Y
 	Norm    *Norm
 	Gather  uint64 // uint32 [Tokens], 0: none
+
+	end inPlace // set by Fused
 }
 
 // mostFew is the number of rows up to which project_few is the faster kernel.
@@ -23,6 +25,12 @@ const mostFew = 64
 
 // Dispatch is the product by the kernel that suits the style and the number of rows.
 func (p Project) Dispatch(k *Kernels) compute.Dispatch {
+	d, _ := p.launch(k)
+	return d
+}
+
+// launch is the product and the tile of one of its workgroups.
+func (p Project) launch(k *Kernels) (compute.Dispatch, tileShape) {
 	if k.style == Lanes {
 		return p.lanes(k, p.lanesSpec())
 	}
@@ -34,7 +42,7 @@ func (p Project) Dispatch(k *Kernels) compute.Dispatch {
 	if p.Tokens <= mostFew {
 		return p.few(k, p.fewSpec())
 	}
-	return p.many(k, p.manySpec())
+	return p.many(k, p.manySpec()), tileShape{}
 }
 
 // bytes is what has to move at least: the weights and both sides' activations once.

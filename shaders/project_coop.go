@@ -67,6 +67,7 @@ func (p Project) coopSpec(info compute.Info) (projectCoopF16Spec, bool) {
 		SizeN:   count32(shape.M), SizeT: count32(shape.N), SizeK: count32(shape.K),
 		EachN: tile.eachN, EachT: tile.eachT, AcrossN: tile.acrossN, AcrossT: tile.acrossT,
 		SplitK: tile.splitK, TileK: tile.tileK, Buffers: tile.buffers, Depth: tile.depth,
+		Ending: p.end.kind, Lora: p.end.lora, HeadDim: p.end.head(),
 	}
 	return spec, spec.fits(info)
 }
@@ -84,14 +85,14 @@ func (s projectCoopF16Spec) tileT() int { return int(s.AcrossT * s.EachT * s.Siz
 func (s projectCoopF16Spec) shared() int {
 	slices := int(s.Buffers) * (s.tileN() + s.tileT()) * (int(s.TileK)/8 + 1)
 	patches := int(s.AcrossN*s.AcrossT*s.SplitK*s.SizeN*s.SizeT) / 4
-	if s.SplitK > 1 {
+	if s.SplitK > 1 || s.Ending != EndNone {
 		patches *= int(s.EachN * s.EachT)
 	}
 	return 16*max(slices, patches) + 4*s.tileT()
 }
 
 // coop launches project_coop; grid: {tiles of outputs * tiles of rows, 1, 1}.
-func (p Project) coop(k *Kernels, spec projectCoopF16Spec) compute.Dispatch {
+func (p Project) coop(k *Kernels, spec projectCoopF16Spec) (compute.Dispatch, tileShape) {
 	stem := "project_coop_" + p.W.Type.String()
 	norm := p.norm()
 	return compute.Dispatch{
@@ -99,12 +100,12 @@ func (p Project) coop(k *Kernels, spec projectCoopF16Spec) compute.Dispatch {
 		Kernel: k.kernel(stem, spec),
 		Push: pushBytes(projectCoopF16Push{
 			W: p.W.Address, X: p.X.Address, Y: p.Y.Address,
-			Gamma: norm.Weight, Squares: norm.Squares, Gather: p.Gather,
+			Gamma: norm.Weight, Squares: norm.Squares, Gather: p.Gather, Epilogue: p.end.at,
 			WStride: count32(p.W.Stride), XStride: count32(p.X.Stride), YStride: count32(p.Y.Stride),
 			Inputs: count32(p.In), Outputs: count32(p.Out), Tokens: count32(p.Tokens),
 			Parts: count32(norm.Parts), NormWidth: count32(norm.Width), Eps: norm.Eps,
 		}),
 		Groups: [3]uint32{count32(ceilDiv(p.padded(), spec.tileN()) * ceilDiv(p.Tokens, spec.tileT())), 1, 1},
 		Bytes:  p.bytes(), Flops: p.flops(),
-	}
+	}, tileShape{spec.tileN(), spec.tileT()}
 }

@@ -15,26 +15,31 @@
 #extension GL_KHR_shader_subgroup_arithmetic : require
 #extension GL_KHR_shader_subgroup_shuffle : require
 
-#include "include/norm.glsl"
-
 layout(constant_id = 1) const uint COLUMNS = 1; // rows of x at a time, 1 to 8
 layout(constant_id = 2) const uint LANES = 32;  // a power of two, 8 to THREADS
 layout(constant_id = 3) const uint ROWS = 4;    // outputs per group of LANES
 layout(constant_id = 4) const uint UNROLL = 2;
 layout(constant_id = 5) const bool NORM = false; // x is normalised
 layout(constant_id = 6) const bool GATHER = false; // rows of x are looked up
+layout(constant_id = 7) const uint ENDING = 0;   // what the kernel does with its outputs; see include/epilogue.glsl
+layout(constant_id = 8) const bool LORA = false;
+layout(constant_id = 9) const uint HEAD_DIM = 128;
+
+#include "include/arrive.glsl"
+#include "include/norm.glsl"
 
 const uint THREADS = 256;
 const uint SMALLEST_SUBGROUP = 8;
 layout(local_size_x = 256) in;
 
 layout(push_constant) uniform Push {
-    uint64_t w;       // TYPE [outputs][wStride]
-    uint64_t x;       // fp32 [row][xStride]
-    uint64_t y;       // fp32 [t][yStride]
-    uint64_t gamma;   // TYPE [inputs]
-    uint64_t squares; // fp32 [row][parts]
-    uint64_t gather;  // uint32 [t], the row of each t, with GATHER
+    uint64_t w;        // TYPE [outputs][wStride]
+    uint64_t x;        // fp32 [row][xStride]
+    uint64_t y;        // fp32 [t][yStride]
+    uint64_t gamma;    // TYPE [inputs]
+    uint64_t squares;  // fp32 [row][parts]
+    uint64_t gather;   // uint32 [t], the row of each t, with GATHER
+    uint64_t epilogue; // Epilogue [1]
     uint wStride;
     uint xStride;
     uint yStride;
@@ -126,6 +131,26 @@ void fold(uint thread, uint width) {
     }
 }
 
+// An output of the block, n and c from its corner on.
+float outputAt(uint n, uint c) {
+    const uint lines = LANES / min(LANES, gl_SubgroupSize); // of partial, for each group of LANES
+    float total = 0.0;
+    for (uint s = 0; s < lines; s++) {
+        total += partial[(n / ROWS * lines + s) * SUMS + n % ROWS * COLUMNS + c];
+    }
+    precise float scaled = NORM ? total * inverse[c] : total;
+    return scaled;
+}
+
+Eight tileOutputs(uint unit, uint row) {
+    Eight v;
+    for (uint i = 0; i < 4; i++) {
+        v.lo[i] = outputAt(unit * 8 + i, row);
+        v.hi[i] = outputAt(unit * 8 + 4 + i, row);
+    }
+    return v;
+}
+
 void main() {
     const uint thread = gl_SubgroupID * gl_SubgroupSize + gl_SubgroupInvocationID;
     const uint lane = thread % LANES;
@@ -135,7 +160,7 @@ void main() {
     const uint output0 = firstOutput + thread / LANES * ROWS;
 
     [[unroll]] for (uint r = 0; r < ROWS; r++) {
-        uint n = min(output0 + r, push.outputs - 1);
+        uint n = columnOf(min(output0 + r, push.outputs - 1), push.outputs);
         weights[r] = push.w + uint64_t(n) * push.wStride * typeSize();
     }
     [[unroll]] for (uint c = 0; c < COLUMNS; c++) {
@@ -169,21 +194,22 @@ void main() {
     if (NORM) {
         findInverse();
     }
-    const uint width = min(LANES, gl_SubgroupSize);
-    fold(thread, width);
+    if (ENDING != END_NONE && LORA) {
+        lookAt(Epilogues(push.epilogue).at[0], gl_WorkGroupID.x, thread);
+    }
+    fold(thread, min(LANES, gl_SubgroupSize));
     barrier();
 
-    for (uint i = thread; i < THREADS / LANES * SUMS; i += THREADS) {
-        uint n = firstOutput + i / SUMS * ROWS + i % SUMS / COLUMNS;
-        uint c = i % COLUMNS;
-        uint t = firstToken + c;
-        float total = 0.0;
-        for (uint s = 0; s < LANES / width; s++) {
-            total += partial[(i / SUMS * (LANES / width) + s) * SUMS + i % SUMS];
-        }
+    const uint outputs = THREADS / LANES * ROWS; // of the block
+    if (ENDING != END_NONE) {
+        endTile(Epilogues(push.epilogue).at[0], gl_WorkGroupID.x, outputs / 8, COLUMNS, thread, THREADS);
+        return;
+    }
+    for (uint i = thread; i < outputs * COLUMNS; i += THREADS) {
+        uint n = firstOutput + i / COLUMNS;
+        uint t = firstToken + i % COLUMNS;
         if (t < push.tokens && n < (push.outputs + 7) / 8 * 8) {
-            float scaled = NORM ? total * inverse[c] : total;
-            Floats(push.y).at[t * push.yStride + n] = n < push.outputs ? scaled : 0.0;
+            Floats(push.y).at[t * push.yStride + n] = n < push.outputs ? outputAt(i / COLUMNS, i % COLUMNS) : 0.0;
         }
     }
 }

@@ -29,31 +29,34 @@ func (p Project) fewSpec() projectFewSpec {
 		i++
 	}
 	shape := fewShapes[i].few
-	if p.Out >= wideOutputs {
-		shape = fewShapes[i].wide
+	if wide := fewShapes[i].wide; p.Out >= wideOutputs && (p.end.kind == EndNone || blockOutputs(wide)%unitOutputs == 0) {
+		shape = wide
 	}
 	return projectFewSpec{
 		Type: uint32(p.W.Type), Norm: p.Norm != nil, Gather: p.Gather != 0, Columns: count32(min(p.Tokens, mostColumns)),
 		Lanes: shape[0], Rows: shape[1], Unroll: shape[2],
+		Ending: p.end.kind, Lora: p.end.lora, HeadDim: p.end.head(),
 	}
 }
 
+// blockOutputs is the outputs of a workgroup of the shape.
+func blockOutputs(shape [3]uint32) int { return projectFewThreads / int(shape[0]) * int(shape[1]) }
+
 // few launches project_few; grid: {blocks of outputs * blocks of rows, 1, 1}.
-func (p Project) few(k *Kernels, spec projectFewSpec) compute.Dispatch {
-	outputs := ceilDiv(p.padded(), projectFewThreads/int(spec.Lanes)*int(spec.Rows))
-	rows := ceilDiv(p.Tokens, int(spec.Columns))
+func (p Project) few(k *Kernels, spec projectFewSpec) (compute.Dispatch, tileShape) {
+	tile := tileShape{blockOutputs([3]uint32{spec.Lanes, spec.Rows}), int(spec.Columns)}
 	norm := p.norm()
 	return compute.Dispatch{
 		Label:  "project_few",
 		Kernel: k.kernel("project_few", spec),
 		Push: pushBytes(projectFewPush{
 			W: p.W.Address, X: p.X.Address, Y: p.Y.Address,
-			Gamma: norm.Weight, Squares: norm.Squares, Gather: p.Gather,
+			Gamma: norm.Weight, Squares: norm.Squares, Gather: p.Gather, Epilogue: p.end.at,
 			WStride: count32(p.W.Stride), XStride: count32(p.X.Stride), YStride: count32(p.Y.Stride),
 			Inputs: count32(p.In), Outputs: count32(p.Out), Tokens: count32(p.Tokens),
 			Parts: count32(norm.Parts), NormWidth: count32(norm.Width), Eps: norm.Eps,
 		}),
-		Groups: [3]uint32{count32(outputs * rows), 1, 1},
+		Groups: [3]uint32{count32(ceilDiv(p.padded(), tile.outputs) * ceilDiv(p.Tokens, tile.rows)), 1, 1},
 		Bytes:  p.bytes(), Flops: p.flops(),
-	}
+	}, tile
 }

@@ -5,24 +5,29 @@
 #extension GL_GOOGLE_include_directive : require
 #extension GL_EXT_control_flow_attributes : require
 
-#include "include/lanes.glsl"
-#include "include/norm.glsl"
-
 layout(constant_id = 1) const uint COLUMNS = 1; // rows of x at a time
 layout(constant_id = 2) const bool NORM = false; // x is normalised
 layout(constant_id = 3) const bool GATHER = false; // rows of x are looked up
+layout(constant_id = 4) const uint ENDING = 0;  // what the kernel does with its outputs; see include/epilogue.glsl
+layout(constant_id = 5) const bool LORA = false;
+layout(constant_id = 6) const uint HEAD_DIM = 128;
 
-const uint ROWS = 4; // outputs per lane
-const uint THREADS = 16;
-layout(local_size_x = 16) in;
+#include "include/arrive.glsl"
+#include "include/lanes.glsl"
+#include "include/norm.glsl"
+
+const uint ROWS = 8; // outputs per lane, a unit
+const uint THREADS = 8;
+layout(local_size_x = 8) in;
 
 layout(push_constant) uniform Push {
-    uint64_t w;       // TYPE [outputs][wStride]
-    uint64_t x;       // fp32 [row][xStride]
-    uint64_t y;       // fp32 [t][yStride]
-    uint64_t gamma;   // TYPE [inputs]
-    uint64_t squares; // fp32 [row][parts]
-    uint64_t gather;  // uint32 [t], the row of each t, with GATHER
+    uint64_t w;        // TYPE [outputs][wStride]
+    uint64_t x;        // fp32 [row][xStride]
+    uint64_t y;        // fp32 [t][yStride]
+    uint64_t gamma;    // TYPE [inputs]
+    uint64_t squares;  // fp32 [row][parts]
+    uint64_t gather;   // uint32 [t], the row of each t, with GATHER
+    uint64_t epilogue; // Epilogue [1]
     uint wStride;
     uint xStride;
     uint yStride;
@@ -40,15 +45,22 @@ uint rowOf(uint t) {
     return GATHER ? Uints(push.gather).at[t] : t;
 }
 
+shared vec4 tile[COLUMNS * THREADS * 2];
+
+Eight tileOutputs(uint unit, uint row) {
+    const uint at = (row * THREADS + unit) * 2;
+    return Eight(tile[at], tile[at + 1]);
+}
+
 void main() {
     const uint thread = gl_SubgroupID * gl_SubgroupSize + gl_SubgroupInvocationID;
-    const uint output0 = gl_WorkGroupID.x * THREADS * ROWS + thread;
+    const uint output0 = (gl_WorkGroupID.x * THREADS + thread) * ROWS;
     const uint firstToken = gl_WorkGroupID.y * COLUMNS;
     const uint end = (push.inputs + 7) / 8 * 8;
 
     uint64_t rows[ROWS];
     [[unroll]] for (uint r = 0; r < ROWS; r++) {
-        uint n = min(output0 + r * THREADS, push.outputs - 1);
+        uint n = columnOf(min(output0 + r, push.outputs - 1), push.outputs);
         rows[r] = push.w + uint64_t(n) * push.wStride * typeSize();
     }
     uint64_t inputs[COLUMNS];
@@ -90,12 +102,31 @@ void main() {
     // A loop of its own: a loop inside an unrolled one would keep it, and with it the sums, from registers.
     float inverse[COLUMNS];
     for (uint c = 0; c < COLUMNS; c++) {
-        inverse[c] = NORM ? inverseNorm(push.squares, rowOf(firstToken + c), push.parts, push.normWidth, push.eps) : 1.0;
+        inverse[c] = NORM ? inverseNorm(push.squares, rowOf(firstToken + c), push.parts, push.normWidth, push.eps, thread, THREADS) : 1.0;
+    }
+    if (ENDING != END_NONE) {
+        const uint at = gl_WorkGroupID.x * gl_NumWorkGroups.y + gl_WorkGroupID.y;
+        if (LORA) {
+            lookAt(Epilogues(push.epilogue).at[0], at, thread);
+        }
+        [[unroll]] for (uint c = 0; c < COLUMNS; c++) {
+            [[unroll]] for (uint side = 0; side < 2; side++) {
+                vec4 v;
+                [[unroll]] for (uint r = 0; r < 4; r++) {
+                    v[r] = sums[(side * 4 + r) * COLUMNS + c];
+                }
+                precise vec4 scaled = v * inverse[c];
+                tile[(c * THREADS + thread) * 2 + side] = scaled;
+            }
+        }
+        barrier();
+        endTile(Epilogues(push.epilogue).at[0], at, THREADS, COLUMNS, thread, THREADS);
+        return;
     }
     [[unroll]] for (uint c = 0; c < COLUMNS; c++) {
         uint t = firstToken + c;
         [[unroll]] for (uint r = 0; r < ROWS; r++) {
-            uint n = output0 + r * THREADS;
+            uint n = output0 + r;
             if (t < push.tokens && n < (push.outputs + 7) / 8 * 8) {
                 Floats(push.y).at[t * push.yStride + n] = n < push.outputs ? sums[r * COLUMNS + c] * inverse[c] : 0.0;
             }

@@ -143,7 +143,7 @@ void main() {
         uint row = GATHER ? Uints(push.gather).at[t] : t;
         rows[i] = row;
         if (NORM) {
-            inverse[i] = inverseNorm(push.squares, row, push.parts, push.normWidth, push.eps);
+            inverse[i] = inverseNorm(push.squares, row, push.parts, push.normWidth, push.eps, 0, 1);
         }
     }
     [[unroll]] for (uint i = 0; i < EACH_T * EACH_N; i++) {

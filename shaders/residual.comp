@@ -1,12 +1,14 @@
-// x[t,n] += y[t,n] + scale * sum_r B[r,n] * hidden[t,r], and the squares of the new x summed by blocks of 256 columns.
+// x[t,n] += y[t,n] + scale * sum_r B[r,n] * hidden[t,r], and the squares of the new x summed by blocks of columns.
 // Grid: {blocks of columns, tiles, 1}; a team of 32 invocations has a row's 256 columns.
 #version 460
 #extension GL_GOOGLE_include_directive : require
 
+#include "include/ends.glsl"
 #include "include/expand.glsl"
 #include "include/squares.glsl"
 
 layout(constant_id = 1) const bool LORA = false;
+layout(constant_id = 2) const bool FINE = false; // squares are summed by SQUARES_UNIT columns, else by SQUARES_BLOCK
 
 const uint LANES = SQUARES_BLOCK / 8;
 layout(local_size_x = 256) in;
@@ -54,13 +56,17 @@ void main() {
 
     float square = 0.0;
     if (writes) {
-        vec4 none = vec4(0.0);
-        uvec4 columns = column + uvec4(0, 1, 2, 3);
-        vec4 low = mix(none, x.lo + (y.lo + delta.lo), lessThan(columns, uvec4(push.width)));
-        vec4 high = mix(none, x.hi + (y.hi + delta.hi), lessThan(columns + 4, uvec4(push.width)));
-        Floats4(push.x).at[(t * push.xStride + column) >> 2] = low;
-        Floats4(push.x).at[((t * push.xStride + column) >> 2) + 1] = high;
-        square = dot(low, low) + dot(high, high);
+        Eight v = add8(x, add8(y, delta));
+        v = Eight(clip(v.lo, column, push.width), clip(v.hi, column + 4, push.width));
+        Floats4(push.x).at[(t * push.xStride + column) >> 2] = v.lo;
+        Floats4(push.x).at[((t * push.xStride + column) >> 2) + 1] = v.hi;
+        square = squares8(v);
+        if (FINE) {
+            Floats(push.squares).at[(t * padded + column) / SQUARES_UNIT] = square;
+        }
+    }
+    if (FINE) {
+        return;
     }
     sums[gl_LocalInvocationIndex] = square;
     barrier();

@@ -9,7 +9,8 @@ import "lorikeet/compute"
 // and leaves the partial sums of squares of each row for the next norm.
 type Residual struct {
 	X, Y      Rows
-	Squares   uint64 // fp32 [t][ceil(Width/SquaresBlock)], written
+	Squares   uint64 // fp32 [t][ceil(Width/SquaresBlock)], written; with Fine [t][ceil(Width/SquaresUnit)]
+	Fine      bool   // whether squares are summed by SquaresUnit columns instead of SquaresBlock; a Fused one does
 	Width     int
 	Tiles     uint64     // RowTile [TileCount]; rows outside every tile are left alone
 	Lora      *SiteDelta // one site; nil without adapters
@@ -37,10 +38,18 @@ func (r Residual) Dispatch(k *Kernels) compute.Dispatch {
 	values := int64(r.Count) * int64(r.Width)
 	return compute.Dispatch{
 		Label:  "residual",
-		Kernel: k.kernel("residual", residualSpec{Type: uint32(r.Type), Lora: r.Lora != nil}),
+		Kernel: k.kernel("residual", residualSpec{Type: uint32(r.Type), Lora: r.Lora != nil, Fine: r.Fine}),
 		Push:   pushBytes(push),
 		Groups: ResidualGroups(r.Width, r.TileCount),
 		Bytes:  12 * values,
 		Flops:  3 * values,
 	}
+}
+
+func (r Residual) ending() (kind uint32, e Epilogue) {
+	e = Epilogue{
+		Result: r.X.Address, ResultStride: count32(r.X.Stride), Width: count32(r.Width), Squares: r.Squares,
+	}
+	e.setDelta(r.Lora)
+	return EndResidual, e
 }

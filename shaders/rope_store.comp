@@ -8,8 +8,8 @@
 #version 460
 #extension GL_GOOGLE_include_directive : require
 
+#include "include/ends.glsl"
 #include "include/expand.glsl"
-#include "include/pages.glsl"
 
 layout(constant_id = 1) const uint HEAD_DIM = 128; // a multiple of 8, at most 256
 layout(constant_id = 2) const bool LORA = false;
@@ -81,22 +81,17 @@ void main() {
         return;
     }
 
-    first += delta.lo;
-    second += delta.hi;
+    Eight v = add8(Eight(first, second), delta);
     if (kind != 2) {
-        vec4 turned = first * cosine - second * sine;
-        second = second * cosine + first * sine;
-        first = turned;
+        v = rotate(v, cosine, sine);
     }
     if (kind == 0) {
-        Floats4(push.qkv).at[start >> 2] = first;
-        Floats4(push.qkv).at[(start + HALF) >> 2] = second;
+        Floats4(push.qkv).at[start >> 2] = v.lo;
+        Floats4(push.qkv).at[(start + HALF) >> 2] = v.hi;
         return;
     }
-    uint page = Uints(push.pageTable).at[lane * push.maxPages + position / PAGE_TOKENS];
-    uint64_t layer = push.pool + uint64_t(page) * push.pageBytes + push.layerOffset;
-    uint valueHeads = kind == 2 ? push.kvHeads : 0; // values lie behind the keys
-    uint element = ((valueHeads + kindHead) * PAGE_TOKENS + position % PAGE_TOKENS) * HEAD_DIM + low;
-    store4(layer, element, first);
-    store4(layer, element + HALF, second);
+    uint64_t layer = layerOf(push.pageTable + 4ul * lane * push.maxPages, position, push.pool, push.pageBytes, push.layerOffset);
+    uint element = elementOf(head - push.heads, position, HEAD_DIM) + low; // values lie behind the keys
+    store4(layer, element, v.lo);
+    store4(layer, element + HALF, v.hi);
 }

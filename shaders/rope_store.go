@@ -54,3 +54,13 @@ func (r RopeStore) Dispatch(k *Kernels) compute.Dispatch {
 		Flops:  columns * 3 * int64(r.Heads+r.KVHeads),
 	}
 }
+
+func (r RopeStore) ending() (kind uint32, e Epilogue) {
+	e = Epilogue{
+		Positions: r.Positions, Lanes: r.Lanes, PageTable: r.PageTable, MaxPages: count32(r.MaxPages),
+		Pool: r.Pool, PageBytes: count32(int(r.PageBytes)), LayerOffset: count32(int(r.LayerOffset)),
+		Rope: r.Rope, Heads: count32(r.Heads), KvHeads: count32(r.KVHeads),
+	}
+	e.setDelta(r.Lora)
+	return EndRopeStore, e
+}

@@ -8,25 +8,30 @@
 #extension GL_KHR_shader_subgroup_basic : require
 #extension GL_KHR_shader_subgroup_arithmetic : require
 
-#include "include/lora.glsl"
-#include "include/norm.glsl"
-
 layout(constant_id = 1) const bool NORM = false;   // x is read through an RMS norm
 layout(constant_id = 2) const bool GATHER = false; // a row's x is another row of push.x
+layout(constant_id = 3) const uint ENDING = 0;     // what the projection beside it does with its outputs, see include/epilogue.glsl
+layout(constant_id = 4) const uint HEAD_DIM = 128;
+const bool LORA = true;
+
+#include "include/drain.glsl"
+#include "include/norm.glsl"
 
 const uint THREADS = 256;
 const uint RANKS = 4;               // rows of A a workgroup has
 const uint MOST_SUBGROUPS = 32;     // subgroups are of 8 and more
+const uint NORM_LANES = 8;          // invocations that add up a row's squares
 layout(local_size_x = 256) in;
 
 layout(push_constant) uniform Push {
-    uint64_t tiles;   // RowTile [gl_WorkGroupID.y]
-    uint64_t table;   // AdapterSite [slot][sitesPerSlot]
-    uint64_t x;       // fp32 [t][xStride]
-    uint64_t hidden;  // fp32 [t][hiddenStride], written
-    uint64_t gamma;   // TYPE [width]
-    uint64_t squares; // fp32 [t][parts]
-    uint64_t gather;  // uint32 [t]: the row of x and squares, where GATHER is set
+    uint64_t tiles;    // RowTile [gl_WorkGroupID.y]
+    uint64_t table;    // AdapterSite [slot][sitesPerSlot]
+    uint64_t x;        // fp32 [t][xStride]
+    uint64_t hidden;   // fp32 [t][hiddenStride], written
+    uint64_t gamma;    // TYPE [width]
+    uint64_t squares;  // fp32 [t][parts]
+    uint64_t gather;   // uint32 [t]: the row of x and squares, where GATHER is set
+    uint64_t epilogue; // Epilogue [1]
     uint sitesPerSlot;
     uint firstSite; // table column of site 0
     uint xStride;
@@ -38,10 +43,11 @@ layout(push_constant) uniform Push {
 } push;
 
 shared float sums[MOST_SUBGROUPS][TILE_ROWS * RANKS];
+shared float inverse[TILE_ROWS];
 
 uint rowOf(uint t) { return GATHER ? Uints(push.gather).at[t] : t; }
 
-void main() {
+void shrink(uint thread) {
     RowTile tile = RowTiles(push.tiles).at[gl_WorkGroupID.y];
     AdapterSite site = adapterSite(push.table, tile.slot, push.sitesPerSlot, push.firstSite + gl_WorkGroupID.z);
     uint firstRank = gl_WorkGroupID.x * RANKS;
@@ -49,12 +55,18 @@ void main() {
         return;
     }
     uint rows = site.rank - site.biases; // of A
+    if (NORM && thread < TILE_ROWS * NORM_LANES) {
+        uint row = thread / NORM_LANES;
+        float factor = inverseNorm(push.squares, rowOf(tile.first + min(row, tile.count - 1)), push.parts, push.width,
+                                   push.eps, thread % NORM_LANES, NORM_LANES);
+        inverse[row] = factor;
+    }
     uint stride = (push.width + 7) & ~7u;
     float acc[TILE_ROWS * RANKS];
     [[unroll]] for (uint i = 0; i < TILE_ROWS * RANKS; i++) {
         acc[i] = 0.0;
     }
-    for (uint k = gl_LocalInvocationIndex * 8; k < stride; k += THREADS * 8) {
+    for (uint k = thread * 8; k < stride; k += THREADS * 8) {
         Eight a[RANKS];
         [[unroll]] for (uint i = 0; i < RANKS; i++) {
             // Past the end the last row again: its sums are never written.
@@ -84,18 +96,26 @@ void main() {
         }
     }
     barrier();
-    uint row = gl_LocalInvocationIndex / RANKS;
-    uint rank = firstRank + gl_LocalInvocationIndex % RANKS;
+    uint row = thread / RANKS;
+    uint rank = firstRank + thread % RANKS;
     if (row >= tile.count || rank >= site.rank) {
         return;
     }
     float total = 0.0;
     for (uint s = 0; s < gl_NumSubgroups; s++) {
-        total += sums[s][gl_LocalInvocationIndex];
+        total += sums[s][thread];
     }
     uint t = tile.first + row;
     if (NORM) {
-        total *= inverseNorm(push.squares, rowOf(t), push.parts, push.width, push.eps);
+        total *= inverse[row];
     }
-    Floats(push.hidden).at[t * push.hiddenStride + gl_WorkGroupID.z * push.maxRank + rank] = rank < rows ? total : 1.0;
+    Hidden(push.hidden).at[t * push.hiddenStride + gl_WorkGroupID.z * push.maxRank + rank] = rank < rows ? total : 1.0;
+}
+
+void main() {
+    const uint thread = gl_SubgroupID * gl_SubgroupSize + gl_SubgroupInvocationID;
+    shrink(thread);
+    if (ENDING != END_NONE) {
+        arriveForShrink(Epilogues(push.epilogue).at[0], thread);
+    }
 }

@@ -25,6 +25,8 @@ type Shrink struct {
 	Type         Type
 	Count        int // rows, for the estimate of the work
 	TileCount    int // tiles of the grid; an Indirect decides over it
+
+	end inPlace // of the projection beside it, set by Fused
 }
 
 // ShrinkGroups is the grid for adapter tiles whose largest rank is rank.
@@ -43,14 +45,16 @@ func (s Shrink) Dispatch(k *Kernels) compute.Dispatch {
 		SitesPerSlot: count32(s.SitesPerSlot), FirstSite: count32(s.FirstSite),
 		XStride: count32(s.X.Stride), Width: count32(s.In),
 		Gather: s.Gather, HiddenStride: count32(s.Hidden.Stride), MaxRank: count32(s.MaxRank),
+		Epilogue: s.end.at,
 	}
 	if s.Norm != nil {
 		push.Gamma, push.Squares = s.Norm.Weight, s.Norm.Squares
 		push.Parts, push.Eps = count32(s.Norm.Parts), s.Norm.Eps
 	}
-	kernel := k.kernel("shrink", shrinkSpec{Type: uint32(s.Type), Norm: s.Norm != nil, Gather: s.Gather != 0})
+	spec := shrinkSpec{Type: uint32(s.Type), Norm: s.Norm != nil, Gather: s.Gather != 0, Ending: s.end.kind, HeadDim: s.end.head()}
+	kernel := k.kernel("shrink", spec)
 	if k.style == Lanes {
-		kernel = k.kernel("shrink_lanes", shrinkLanesSpec{Type: uint32(s.Type), Norm: s.Norm != nil, Gather: s.Gather != 0})
+		kernel = k.kernel("shrink_lanes", shrinkLanesSpec(spec))
 	}
 	weights := int64(s.Sites) * int64(s.MaxRank) * int64(s.In)
 	return compute.Dispatch{

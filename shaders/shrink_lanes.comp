@@ -5,24 +5,28 @@
 #extension GL_GOOGLE_include_directive : require
 #extension GL_EXT_control_flow_attributes : require
 
-#include "include/lanes.glsl"
-#include "include/lora.glsl"
-#include "include/norm.glsl"
-
 layout(constant_id = 1) const bool NORM = false;   // x is read through an RMS norm
 layout(constant_id = 2) const bool GATHER = false; // a row's x is another row of push.x
+layout(constant_id = 3) const uint ENDING = 0;     // what the projection beside it does with its outputs, see include/epilogue.glsl
+layout(constant_id = 4) const uint HEAD_DIM = 128;
+const bool LORA = true;
+
+#include "include/drain.glsl"
+#include "include/lanes.glsl"
+#include "include/norm.glsl"
 
 const uint THREADS = 16;
 layout(local_size_x = 16) in;
 
 layout(push_constant) uniform Push {
-    uint64_t tiles;   // RowTile [gl_WorkGroupID.y]
-    uint64_t table;   // AdapterSite [slot][sitesPerSlot]
-    uint64_t x;       // fp32 [t][xStride]
-    uint64_t hidden;  // fp32 [t][hiddenStride], written
-    uint64_t gamma;   // TYPE [width]
-    uint64_t squares; // fp32 [t][parts]
-    uint64_t gather;  // uint32 [t]: the row of x and squares, where GATHER is set
+    uint64_t tiles;    // RowTile [gl_WorkGroupID.y]
+    uint64_t table;    // AdapterSite [slot][sitesPerSlot]
+    uint64_t x;        // fp32 [t][xStride]
+    uint64_t hidden;   // fp32 [t][hiddenStride], written
+    uint64_t gamma;    // TYPE [width]
+    uint64_t squares;  // fp32 [t][parts]
+    uint64_t gather;   // uint32 [t]: the row of x and squares, where GATHER is set
+    uint64_t epilogue; // Epilogue [1]
     uint sitesPerSlot;
     uint firstSite; // table column of site 0
     uint xStride;
@@ -35,10 +39,10 @@ layout(push_constant) uniform Push {
 
 uint rowOf(uint t) { return GATHER ? Uints(push.gather).at[t] : t; }
 
-void main() {
+void shrink(uint thread) {
     const RowTile tile = RowTiles(push.tiles).at[gl_WorkGroupID.y];
     const AdapterSite site = adapterSite(push.table, tile.slot, push.sitesPerSlot, push.firstSite + gl_WorkGroupID.z);
-    const uint rank = gl_WorkGroupID.x * THREADS + gl_SubgroupID * gl_SubgroupSize + gl_SubgroupInvocationID;
+    const uint rank = gl_WorkGroupID.x * THREADS + thread;
     if (gl_WorkGroupID.x * THREADS >= site.rank) {
         return;
     }
@@ -75,12 +79,20 @@ void main() {
     // A loop of its own: a loop inside an unrolled one would keep it, and with it the sums, from registers.
     float inverse[TILE_ROWS];
     for (uint row = 0; row < tile.count; row++) {
-        inverse[row] = NORM ? inverseNorm(push.squares, rowOf(tile.first + row), push.parts, push.width, push.eps) : 1.0;
+        inverse[row] = NORM ? inverseNorm(push.squares, rowOf(tile.first + row), push.parts, push.width, push.eps, thread % 8, 8) : 1.0;
     }
     [[unroll]] for (uint row = 0; row < TILE_ROWS; row++) {
         if (row < tile.count && rank < site.rank) {
             uint at = (tile.first + row) * push.hiddenStride + gl_WorkGroupID.z * push.maxRank + rank;
-            Floats(push.hidden).at[at] = rank < rows ? sums[row] * inverse[row] : 1.0;
+            Hidden(push.hidden).at[at] = rank < rows ? sums[row] * inverse[row] : 1.0;
         }
+    }
+}
+
+void main() {
+    const uint thread = gl_SubgroupID * gl_SubgroupSize + gl_SubgroupInvocationID;
+    shrink(thread);
+    if (ENDING != END_NONE) {
+        arriveForShrink(Epilogues(push.epilogue).at[0], thread);
     }
 }

@@ -4,6 +4,7 @@
 #version 460
 #extension GL_GOOGLE_include_directive : require
 
+#include "include/ends.glsl"
 #include "include/expand.glsl"
 
 layout(constant_id = 1) const bool LORA = false;
@@ -27,8 +28,6 @@ layout(push_constant) uniform Push {
     uint hiddenStride;
     uint maxRank;
 } push;
-
-vec4 siluMul(vec4 gate, vec4 up) { return gate / (1.0 + exp(-gate)) * up; }
 
 void main() {
     RowTile tile = RowTiles(push.tiles).at[gl_WorkGroupID.y];
@@ -63,9 +62,7 @@ void main() {
     if (!writes) {
         return;
     }
-    vec4 none = vec4(0.0);
-    uvec4 columns = column + uvec4(0, 1, 2, 3);
     uint target = (t * push.outStride + column) >> 2;
-    Floats4(push.result).at[target] = mix(none, siluMul(gate.lo, up.lo), lessThan(columns, uvec4(push.width)));
-    Floats4(push.result).at[target + 1] = mix(none, siluMul(gate.hi, up.hi), lessThan(columns + 4, uvec4(push.width)));
+    Floats4(push.result).at[target] = clip(siluMul(gate.lo, up.lo), column, push.width);
+    Floats4(push.result).at[target + 1] = clip(siluMul(gate.hi, up.hi), column + 4, push.width);
 }

@@ -44,3 +44,9 @@ func (s SiluMul) Dispatch(k *Kernels) compute.Dispatch {
 		Flops:  5 * values,
 	}
 }
+
+func (s SiluMul) ending() (kind uint32, e Epilogue) {
+	e = Epilogue{Result: s.Out.Address, ResultStride: count32(s.Out.Stride), Width: count32(s.Inner)}
+	e.setDelta(s.Lora)
+	return EndSiluMul, e
+}

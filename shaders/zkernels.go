@@ -5,10 +5,16 @@ package shaders
 // What the shaders fix at compile time.
 const (
 	BaseSlot                   = 0xffffffff // the slot of rows without an adapter
+	EndNone                    = 0          // outputs are stored as they are
+	EndResidual                = 2          // as residual does, with a sum of squares for every SQUARES_UNIT columns
+	EndRopeStore               = 1          // as rope_store does
+	EndSiluMul                 = 3          // as silu_mul does
 	ExpandParts                = 8          // most teams on one row, and leaves of a sum
 	ExpandThreads              = 256        // invocations in a workgroup that expands
+	NoRow                      = 0xfffffffe // the slot of a row that the step does not have
 	PageTokens                 = 16         // tokens in one KV page
-	SquaresBlock               = 256        // columns in one partial sum of squares
+	SquaresBlock               = 256        // and between stages of many rows, which read the sums more often
+	SquaresUnit                = 8          // columns in one partial sum of squares where few rows run
 	TileRows                   = 8          // most rows in one RowTile
 	attendDecodeKeyLanes       = 4          // Scores: KEY_LANES invocations share a key, each group of them has KEYS keys at once.
 	attendDecodeKeys           = 2
@@ -22,13 +28,13 @@ const (
 	attendPrefillSlice         = 8 // A slice of the head's columns, as vectors of four; the odd one per line keeps banks apart.
 	attendPrefillThreads       = 128
 	attendPrefillValues        = 16         // A slice of the keys.
+	embedColumns               = 256        // of a workgroup
 	embedFromLast              = 0x80000000 // marks a token that is sampled on the device
-	embedThreads               = 64
-	expandColumns              = 256 // a workgroup has
+	expandColumns              = 256        // a workgroup has
 	projectFewSmallestSubgroup = 8
 	projectFewThreads          = 256
-	projectLanesRows           = 4 // outputs per lane
-	projectLanesThreads        = 16
+	projectLanesRows           = 8 // outputs per lane, a unit
+	projectLanesThreads        = 8
 	projectManySide            = 16 // invocations along each edge of the tile
 	sampleCandidates           = 2048
 	sampleDepth                = 4
@@ -39,6 +45,7 @@ const (
 	sampleToken                = 0xffffffff // a target that asks for a sampled token
 	shrinkLanesThreads         = 16
 	shrinkMostSubgroups        = 32 // subgroups are of 8 and more
+	shrinkNormLanes            = 8  // invocations that add up a row's squares
 	shrinkRanks                = 4  // rows of A a workgroup has
 	shrinkThreads              = 256
 	siluMulColumns             = 256 // a workgroup has
@@ -66,6 +73,40 @@ type DecodeItem struct {
 	Splits uint32
 	Base   uint32
 	Pad    uint32
+}
+
+// Epilogue: what a kernel needs to end a projection, beyond its push constants.
+type Epilogue struct {
+	Outputs      uint64 // fp32 [t][outputStride]: outputs that wait for the shrink, and finished queries
+	Arrivals     uint64 // uint32 [tile], then one for the shrink's workgroups; zero between dispatches
+	Slots        uint64 // uint32 [t]: row of the adapter table, BASE_SLOT or NO_ROW
+	Table        uint64 // AdapterSite [slot][sitesPerSlot]
+	Hidden       uint64 // fp32 [t][hiddenStride]
+	Result       uint64 // fp32 [t][resultStride]: the residual stream, or silu(gate) * up
+	Squares      uint64 // fp32 [t][unit]: sums of squares of the residual stream
+	Positions    uint64 // uint32 [t]
+	Lanes        uint64 // uint32 [t]: row of the page table
+	PageTable    uint64 // uint32 [lane][maxPages]
+	Pool         uint64 // page p begins at pool + p * pageBytes
+	Rope         uint64 // fp32 [position][HEAD_DIM]: cosines, then sines, of each pair
+	OutputStride uint32
+	ResultStride uint32
+	Rows         uint32 // t of the dispatch
+	Units        uint32 // of a row
+	Width        uint32 // columns of the result
+	SitesPerSlot uint32
+	FirstSite    uint32 // table column of the first site
+	HiddenStride uint32
+	MaxRank      uint32
+	MaxPages     uint32
+	PageBytes    uint32
+	LayerOffset  uint32 // bytes from a page's begin to the layer's keys
+	Heads        uint32
+	KvHeads      uint32
+	Tiles        uint32 // of outputs by rows, those of the same outputs neighbours
+	TileUnits    uint32 // units of a tile's row
+	TileRows     uint32 // rows of a tile
+	RowTiles     uint32 // tiles of the same outputs
 }
 
 // PrefillItem: query rows row to row + rows - 1, at most ROWS, of one lane; the first is at position start.
@@ -253,6 +294,7 @@ type projectCoopBf16Push struct {
 	Gamma     uint64
 	Squares   uint64
 	Gather    uint64
+	Epilogue  uint64
 	WStride   uint32
 	XStride   uint32
 	YStride   uint32
@@ -280,12 +322,15 @@ type projectCoopBf16Spec struct {
 	Depth   uint32
 	Norm    bool
 	Gather  bool
+	Ending  uint32
+	Lora    bool
+	HeadDim uint32
 }
 
-var projectCoopBf16Defaults = projectCoopBf16Spec{Type: 0, Threads: 256, SizeN: 16, SizeT: 16, SizeK: 16, EachN: 1, EachT: 1, AcrossN: 1, AcrossT: 1, SplitK: 8, TileK: 128, Buffers: 2, Depth: 1, Norm: false, Gather: false}
+var projectCoopBf16Defaults = projectCoopBf16Spec{Type: 0, Threads: 256, SizeN: 16, SizeT: 16, SizeK: 16, EachN: 1, EachT: 1, AcrossN: 1, AcrossT: 1, SplitK: 8, TileK: 128, Buffers: 2, Depth: 1, Norm: false, Gather: false, Ending: 0, Lora: false, HeadDim: 128}
 
 func (s projectCoopBf16Spec) constants() []uint32 {
-	return []uint32{s.Type, s.Threads, s.SizeN, s.SizeT, s.SizeK, s.EachN, s.EachT, s.AcrossN, s.AcrossT, s.SplitK, s.TileK, s.Buffers, s.Depth, boolWord(s.Norm), boolWord(s.Gather)}
+	return []uint32{s.Type, s.Threads, s.SizeN, s.SizeT, s.SizeK, s.EachN, s.EachT, s.AcrossN, s.AcrossT, s.SplitK, s.TileK, s.Buffers, s.Depth, boolWord(s.Norm), boolWord(s.Gather), s.Ending, boolWord(s.Lora), s.HeadDim}
 }
 
 type projectCoopF16Push struct {
@@ -295,6 +340,7 @@ type projectCoopF16Push struct {
 	Gamma     uint64
 	Squares   uint64
 	Gather    uint64
+	Epilogue  uint64
 	WStride   uint32
 	XStride   uint32
 	YStride   uint32
@@ -322,12 +368,15 @@ type projectCoopF16Spec struct {
 	Depth   uint32
 	Norm    bool
 	Gather  bool
+	Ending  uint32
+	Lora    bool
+	HeadDim uint32
 }
 
-var projectCoopF16Defaults = projectCoopF16Spec{Type: 0, Threads: 256, SizeN: 16, SizeT: 16, SizeK: 16, EachN: 1, EachT: 1, AcrossN: 1, AcrossT: 1, SplitK: 8, TileK: 128, Buffers: 2, Depth: 1, Norm: false, Gather: false}
+var projectCoopF16Defaults = projectCoopF16Spec{Type: 0, Threads: 256, SizeN: 16, SizeT: 16, SizeK: 16, EachN: 1, EachT: 1, AcrossN: 1, AcrossT: 1, SplitK: 8, TileK: 128, Buffers: 2, Depth: 1, Norm: false, Gather: false, Ending: 0, Lora: false, HeadDim: 128}
 
 func (s projectCoopF16Spec) constants() []uint32 {
-	return []uint32{s.Type, s.Threads, s.SizeN, s.SizeT, s.SizeK, s.EachN, s.EachT, s.AcrossN, s.AcrossT, s.SplitK, s.TileK, s.Buffers, s.Depth, boolWord(s.Norm), boolWord(s.Gather)}
+	return []uint32{s.Type, s.Threads, s.SizeN, s.SizeT, s.SizeK, s.EachN, s.EachT, s.AcrossN, s.AcrossT, s.SplitK, s.TileK, s.Buffers, s.Depth, boolWord(s.Norm), boolWord(s.Gather), s.Ending, boolWord(s.Lora), s.HeadDim}
 }
 
 type projectFewPush struct {
@@ -337,6 +386,7 @@ type projectFewPush struct {
 	Gamma     uint64
 	Squares   uint64
 	Gather    uint64
+	Epilogue  uint64
 	WStride   uint32
 	XStride   uint32
 	YStride   uint32
@@ -356,12 +406,15 @@ type projectFewSpec struct {
 	Unroll  uint32
 	Norm    bool
 	Gather  bool
+	Ending  uint32
+	Lora    bool
+	HeadDim uint32
 }
 
-var projectFewDefaults = projectFewSpec{Type: 0, Columns: 1, Lanes: 32, Rows: 4, Unroll: 2, Norm: false, Gather: false}
+var projectFewDefaults = projectFewSpec{Type: 0, Columns: 1, Lanes: 32, Rows: 4, Unroll: 2, Norm: false, Gather: false, Ending: 0, Lora: false, HeadDim: 128}
 
 func (s projectFewSpec) constants() []uint32 {
-	return []uint32{s.Type, s.Columns, s.Lanes, s.Rows, s.Unroll, boolWord(s.Norm), boolWord(s.Gather)}
+	return []uint32{s.Type, s.Columns, s.Lanes, s.Rows, s.Unroll, boolWord(s.Norm), boolWord(s.Gather), s.Ending, boolWord(s.Lora), s.HeadDim}
 }
 
 type projectLanesPush struct {
@@ -371,6 +424,7 @@ type projectLanesPush struct {
 	Gamma     uint64
 	Squares   uint64
 	Gather    uint64
+	Epilogue  uint64
 	WStride   uint32
 	XStride   uint32
 	YStride   uint32
@@ -387,12 +441,15 @@ type projectLanesSpec struct {
 	Columns uint32
 	Norm    bool
 	Gather  bool
+	Ending  uint32
+	Lora    bool
+	HeadDim uint32
 }
 
-var projectLanesDefaults = projectLanesSpec{Type: 0, Columns: 1, Norm: false, Gather: false}
+var projectLanesDefaults = projectLanesSpec{Type: 0, Columns: 1, Norm: false, Gather: false, Ending: 0, Lora: false, HeadDim: 128}
 
 func (s projectLanesSpec) constants() []uint32 {
-	return []uint32{s.Type, s.Columns, boolWord(s.Norm), boolWord(s.Gather)}
+	return []uint32{s.Type, s.Columns, boolWord(s.Norm), boolWord(s.Gather), s.Ending, boolWord(s.Lora), s.HeadDim}
 }
 
 type projectManyPush struct {
@@ -463,12 +520,13 @@ type residualPush struct {
 type residualSpec struct {
 	Type uint32
 	Lora bool
+	Fine bool
 }
 
-var residualDefaults = residualSpec{Type: 0, Lora: false}
+var residualDefaults = residualSpec{Type: 0, Lora: false, Fine: false}
 
 func (s residualSpec) constants() []uint32 {
-	return []uint32{s.Type, boolWord(s.Lora)}
+	return []uint32{s.Type, boolWord(s.Lora), boolWord(s.Fine)}
 }
 
 type ropeStorePush struct {
@@ -536,6 +594,7 @@ type shrinkPush struct {
 	Gamma        uint64
 	Squares      uint64
 	Gather       uint64
+	Epilogue     uint64
 	SitesPerSlot uint32
 	FirstSite    uint32
 	XStride      uint32
@@ -547,15 +606,17 @@ type shrinkPush struct {
 }
 
 type shrinkSpec struct {
-	Type   uint32
-	Norm   bool
-	Gather bool
+	Type    uint32
+	Norm    bool
+	Gather  bool
+	Ending  uint32
+	HeadDim uint32
 }
 
-var shrinkDefaults = shrinkSpec{Type: 0, Norm: false, Gather: false}
+var shrinkDefaults = shrinkSpec{Type: 0, Norm: false, Gather: false, Ending: 0, HeadDim: 128}
 
 func (s shrinkSpec) constants() []uint32 {
-	return []uint32{s.Type, boolWord(s.Norm), boolWord(s.Gather)}
+	return []uint32{s.Type, boolWord(s.Norm), boolWord(s.Gather), s.Ending, s.HeadDim}
 }
 
 type shrinkLanesPush struct {
@@ -566,6 +627,7 @@ type shrinkLanesPush struct {
 	Gamma        uint64
 	Squares      uint64
 	Gather       uint64
+	Epilogue     uint64
 	SitesPerSlot uint32
 	FirstSite    uint32
 	XStride      uint32
@@ -577,15 +639,17 @@ type shrinkLanesPush struct {
 }
 
 type shrinkLanesSpec struct {
-	Type   uint32
-	Norm   bool
-	Gather bool
+	Type    uint32
+	Norm    bool
+	Gather  bool
+	Ending  uint32
+	HeadDim uint32
 }
 
-var shrinkLanesDefaults = shrinkLanesSpec{Type: 0, Norm: false, Gather: false}
+var shrinkLanesDefaults = shrinkLanesSpec{Type: 0, Norm: false, Gather: false, Ending: 0, HeadDim: 128}
 
 func (s shrinkLanesSpec) constants() []uint32 {
-	return []uint32{s.Type, boolWord(s.Norm), boolWord(s.Gather)}
+	return []uint32{s.Type, boolWord(s.Norm), boolWord(s.Gather), s.Ending, s.HeadDim}
 }
 
 type siluMulPush struct {

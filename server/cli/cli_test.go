@@ -204,7 +204,7 @@ func TestPlan(t *testing.T) {
 	var stages int
 	_, err := fmt.Sscanf(plain, "stages per layer: %d", &stages)
 	require.NoError(t, err)
-	require.LessOrEqual(t, stages, 9)
+	require.Equal(t, 5, stages)
 	with, err := command(t, "plan", "--tokens", "1", "--enable-lora")
 	require.NoError(t, err)
 	require.Contains(t, with, "shrink")

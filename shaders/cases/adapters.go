@@ -129,6 +129,23 @@ func (s *Setup) hidden(set adapterSet, slots []int, sites int) (shaders.Rows, re
 	return shaders.Rows{Address: address(s.Bytes(shaders.F32.Encode(padded(values, stride)))), Stride: stride}, values
 }
 
+// deltas is what a kernel adds to its input: adapters, and the low-rank products to expand.
+type deltas struct {
+	set    adapterSet
+	site   *shaders.SiteDelta // nil: nothing
+	hidden reference.Matrix
+}
+
+// deltas places adapters of mixed ranks for sites with the given inputs and outputs, and random low-rank products.
+func (s *Setup) deltas(batch tiled, in int, outs []int, t shaders.Type) deltas {
+	set := s.adapters(mixedRanks, in, outs, t)
+	at, hidden := s.hidden(set, batch.slots, len(outs))
+	return deltas{set, set.delta(at), hidden}
+}
+
+// noDeltas is rows without adapters.
+func (s *Setup) noDeltas(rows int) deltas { return deltas{hidden: reference.NewMatrix(rows, 0)} }
+
 // delta is the SiteDelta of a set.
 func (a adapterSet) delta(hidden shaders.Rows) *shaders.SiteDelta {
 	return &shaders.SiteDelta{

@@ -22,7 +22,7 @@ type Case struct {
 // Styles are those in which the case's kernels differ.
 func (c Case) Styles() []shaders.Style {
 	switch c.Stem {
-	case "project_few", "project_many":
+	case "project_few", "project_many", "fused":
 		return []shaders.Style{shaders.Groups, shaders.Lanes, shaders.Matrices}
 	case "shrink", "attend_decode", "sample":
 		if !c.Split {
@@ -36,6 +36,8 @@ func (c Case) Styles() []shaders.Style {
 type Run struct {
 	// Dispatches run in order, each after the one before it has finished.
 	Dispatches []compute.Dispatch
+	// Together says that they run in one stage instead, in any order or side by side.
+	Together bool
 	// Check downloads the outputs and returns the worst relative error against the twin; +Inf where a value that has
 	// to be exact (an index, a pad column) is wrong.
 	Check func() (float64, error)
@@ -63,6 +65,7 @@ func All() []Case {
 		siluMulCases(),
 		randomFillCases(),
 		projectCases(),
+		fusedCases(),
 		attendDecodeCases(),
 		attendPrefillCases(),
 		sampleCases(),

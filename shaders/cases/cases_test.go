@@ -53,12 +53,15 @@ func measure(t *testing.T, device *compute.Device, kernels *shaders.Kernels, c C
 	return relative
 }
 
-// execute runs the dispatches once, a stage each.
+// execute runs the dispatches once, a stage each unless they run together.
 func execute(t *testing.T, device *compute.Device, name string, run Run) {
 	t.Helper()
 	var stages []compute.Stage
 	for _, dispatch := range run.Dispatches {
 		stages = append(stages, compute.Stage{Label: dispatch.Label, Dispatches: []compute.Dispatch{dispatch}})
+	}
+	if run.Together {
+		stages = []compute.Stage{{Label: name, Dispatches: run.Dispatches}}
 	}
 	program, err := device.Record(name, stages, nil)
 	require.NoError(t, err)

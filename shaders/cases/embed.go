@@ -65,7 +65,7 @@ func buildEmbed(s *Setup, t shaders.Type, width int, lora bool) Run {
 		}
 	}
 	want := reference.Embed(values, ids, adapters)
-	squares := reference.Squares(want, shaders.SquaresBlock)
+	squares := reference.Squares(want, shaders.SquaresUnit)
 	squaresSpan := s.Alloc(4 * rows * squares.Columns)
 	d := shaders.Embed{
 		Table: table, Tokens: Place(s, tokens), LastTokens: Place(s, last), X: x, Squares: address(squaresSpan),

@@ -13,57 +13,64 @@ func residualCases() []Case {
 	for _, c := range []struct {
 		t        shaders.Type
 		width    int
+		fine     bool
 		lora     bool
 		describe string
 		batch    tiled
 	}{
-		{shaders.F32, 100, true, "mixed", tile(mixedRuns)},
-		{shaders.F16, 523, true, "mixed", tile(mixedRuns)},
-		{shaders.BF16, 768, true, "mixed", tile(mixedRuns)},
-		{shaders.BF16, 513, false, "no adapters", baseTiles(19)},
+		{shaders.F32, 100, true, true, "mixed", tile(mixedRuns)},
+		{shaders.F16, 523, false, true, "mixed", tile(mixedRuns)},
+		{shaders.BF16, 768, false, true, "mixed", tile(mixedRuns)},
+		{shaders.BF16, 513, false, false, "no adapters", baseTiles(19)},
 	} {
 		out = append(out, Case{
 			Name: fmt.Sprintf("residual/%v/%d columns, %s", c.t, c.width, c.describe), Stem: "residual", Limit: 1e-6,
-			Build: func(s *Setup) Run { return buildResidual(s, c.t, c.width, c.lora, c.batch) },
+			Build: func(s *Setup) Run { return buildResidual(s, c.t, c.width, c.fine, c.lora, c.batch) },
 		})
 	}
 	return out
 }
 
-func buildResidual(s *Setup, t shaders.Type, width int, lora bool, batch tiled) Run {
+func buildResidual(s *Setup, t shaders.Type, width int, fine, lora bool, batch tiled) Run {
 	rows := len(batch.slots)
-	x, xSpan, xValues := s.Activations(rows, width)
 	yValues := s.normal(rows, width, shaders.F32, 1)
-	y := shaders.Rows{Address: address(s.Bytes(shaders.F32.Encode(dirty(yValues, x.Stride)))), Stride: x.Stride}
-	var set adapterSet
-	var delta *shaders.SiteDelta
-	var hidden reference.Matrix
+	stride := Pad8(width)
+	y := shaders.Rows{Address: address(s.Bytes(shaders.F32.Encode(dirty(yValues, stride)))), Stride: stride}
+	d := s.noDeltas(rows)
 	if lora {
-		set = s.adapters(mixedRanks, 1, []int{width}, t)
-		var at shaders.Rows
-		at, hidden = s.hidden(set, batch.slots, 1)
-		delta = set.delta(at)
-	} else {
-		hidden = reference.NewMatrix(rows, 0)
+		d = s.deltas(batch, 1, []int{width}, t)
 	}
+	op, check := s.residual(batch, yValues, d, fine)
+	op.Y, op.Type = y, t
+	return Run{Dispatches: []compute.Dispatch{op.Dispatch(s.Kernels)}, Check: check}
+}
+
+// residual adds y's values, and what d adds to them, to a new residual stream. The caller sets where y lies and its type.
+func (s *Setup) residual(batch tiled, y reference.Matrix, d deltas, fine bool) (shaders.Residual, func() (float64, error)) {
+	rows := len(batch.slots)
+	x, xSpan, xValues := s.Activations(rows, y.Columns)
 	adapters := make([]reference.Adapter, rows)
-	for t, sites := range set.ofRows(batch.slots, 1) {
+	for t, sites := range d.set.ofRows(batch.slots, 1) {
 		adapters[t] = sites[0]
 	}
-	want := reference.Residual(xValues, yValues, adapters, hidden)
+	want := reference.Residual(xValues, y, adapters, d.hidden)
 	for t, slot := range batch.slots {
 		if slot == skipped {
 			copy(want.Row(t), xValues.Row(t))
 		}
 	}
-	squares := reference.Squares(want, shaders.SquaresBlock)
+	block := shaders.SquaresBlock
+	if fine {
+		block = shaders.SquaresUnit
+	}
+	squares := reference.Squares(want, block)
 	// A skipped row keeps what was there, so that is written there first.
 	squaresSpan := s.Bytes(shaders.F32.Encode(keepSkipped(squares, batch.slots)))
-	d := shaders.Residual{
-		X: x, Y: y, Squares: address(squaresSpan), Width: width, Tiles: Place(s, batch.tiles), Lora: delta, Type: t,
+	op := shaders.Residual{
+		X: x, Squares: address(squaresSpan), Fine: fine, Width: y.Columns, Tiles: Place(s, batch.tiles), Lora: d.site,
 		Count: rows, TileCount: len(batch.tiles),
-	}.Dispatch(s.Kernels)
-	return Run{Dispatches: []compute.Dispatch{d}, Check: func() (float64, error) {
+	}
+	return op, func() (float64, error) {
 		return s.worst(output{xSpan, x.Stride, want}, output{squaresSpan, squares.Columns, squares})
-	}}
+	}
 }

@@ -10,9 +10,10 @@ import (
 	"lorikeet/shaders/reference"
 )
 
+// ropeStoreLimits are half a unit in the last place of the stored type, as a share of the value.
+var ropeStoreLimits = map[shaders.Type]float64{shaders.F32: 1e-6, shaders.F16: 3e-4, shaders.BF16: 2.5e-3}
+
 func ropeStoreCases() []Case {
-	// Half a unit in the last place of the stored type, as a share of the value.
-	limits := map[shaders.Type]float64{shaders.F32: 1e-6, shaders.F16: 3e-4, shaders.BF16: 2.5e-3}
 	var out []Case
 	for _, c := range []struct {
 		t                       shaders.Type
@@ -29,7 +30,7 @@ func ropeStoreCases() []Case {
 	} {
 		out = append(out, Case{
 			Name: fmt.Sprintf("rope_store/%v/%d:%d heads of %d, %s", c.t, c.heads, c.kvHeads, c.headDim, c.describe),
-			Stem: "rope_store", Limit: limits[c.t],
+			Stem: "rope_store", Limit: ropeStoreLimits[c.t],
 			Build: func(s *Setup) Run {
 				shape := headShape{c.heads, c.kvHeads, c.headDim}
 				return buildRopeStore(s, c.t, shape, c.lora, c.batch)
@@ -43,64 +44,74 @@ type headShape struct{ heads, kvHeads, headDim int }
 
 func (h headShape) columns() int { return (h.heads + 2*h.kvHeads) * h.headDim }
 
+// sites is the outputs of q, k and v.
+func (h headShape) sites() []int {
+	return []int{h.heads * h.headDim, h.kvHeads * h.headDim, h.kvHeads * h.headDim}
+}
+
 func buildRopeStore(s *Setup, t shaders.Type, h headShape, lora bool, batch tiled) Run {
-	const lanes, maxPages = 3, 3
+	qkv, span, values := s.Activations(len(batch.slots), h.columns())
+	d := s.noDeltas(len(batch.slots))
+	if lora {
+		d = s.deltas(batch, 1, h.sites(), t)
+	}
+	op, stored, turned := s.ropeStore(batch, h, values, d, t)
+	op.QKV = qkv
+	return Run{Dispatches: []compute.Dispatch{op.Dispatch(s.Kernels)}, Check: func() (float64, error) {
+		// Only the query part changes in place, and not where no tile covers the row.
+		want := values.Clone()
+		for i, slot := range batch.slots {
+			if slot != skipped {
+				copy(want.Row(i), turned.Row(i)[:h.heads*h.headDim])
+			}
+		}
+		inPlace, err := s.worst(output{span, qkv.Stride, want})
+		if err != nil {
+			return 0, err
+		}
+		pages, err := stored()
+		return max(inPlace, pages), err
+	}}
+}
+
+// ropeStore finishes the values of q, k and v, with what d adds to them. The caller sets where they lie. It also returns
+// the check of the pages, and what the finished values should be.
+func (s *Setup) ropeStore(batch tiled, h headShape, values reference.Matrix, d deltas, t shaders.Type) (shaders.RopeStore, func() (float64, error), reference.Matrix) {
+	const lanes, maxPages = 3, 9
 	rows := len(batch.slots)
 	positions, laneOf := make([]int, rows), make([]int, rows)
 	for i := range rows {
 		laneOf[i], positions[i] = i%lanes, 13+i/lanes // crosses from one page to the next
 	}
 	cosine, sine, rope := s.rotations(maxPages*shaders.PageTokens, h.headDim)
-	qkv, qkvSpan, values := s.Activations(rows, h.columns())
 	pool := s.pages(t, h, lanes*maxPages)
-
-	var set adapterSet
-	var delta *shaders.SiteDelta
-	hidden := reference.NewMatrix(rows, 0)
-	if lora {
-		set = s.adapters(mixedRanks, 1, []int{h.heads * h.headDim, h.kvHeads * h.headDim, h.kvHeads * h.headDim}, t)
-		var at shaders.Rows
-		at, hidden = s.hidden(set, batch.slots, 3)
-		delta = set.delta(at)
-	}
 	turned := reference.RopeStore(values, h.heads, h.kvHeads, h.headDim, positions, cosine, sine,
-		set.ofRows(batch.slots, 3), hidden, set.maxRank)
-
-	d := shaders.RopeStore{
-		QKV: qkv, Positions: Place(s, words(positions)), Lanes: Place(s, words(laneOf)), Tiles: Place(s, batch.tiles),
+		d.set.ofRows(batch.slots, 3), d.hidden, d.set.maxRank)
+	op := shaders.RopeStore{
+		Positions: Place(s, words(positions)), Lanes: Place(s, words(laneOf)), Tiles: Place(s, batch.tiles),
 		PageTable: Place(s, words(pool.table)), MaxPages: maxPages, Pool: address(pool.span), PageBytes: pool.pageBytes,
-		LayerOffset: pool.layerOffset, Heads: h.heads, KVHeads: h.kvHeads, HeadDim: h.headDim, Rope: rope, Lora: delta,
+		LayerOffset: pool.layerOffset, Heads: h.heads, KVHeads: h.kvHeads, HeadDim: h.headDim, Rope: rope, Lora: d.site,
 		Type: t, Count: rows, TileCount: len(batch.tiles),
-	}.Dispatch(s.Kernels)
-	return Run{Dispatches: []compute.Dispatch{d}, Check: func() (float64, error) {
-		// Only the query part changes in place, and not where no tile covers the row.
-		want := values.Clone()
-		stored := reference.NewMatrix(rows, 2*h.kvHeads*h.headDim)
-		for i, slot := range batch.slots {
-			if slot != skipped {
-				queries := h.heads * h.headDim
-				copy(want.Row(i), turned.Row(i)[:queries])
-				copy(stored.Row(i), turned.Row(i)[queries:])
-			}
-		}
-		inPlace, err := s.worst(output{qkvSpan, qkv.Stride, want})
-		if err != nil {
-			return 0, err
-		}
+	}
+	return op, func() (float64, error) {
 		data, err := Read[byte](s, pool.span, int(pool.span.Size))
 		if err != nil {
 			return 0, err
 		}
-		got := make([]float32, 0, len(stored.Values))
+		want := reference.NewMatrix(rows, 2*h.kvHeads*h.headDim)
+		got := make([]float32, 0, len(want.Values))
 		for i, slot := range batch.slots {
+			if slot != skipped {
+				copy(want.Row(i), turned.Row(i)[h.heads*h.headDim:])
+			}
 			page := pool.table[laneOf[i]*maxPages+positions[i]/shaders.PageTokens]
 			got = append(got, pool.take(data, page, positions[i]%shaders.PageTokens, slot == skipped)...)
 		}
 		if !poisoned(data) {
 			return math.Inf(1), nil
 		}
-		return max(inPlace, RelativeError(got, stored.Values)), nil
-	}}
+		return RelativeError(got, want.Values), nil
+	}, turned
 }
 
 // rotations places the RoPE table [position][headDim] of random angles and returns its cosines and sines.

@@ -44,29 +44,28 @@ func buildSiluMul(s *Setup, t shaders.Type, inner int, lora bool, batch tiled) R
 	}
 	stride := Pad8(both.Columns)
 	gateUp := shaders.Rows{Address: address(s.Bytes(shaders.F32.Encode(dirty(both, stride)))), Stride: stride}
-	var set adapterSet
-	var delta *shaders.SiteDelta
-	var hidden reference.Matrix
+	d := s.noDeltas(rows)
 	if lora {
-		set = s.adapters(mixedRanks, 1, []int{inner, inner}, t)
-		var at shaders.Rows
-		at, hidden = s.hidden(set, batch.slots, 2)
-		delta = set.delta(at)
-	} else {
-		hidden = reference.NewMatrix(rows, 0)
+		d = s.deltas(batch, 1, []int{inner, inner}, t)
 	}
-	want := reference.SiluMul(gate, up, set.ofRows(batch.slots, 2), hidden, set.maxRank)
+	op, check := s.siluMul(batch, gate, up, d)
+	op.GateUp, op.UpOffset, op.Type = gateUp, upOffset, t
+	return Run{Dispatches: []compute.Dispatch{op.Dispatch(s.Kernels)}, Check: check}
+}
+
+// siluMul takes gate and up, and what d adds to them. The caller sets where they lie and the adapters' type.
+func (s *Setup) siluMul(batch tiled, gate, up reference.Matrix, d deltas) (shaders.SiluMul, func() (float64, error)) {
+	want := reference.SiluMul(gate, up, d.set.ofRows(batch.slots, 2), d.hidden, d.set.maxRank)
 	for t, slot := range batch.slots {
 		if slot == skipped {
 			clear(want.Row(t))
 		}
 	}
+	stride := Pad8(gate.Columns)
 	span := s.Bytes(shaders.F32.Encode(keepSkipped(padMatrix(want), batch.slots)))
-	d := shaders.SiluMul{
-		GateUp: gateUp, UpOffset: upOffset, Out: shaders.Rows{Address: address(span), Stride: Pad8(inner)}, Inner: inner,
-		Tiles: Place(s, batch.tiles), Lora: delta, Type: t, Count: rows, TileCount: len(batch.tiles),
-	}.Dispatch(s.Kernels)
-	return Run{Dispatches: []compute.Dispatch{d}, Check: func() (float64, error) {
-		return s.worst(output{span, Pad8(inner), want})
-	}}
+	op := shaders.SiluMul{
+		Out: shaders.Rows{Address: address(span), Stride: stride}, Inner: gate.Columns,
+		Tiles: Place(s, batch.tiles), Lora: d.site, Count: len(batch.slots), TileCount: len(batch.tiles),
+	}
+	return op, func() (float64, error) { return s.worst(output{span, stride, want}) }
 }

@@ -17,8 +17,6 @@
 #extension GL_KHR_memory_scope_semantics : require
 #extension GL_KHR_shader_subgroup_basic : require
 
-#include "norm.glsl"
-
 layout(constant_id = 1) const uint THREADS = 256; // SUBGROUPS times the size of a subgroup, a multiple of TILE_K / 8
 layout(constant_id = 2) const uint SIZE_N = 16;
 layout(constant_id = 3) const uint SIZE_T = 16;
@@ -33,15 +31,22 @@ layout(constant_id = 11) const uint BUFFERS = 2;  // slices in shared memory: 1,
 layout(constant_id = 12) const uint DEPTH = 1;    // slices on their way, 1 to 4
 layout(constant_id = 13) const bool NORM = false; // x is normalised
 layout(constant_id = 14) const bool GATHER = false; // rows of x are looked up
+layout(constant_id = 15) const uint ENDING = 0;   // what the kernel does with its outputs; see epilogue.glsl
+layout(constant_id = 16) const bool LORA = false;
+layout(constant_id = 17) const uint HEAD_DIM = 128;
 layout(local_size_x_id = 1) in;
 
+#include "arrive.glsl"
+#include "norm.glsl"
+
 layout(push_constant) uniform Push {
-    uint64_t w;       // TYPE [outputs][wStride]
-    uint64_t x;       // fp32 [row][xStride]
-    uint64_t y;       // fp32 [t][yStride]
-    uint64_t gamma;   // TYPE [inputs]
-    uint64_t squares; // fp32 [row][parts]
-    uint64_t gather;  // uint32 [t], the row of each t, with GATHER
+    uint64_t w;        // TYPE [outputs][wStride]
+    uint64_t x;        // fp32 [row][xStride]
+    uint64_t y;        // fp32 [t][yStride]
+    uint64_t gamma;    // TYPE [inputs]
+    uint64_t squares;  // fp32 [row][parts]
+    uint64_t gather;   // uint32 [t], the row of each t, with GATHER
+    uint64_t epilogue; // Epilogue [1]
     uint wStride;
     uint xStride;
     uint yStride;
@@ -66,7 +71,10 @@ const uint SLICE = (TILE_N + TILE_T) * LINE;
 const uint PATCH = SIZE_N * SIZE_T / 4; // a block of sums, in vectors of four
 const uint SLICES = BUFFERS * SLICE;
 const uint EACH = EACH_N * EACH_T;
-const uint PATCHES = SUBGROUPS * PATCH * (SPLIT_K == 1 ? 1 : EACH);
+const bool WHOLE = SPLIT_K > 1 || ENDING != END_NONE; // all sums are in shared memory in the end, not one block per subgroup
+const uint PATCHES = SUBGROUPS * PATCH * (WHOLE ? EACH : 1);
+const uint WIDTH = SIZE_N / 4; // vectors of a patch's line, one line per row of y
+const uint NORM_LANES = THREADS / TILE_T >= 8 ? 8 : THREADS / TILE_T >= 4 ? 4 : THREADS / TILE_T >= 2 ? 2 : 1; // per row
 
 shared uvec4 pool[SLICES > PATCHES ? SLICES : PATCHES]; // slices, and in the end sums
 shared float inverse[TILE_T];
@@ -188,6 +196,26 @@ void store(uint firstToken, uint firstOutput, uint t, uint n, vec4 total) {
     }
 }
 
+// Four outputs of the tile, by their place in the blocks of sums: the parts of the columns, in their order.
+vec4 sumAt(uint v) {
+    vec4 total = uintBitsToFloat(pool[v]);
+    [[unroll]] for (uint s = 1; s < SPLIT_K; s++) {
+        total += uintBitsToFloat(pool[s * TEAMS * EACH * PATCH + v]);
+    }
+    return total;
+}
+
+Eight tileOutputs(uint unit, uint row) {
+    const uint n = unit * 8 / SIZE_N; // of the block
+    const uint t = row / SIZE_T;
+    const uint team = t / EACH_T * ACROSS_N + n / EACH_N;
+    const uint v = (team * EACH + n % EACH_N * EACH_T + t % EACH_T) * PATCH + row % SIZE_T * WIDTH + unit * 2 % WIDTH;
+    const float factor = NORM ? mantissa(inverse[row]) : 1.0;
+    precise vec4 lo = sumAt(v) * factor;
+    precise vec4 hi = sumAt(v + 1) * factor;
+    return Eight(lo, hi);
+}
+
 void main() {
     const uint subgroup = gl_SubgroupID;
     const uint thread = subgroup * gl_SubgroupSize + gl_SubgroupInvocationID;
@@ -196,7 +224,7 @@ void main() {
     const uint firstOutput = gl_WorkGroupID.x / tiles * TILE_N;
 
     [[unroll]] for (uint i = 0; i < LOADS_N; i++) {
-        uint n = min(firstOutput + thread / VECTORS + i * LINES, push.outputs - 1);
+        uint n = columnOf(min(firstOutput + thread / VECTORS + i * LINES, push.outputs - 1), push.outputs);
         wRows[i] = push.w + uint64_t(n) * push.wStride * 2;
     }
     [[unroll]] for (uint i = 0; i < LOADS_T; i++) {
@@ -206,8 +234,9 @@ void main() {
         fetch(slot, slot * TILE_K, thread);
     }
     if (NORM) {
-        for (uint t = thread; t < TILE_T; t += THREADS) {
-            inverse[t] = inverseNorm(push.squares, rowOf(firstToken + t), push.parts, push.normWidth, push.eps);
+        for (uint i = thread; i < TILE_T * NORM_LANES; i += THREADS) {
+            uint t = i / NORM_LANES;
+            inverse[t] = inverseNorm(push.squares, rowOf(firstToken + t), push.parts, push.normWidth, push.eps, i % NORM_LANES, NORM_LANES);
         }
         barrier();
         [[unroll]] for (uint i = 0; i < LOADS_T; i++) {
@@ -237,17 +266,16 @@ void main() {
     barrier();
     const uint blockN = subgroup % ACROSS_N * EACH_N;
     const uint blockT = subgroup % TEAMS / ACROSS_N * EACH_T;
-    const uint width = SIZE_N / 4; // vectors of a patch's line, one line per row of y
-    if (SPLIT_K == 1) {
+    if (!WHOLE) {
         const uint lane = gl_SubgroupInvocationID;
         [[unroll]] for (uint i = 0; i < EACH_N; i++) {
             [[unroll]] for (uint j = 0; j < EACH_T; j++) {
-                coopMatStore(sums[i * EACH_T + j], pool, subgroup * PATCH, width, gl_CooperativeMatrixLayoutColumnMajor);
+                coopMatStore(sums[i * EACH_T + j], pool, subgroup * PATCH, WIDTH, gl_CooperativeMatrixLayoutColumnMajor);
                 subgroupBarrier();
                 [[unroll]] for (uint u = 0; u < PATCH; u += THREADS / SUBGROUPS) {
                     if (u + lane < PATCH) {
-                        store(firstToken, firstOutput, (blockT + j) * SIZE_T + (u + lane) / width,
-                              (blockN + i) * SIZE_N + (u + lane) % width * 4, uintBitsToFloat(pool[subgroup * PATCH + u + lane]));
+                        store(firstToken, firstOutput, (blockT + j) * SIZE_T + (u + lane) / WIDTH,
+                              (blockN + i) * SIZE_N + (u + lane) % WIDTH * 4, uintBitsToFloat(pool[subgroup * PATCH + u + lane]));
                     }
                 }
                 subgroupBarrier();
@@ -257,18 +285,21 @@ void main() {
     }
     [[unroll]] for (uint i = 0; i < EACH_N; i++) {
         [[unroll]] for (uint j = 0; j < EACH_T; j++) {
-            coopMatStore(sums[i * EACH_T + j], pool, (subgroup * EACH + i * EACH_T + j) * PATCH, width, gl_CooperativeMatrixLayoutColumnMajor);
+            coopMatStore(sums[i * EACH_T + j], pool, (subgroup * EACH + i * EACH_T + j) * PATCH, WIDTH, gl_CooperativeMatrixLayoutColumnMajor);
         }
     }
+    if (ENDING != END_NONE && LORA) {
+        lookAt(Epilogues(push.epilogue).at[0], gl_WorkGroupID.x, thread);
+    }
     barrier();
+    if (ENDING != END_NONE) {
+        endTile(Epilogues(push.epilogue).at[0], gl_WorkGroupID.x, TILE_N / 8, TILE_T, thread, THREADS);
+        return;
+    }
     for (uint v = thread; v < TEAMS * EACH * PATCH; v += THREADS) {
-        vec4 total = uintBitsToFloat(pool[v]);
-        [[unroll]] for (uint s = 1; s < SPLIT_K; s++) { // the parts of the columns, in their order
-            total += uintBitsToFloat(pool[s * TEAMS * EACH * PATCH + v]);
-        }
         const uint team = v / PATCH / EACH;
         const uint block = v / PATCH % EACH;
-        store(firstToken, firstOutput, (team / ACROSS_N * EACH_T + block % EACH_T) * SIZE_T + v % PATCH / width,
-              (team % ACROSS_N * EACH_N + block / EACH_T) * SIZE_N + v % width * 4, total);
+        store(firstToken, firstOutput, (team / ACROSS_N * EACH_T + block % EACH_T) * SIZE_T + v % PATCH / WIDTH,
+              (team % ACROSS_N * EACH_N + block / EACH_T) * SIZE_N + v % WIDTH * 4, sumAt(v));
     }
 }

@@ -65,9 +65,9 @@ Eight expandShare(AdapterSite site, uint64_t hidden, uint stride, uint low, uint
     for (uint i = 0; i < EXPAND_PARTS / team.parts; i++) {
         Eight leaf = Eight(vec4(0.0), vec4(0.0));
         for (uint r = team.part + foldOrder(i, EXPAND_PARTS); r < site.rank; r += EXPAND_PARTS) {
-            float h = site.scale * Floats(hidden).at[r];
-            leaf.lo += h * load4(site.B, r * stride + low);
-            leaf.hi += h * load4(site.B, r * stride + high);
+            float h = site.scale * Hidden(hidden).at[r];
+            leaf.lo = fma(vec4(h), load4(site.B, r * stride + low), leaf.lo);
+            leaf.hi = fma(vec4(h), load4(site.B, r * stride + high), leaf.hi);
         }
         foldIn(f, i, leaf);
     }
@@ -80,10 +80,10 @@ Eight expandShare8(AdapterSite site, uint64_t hidden, uint stride, uint column, 
     for (uint i = 0; i < EXPAND_PARTS / team.parts; i++) {
         Eight leaf = Eight(vec4(0.0), vec4(0.0));
         for (uint r = team.part + foldOrder(i, EXPAND_PARTS); r < site.rank; r += EXPAND_PARTS) {
-            float h = site.scale * Floats(hidden).at[r];
+            float h = site.scale * Hidden(hidden).at[r];
             Eight b = load8(site.B, r * stride + column);
-            leaf.lo += h * b.lo;
-            leaf.hi += h * b.hi;
+            leaf.lo = fma(vec4(h), b.lo, leaf.lo);
+            leaf.hi = fma(vec4(h), b.hi, leaf.hi);
         }
         foldIn(f, i, leaf);
     }

@@ -27,6 +27,8 @@ struct AdapterSite {
 };
 
 layout(buffer_reference, std430, buffer_reference_align = 16) readonly buffer RowTiles { RowTile at[]; };
+// What the shrink writes, and workgroups of the same stage may read.
+layout(buffer_reference, std430, buffer_reference_align = 4) coherent buffer Hidden { float at[]; };
 layout(buffer_reference, std430, buffer_reference_align = 8) readonly buffer AdapterSites { AdapterSite at[]; };
 
 // The table row of a slot's site; rank 0 for base rows, whose table row does not exist.

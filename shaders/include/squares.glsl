@@ -2,6 +2,7 @@
 #ifndef SQUARES_GLSL
 #define SQUARES_GLSL
 
-const uint SQUARES_BLOCK = 256; // columns in one partial sum of squares
+const uint SQUARES_UNIT = 8;    // columns in one partial sum of squares where few rows run
+const uint SQUARES_BLOCK = 256; // and between stages of many rows, which read the sums more often
 
 #endif

@@ -16,6 +16,15 @@ func NewMatrix(rows, columns int) Matrix {
 // Row is a view of one row.
 func (m Matrix) Row(i int) []float64 { return m.Values[i*m.Columns : (i+1)*m.Columns] }
 
+// Slice copies n columns from first on.
+func (m Matrix) Slice(first, n int) Matrix {
+	out := NewMatrix(m.Rows, n)
+	for r := range m.Rows {
+		copy(out.Row(r), m.Row(r)[first:first+n])
+	}
+	return out
+}
+
 // Clone copies the matrix.
 func (m Matrix) Clone() Matrix {
 	m.Values = append([]float64(nil), m.Values...)

@@ -25,7 +25,7 @@ func (t *trial) rmsnorm() {
 	for i := range tokens {
 		tokens[i] = uint32(i)
 	}
-	parts := (t.Width + shaders.SquaresBlock - 1) / shaders.SquaresBlock
+	parts := (t.Width + shaders.SquaresUnit - 1) / shaders.SquaresUnit
 	squares, _ := t.Output(t.Rows*parts, 1)
 	rows, _ := t.Output(t.Rows, t.Width)
 	y, span := t.Output(t.Rows, t.Width)

@@ -1,0 +1,209 @@
+package cases
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"unsafe"
+
+	"lorikeet/shaders"
+	"lorikeet/shaders/reference"
+)
+
+// fusedShape is a projection that ends its own outputs: of in columns, with or without a norm, for a batch.
+type fusedShape struct {
+	ending   string
+	t        shaders.Type
+	in       int
+	normed   bool
+	lora     bool
+	describe string
+	batch    tiled
+	outputs  int       // of a residual, or of gate
+	heads    headShape // of a rope_store
+}
+
+// order is which of a fused projection's dispatches runs first.
+type order int
+
+const (
+	together    order = iota // in one stage, as the model runs them
+	shrinkFirst              // every tile is ended by the projection
+	shrinkLast               // every tile is ended by the shrink
+)
+
+func (o order) String() string { return [...]string{"together", "shrink first", "shrink last"}[o] }
+
+func fusedShapes() []fusedShape {
+	mixed, one := tile(mixedRuns), tile([]run{{5, 1}})
+	few := tile([]run{{6, 2}, {base, 1}, {skipped, 1}, {4, 1}, {0, 3}})
+	return []fusedShape{
+		{ending: "rope_store", t: shaders.F32, in: 100, normed: true, lora: true, describe: "mixed", batch: mixed, heads: headShape{4, 1, 80}},
+		{ending: "rope_store", t: shaders.F16, in: 264, normed: true, lora: true, describe: "few", batch: few, heads: headShape{2, 2, 64}},
+		{ending: "rope_store", t: shaders.BF16, in: 520, normed: true, lora: true, describe: "one row", batch: one, heads: headShape{8, 1, 128}},
+		{ending: "rope_store", t: shaders.BF16, in: 264, normed: true, lora: true, describe: "mixed", batch: mixed, heads: headShape{4, 2, 24}},
+		{ending: "rope_store", t: shaders.F16, in: 136, normed: true, describe: "no adapters", batch: baseTiles(13), heads: headShape{4, 2, 256}},
+		{ending: "residual", t: shaders.F32, in: 72, lora: true, describe: "few", batch: few, outputs: 100},
+		{ending: "residual", t: shaders.F16, in: 1000, lora: true, describe: "mixed", batch: mixed, outputs: 523},
+		{ending: "residual", t: shaders.BF16, in: 2152, lora: true, describe: "one row", batch: one, outputs: 264},
+		{ending: "residual", t: shaders.BF16, in: 520, describe: "no adapters", batch: baseTiles(2), outputs: 513},
+		{ending: "silu_mul", t: shaders.F32, in: 100, normed: true, lora: true, describe: "mixed", batch: mixed, outputs: 301},
+		{ending: "silu_mul", t: shaders.F16, in: 264, normed: true, lora: true, describe: "one row", batch: one, outputs: 100},
+		{ending: "silu_mul", t: shaders.BF16, in: 136, normed: true, lora: true, describe: "many outputs", batch: few, outputs: 8200},
+		{ending: "silu_mul", t: shaders.BF16, in: 264, normed: true, lora: true, describe: "mixed", batch: mixed, outputs: 768},
+		{ending: "silu_mul", t: shaders.F16, in: 72, normed: true, describe: "no adapters, one row", batch: baseTiles(1), outputs: 8200},
+	}
+}
+
+func fusedCases() []Case {
+	var list []Case
+	for _, f := range fusedShapes() {
+		list = append(list, f.row(together))
+		if f.lora {
+			list = append(list, f.row(shrinkFirst), f.row(shrinkLast))
+		}
+	}
+	return list
+}
+
+func (f fusedShape) row(o order) Case {
+	limit := 1e-5
+	if f.ending == "rope_store" {
+		limit = max(limit, ropeStoreLimits[f.t])
+	}
+	return Case{
+		Name: fmt.Sprintf("fused/%s/%v/%d columns, %s, %v", f.ending, f.t, f.in, f.describe, o),
+		Stem: "fused", Limit: limit, Build: func(s *Setup) Run { return f.build(s, o) },
+	}
+}
+
+// sites is the outputs of each site that adapters have.
+func (f fusedShape) sites() []int {
+	switch f.ending {
+	case "rope_store":
+		return f.heads.sites()
+	case "silu_mul":
+		return []int{f.outputs, f.outputs}
+	}
+	return []int{f.outputs}
+}
+
+// rowsOfW is the projection's outputs.
+func (f fusedShape) rowsOfW() int {
+	switch f.ending {
+	case "rope_store":
+		return f.heads.columns()
+	case "silu_mul":
+		return 2 * Pad8(f.outputs)
+	}
+	return f.outputs
+}
+
+func (f fusedShape) build(s *Setup, o order) Run {
+	const eps = 1e-5
+	rows := len(f.batch.slots)
+	w, weights := s.Weights(f.rowsOfW(), f.in, f.t, 1/math.Sqrt(float64(f.in)))
+	x, _, values := s.Activations(rows, f.in)
+	normed := values
+	var norm *shaders.Norm
+	var gamma []float64
+	if f.normed {
+		n, g := s.Norm(values, f.t, eps)
+		norm, gamma, normed = &n, g, reference.Normed(values, g, eps)
+	}
+	y, ySpan := s.Output(rows, f.rowsOfW())
+	project := shaders.Project{W: w, X: x, Y: y, In: f.in, Out: f.rowsOfW(), Tokens: rows, Norm: norm}
+
+	d := s.noDeltas(rows)
+	var shrink *shaders.Shrink
+	if f.lora {
+		d.set = s.adapters(mixedRanks, f.in, f.sites(), f.t)
+		hidden, _ := s.Output(rows, len(f.sites())*d.set.maxRank)
+		d.site, d.hidden = d.set.delta(hidden), reference.Shrink(normed, d.set.ofRows(f.batch.slots, len(f.sites())), d.set.maxRank)
+		shrink = &shaders.Shrink{
+			Tiles: Place(s, f.batch.tiles), Table: d.set.table, SitesPerSlot: d.set.sitesPerSlot, FirstSite: d.set.firstSite,
+			Sites: len(f.sites()), X: x, In: f.in, Norm: norm, Hidden: hidden, MaxRank: d.set.maxRank, Type: f.t,
+			Count: rows, TileCount: len(f.batch.tiles),
+		}
+	}
+	outputs := reference.Project(weights, normed, nil)
+	if plain := project.Dispatch(s.Kernels); plain.Label == "project_coop" {
+		outputs = projectShape{kind: f.t, norm: f.normed}.rounded(weights, values, gamma, nil, eps)
+	}
+	ending, check := f.end(s, outputs, d, output{span: ySpan, stride: y.Stride})
+
+	arrivals := s.Bytes(make([]byte, shaders.ArrivalsBytes(f.rowsOfW(), rows)))
+	epilogue := s.Alloc(int(unsafe.Sizeof(shaders.Epilogue{})))
+	parameters, dispatches := shaders.Fused{
+		Project: project, Ending: ending, Shrink: shrink, Slots: Place(s, f.batch.words()),
+		Arrivals: address(arrivals), At: address(epilogue),
+	}.Dispatches(s.Kernels)
+	if s.err == nil {
+		s.fail(s.device.Upload(epilogue, bytesOf([]shaders.Epilogue{parameters})))
+	}
+	if o == shrinkLast {
+		slices.Reverse(dispatches)
+	}
+	return Run{Dispatches: dispatches, Together: o == together, Check: func() (float64, error) {
+		counters, err := Read[byte](s, arrivals, int(arrivals.Size))
+		if err != nil {
+			return 0, err
+		}
+		if slices.ContainsFunc(counters, func(b byte) bool { return b != 0 }) {
+			return math.Inf(1), nil
+		}
+		return check()
+	}}
+}
+
+// end is what becomes of the outputs, and the check of it. in is where the kernel puts them.
+func (f fusedShape) end(s *Setup, outputs reference.Matrix, d deltas, in output) (shaders.Ending, func() (float64, error)) {
+	switch f.ending {
+	case "residual":
+		return s.residual(f.batch, outputs, d, true)
+	case "silu_mul":
+		return s.siluMul(f.batch, outputs.Slice(0, f.outputs), outputs.Slice(Pad8(f.outputs), f.outputs), d)
+	}
+	op, stored, turned := s.ropeStore(f.batch, f.heads, outputs, d, f.t)
+	return op, func() (float64, error) {
+		queries, err := s.queries(f.batch, in, turned.Slice(0, f.heads.heads*f.heads.headDim))
+		if err != nil {
+			return 0, err
+		}
+		pages, err := stored()
+		return max(queries, pages), err
+	}
+}
+
+// queries compares the first columns of rows that the step has.
+func (s *Setup) queries(batch tiled, in output, want reference.Matrix) (float64, error) {
+	values, err := Read[float32](s, in.span, want.Rows*in.stride)
+	if err != nil {
+		return 0, err
+	}
+	var got []float32
+	var wanted []float64
+	for t, slot := range batch.slots {
+		if slot != skipped {
+			got = append(got, values[t*in.stride:][:want.Columns]...)
+			wanted = append(wanted, want.Row(t)...)
+		}
+	}
+	return RelativeError(got, wanted), nil
+}
+
+// words is the slots as kernels read them.
+func (b tiled) words() []uint32 {
+	var out []uint32
+	for _, slot := range b.slots {
+		switch slot {
+		case base:
+			out = append(out, shaders.BaseSlot)
+		case skipped:
+			out = append(out, shaders.NoRow)
+		default:
+			out = append(out, uint32(slot))
+		}
+	}
+	return out
+}

@@ -1,0 +1,85 @@
+package shaders
+
+import "lorikeet/compute"
+
+// Ending is what becomes of a projection's outputs: a RopeStore of its q, k and v, a Residual that adds it, or a SiluMul
+// of its gate and up. In a Fused projection the ending's tiles, counts and input are not used.
+type Ending interface {
+	ending() (kind uint32, e Epilogue)
+}
+
+// Fused is a projection whose kernel ends its own outputs, with the LoRA deltas in them, so that no stage stands between
+// the projection and who reads the result. It is for few rows; see Kernels.Fuses.
+//
+// Shrink and projection run together in one stage. An output tile's last step is taken by whoever comes last of its
+// projection and the shrink (include/arrive.glsl), with the same bits either way.
+type Fused struct {
+	Project  Project // Y: where outputs wait for the shrink; RopeStore leaves the turned queries there
+	Ending   Ending
+	Shrink   *Shrink // nil without adapters; every row of the step is in one of its tiles or has no adapter
+	Slots    uint64  // uint32 [t]: row of the adapter table, BaseSlot, or NoRow for a row that the step does not have
+	Arrivals uint64  // uint32, ArrivalsBytes of them, zero before and after; unused without adapters
+	At       uint64  // where the Epilogue will lie
+}
+
+// mostFused is the number of rows up to which a fused projection is used on GPUs: with more, the stages between are
+// small beside the products, which have other kernels.
+const mostFused = mostFew
+
+// Fuses says whether projections of so many rows end their own outputs.
+func (k *Kernels) Fuses(rows int) bool { return k.style == Lanes || rows <= mostFused }
+
+// ArrivalsBytes is the size of Fused.Arrivals for the largest of several projections.
+func ArrivalsBytes(outputs, rows int) int64 {
+	return 4 * int64(ceilDiv(outputs, unitOutputs)*ceilDiv(rows, mostColumns)+1) // no tile is smaller than that
+}
+
+// unitOutputs is the outputs that end together.
+const unitOutputs = 8
+
+// Dispatches returns the launches, which run in one stage, and the Epilogue, which has to lie at At before they run. The
+// shrink comes first, so that it is done before most tiles are.
+func (f Fused) Dispatches(k *Kernels) (Epilogue, []compute.Dispatch) {
+	kind, e := f.Ending.ending()
+	p := f.Project
+	p.end = inPlace{at: f.At, kind: kind, lora: f.Shrink != nil}
+	if rope, ok := f.Ending.(RopeStore); ok {
+		p.end.headDim = count32(rope.HeadDim)
+	}
+	projection, tile := p.launch(k)
+	e.Outputs, e.OutputStride = p.Y.Address, count32(p.Y.Stride)
+	e.Slots, e.Arrivals = f.Slots, f.Arrivals
+	e.Rows, e.Units = count32(p.Tokens), count32(ceilDiv(p.Out, unitOutputs))
+	e.TileUnits, e.TileRows = count32(tile.outputs/unitOutputs), count32(tile.rows)
+	e.RowTiles = count32(ceilDiv(p.Tokens, tile.rows))
+	e.Tiles = e.RowTiles * count32(ceilDiv(p.padded(), tile.outputs))
+	if f.Shrink == nil {
+		return e, []compute.Dispatch{projection}
+	}
+	shrink := *f.Shrink
+	shrink.end = p.end
+	return e, []compute.Dispatch{shrink.Dispatch(k), projection}
+}
+
+// inPlace is how a kernel that ends outputs is told so; the zero value is one that does not.
+type inPlace struct {
+	at      uint64 // of the Epilogue
+	kind    uint32
+	lora    bool
+	headDim uint32 // of a RopeStore
+}
+
+// head is the kernels' HEAD_DIM, which is not zero where nothing is turned either.
+func (p inPlace) head() uint32 { return max(p.headDim, unitOutputs) }
+
+// tileShape is the outputs by rows of one workgroup.
+type tileShape struct{ outputs, rows int }
+
+// setDelta enters where the ending's LoRA deltas come from.
+func (e *Epilogue) setDelta(d *SiteDelta) {
+	if d == nil {
+		return
+	}
+	e.Table, e.SitesPerSlot, e.FirstSite = d.Table, count32(d.SitesPerSlot), count32(d.FirstSite)
+	e.Hidden, e.HiddenStride, e.MaxRank = d.Hidden.Address, count32(d.Hidden.Stride), count32(d.MaxRank)
+}

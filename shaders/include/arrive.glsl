@@ -1,0 +1,85 @@
+// Who ends a tile of a projection that has adapters. Its outputs need the projection's workgroup and the whole shrink,
+// which run in one stage in any order. Both arrive at the tile's counter and whoever comes last ends it: nobody waits, so
+// no workgroup has to be running for another to go on. A tile is ended by the same operations either way.
+//
+// What one side wrote before it arrived the other reads after: all of it goes through coherent references, with a
+// barrier of memory on each side of the counter. The last to arrive leaves the counter at zero.
+#ifndef ARRIVE_GLSL
+#define ARRIVE_GLSL
+
+#extension GL_KHR_shader_subgroup_ballot : require
+
+#include "epilogue.glsl"
+
+layout(buffer_reference, std430, buffer_reference_align = 4) coherent buffer Arrivals { uint at[]; };
+layout(buffer_reference, std430, buffer_reference_align = 16) coherent buffer Waiting { vec4 at[]; };
+
+shared uint arrived; // at the counter, before this workgroup
+
+// Where the outputs of a unit wait.
+uvec2 placesOf(Epilogue e, uint t, uint unit) {
+    const uint row = t * e.outputStride;
+    return (row + uvec2(columnOf(unit * 8, e.units * 8), columnOf(unit * 8 + 4, e.units * 8))) >> 2;
+}
+
+// Makes what the workgroup wrote known to the other side and counts it; arrived tells who was there before.
+void arriveAt(Epilogue e, uint counter, uint thread) {
+    memoryBarrierBuffer();
+    barrier();
+    if (thread == 0) {
+        arrived = atomicAdd(Arrivals(e.arrivals).at[counter], 1);
+    }
+    barrier();
+    memoryBarrierBuffer();
+}
+
+// Looks whether the shrink has arrived at a tile already; the answer is in arrived after the next barrier.
+void lookAt(Epilogue e, uint tile, uint thread) {
+    if (thread == 0) {
+        arrived = atomicAdd(Arrivals(e.arrivals).at[tile], 0);
+    }
+}
+
+// Outputs of the tile in the workgroup's shared memory, in the order of units; the kernel defines it.
+Eight tileOutputs(uint unit, uint row);
+
+// Ends a tile of units by rows, whose outputs are in shared memory, or leaves it to the shrink. The whole workgroup calls
+// it behind a barrier, before which it called lookAt where there are adapters.
+void endTile(Epilogue e, uint tile, uint units, uint rows, uint thread, uint threads) {
+    const uint firstUnit = tile / e.rowTiles * units;
+    const uint firstRow = tile % e.rowTiles * rows;
+    if (LORA) {
+        if (arrived == 0) {
+            for (uint i = thread; i < units * rows; i += threads) {
+                const uint unit = firstUnit + i % units;
+                const uint t = firstRow + i / units;
+                if (unit < e.units && t < e.rows) {
+                    const uvec2 at = placesOf(e, t, unit);
+                    const Eight outputs = tileOutputs(i % units, i / units);
+                    Waiting(e.outputs).at[at.x] = outputs.lo;
+                    Waiting(e.outputs).at[at.y] = outputs.hi;
+                }
+            }
+            arriveAt(e, tile, thread);
+            if (arrived == 0) {
+                return;
+            }
+        } else {
+            memoryBarrierBuffer();
+        }
+        if (thread == 0) {
+            atomicExchange(Arrivals(e.arrivals).at[tile], 0);
+        }
+    }
+    // Where there are more invocations than units, several share the rank of one.
+    const uint parts = LORA ? 1u << findMSB(clamp(threads / (units * rows), 1, EXPAND_PARTS)) : 1;
+    for (uint i = thread / parts; i < units * rows; i += threads / parts) {
+        const uint unit = firstUnit + i % units;
+        const uint t = firstRow + i / units;
+        if (unit < e.units && t < e.rows) {
+            endUnit(e, t, unit, tileOutputs(i % units, i / units), thread % parts, parts);
+        }
+    }
+}
+
+#endif

@@ -1,0 +1,50 @@
+// The shrink's side of arrive.glsl: its last workgroup arrives at every tile and ends those that wait. The shrink comes
+// first in its stage, so these are few: the tiles that were done before it was.
+#ifndef DRAIN_GLSL
+#define DRAIN_GLSL
+
+#include "arrive.glsl"
+
+// Ends the units of those of a subgroup's tiles that wait, each by one invocation. first is the subgroup's first tile.
+void endWaiting(Epilogue e, uint first, uvec4 waiting) {
+    const uint each = e.tileUnits * e.tileRows;
+    for (uint i = gl_SubgroupInvocationID; i < gl_SubgroupSize * each; i += gl_SubgroupSize) {
+        const uint tile = first + i / each;
+        const uint unit = tile / e.rowTiles * e.tileUnits + i % each % e.tileUnits;
+        const uint t = tile % e.rowTiles * e.tileRows + i % each / e.tileUnits;
+        if (subgroupBallotBitExtract(waiting, i / each) && unit < e.units && t < e.rows) {
+            const uvec2 at = placesOf(e, t, unit);
+            endUnit(e, t, unit, Eight(Waiting(e.outputs).at[at.x], Waiting(e.outputs).at[at.y]), 0, 1);
+        }
+    }
+}
+
+// Counts this workgroup of the shrink; the last one arrives at the tiles, as many at a time as a subgroup has
+// invocations.
+void arriveForShrink(Epilogue e, uint thread) {
+    arriveAt(e, e.tiles, thread);
+    if (arrived + 1 < gl_NumWorkGroups.x * gl_NumWorkGroups.y * gl_NumWorkGroups.z) {
+        return;
+    }
+    if (thread == 0) {
+        atomicExchange(Arrivals(e.arrivals).at[e.tiles], 0);
+    }
+    for (uint first = gl_SubgroupID * gl_SubgroupSize; first < e.tiles; first += gl_NumSubgroups * gl_SubgroupSize) {
+        const uint tile = first + gl_SubgroupInvocationID;
+        bool waits = false;
+        if (tile < e.tiles) {
+            waits = atomicAdd(Arrivals(e.arrivals).at[tile], 1) == 1;
+            if (waits) {
+                atomicExchange(Arrivals(e.arrivals).at[tile], 0);
+            }
+        }
+        const uvec4 waiting = subgroupBallot(waits);
+        if (waiting != uvec4(0)) {
+            memoryBarrierBuffer();
+            subgroupBarrier();
+            endWaiting(e, first, waiting);
+        }
+    }
+}
+
+#endif

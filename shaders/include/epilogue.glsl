@@ -1,0 +1,156 @@
+// Projections that end their own outputs: LoRA's second product and then RoPE and the page cache, the residual sum, or
+// SiLU, without a stage between. The kernel says which by ENDING, whether there are adapters by LORA, and HEAD_DIM.
+//
+// A unit is eight outputs that end together: four columns low and four columns high of the outputs as the matrix has
+// them. RoPE pairs columns half a head apart and SiLU a gate with its up, so the kernels take the rows of W in the order
+// in which units list them (columnOf), and no matrix has to be permuted in memory.
+#ifndef EPILOGUE_GLSL
+#define EPILOGUE_GLSL
+
+#extension GL_KHR_shader_subgroup_basic : require
+#extension GL_KHR_shader_subgroup_shuffle : require
+
+#include "ends.glsl"
+#include "expand.glsl"
+
+const uint END_NONE = 0;       // outputs are stored as they are
+const uint END_ROPE_STORE = 1; // as rope_store does
+const uint END_RESIDUAL = 2;   // as residual does, with a sum of squares for every SQUARES_UNIT columns
+const uint END_SILU_MUL = 3;   // as silu_mul does
+
+const uint NO_ROW = 0xfffffffeu; // the slot of a row that the step does not have
+
+// What a kernel needs to end a projection, beyond its push constants.
+struct Epilogue {
+    uint64_t outputs;   // fp32 [t][outputStride]: outputs that wait for the shrink, and finished queries
+    uint64_t arrivals;  // uint32 [tile], then one for the shrink's workgroups; zero between dispatches
+    uint64_t slots;     // uint32 [t]: row of the adapter table, BASE_SLOT or NO_ROW
+    uint64_t table;     // AdapterSite [slot][sitesPerSlot]
+    uint64_t hidden;    // fp32 [t][hiddenStride]
+    uint64_t result;    // fp32 [t][resultStride]: the residual stream, or silu(gate) * up
+    uint64_t squares;   // fp32 [t][unit]: sums of squares of the residual stream
+    uint64_t positions; // uint32 [t]
+    uint64_t lanes;     // uint32 [t]: row of the page table
+    uint64_t pageTable; // uint32 [lane][maxPages]
+    uint64_t pool;      // page p begins at pool + p * pageBytes
+    uint64_t rope;      // fp32 [position][HEAD_DIM]: cosines, then sines, of each pair
+    uint outputStride;
+    uint resultStride;
+    uint rows;     // t of the dispatch
+    uint units;    // of a row
+    uint width;    // columns of the result
+    uint sitesPerSlot;
+    uint firstSite; // table column of the first site
+    uint hiddenStride;
+    uint maxRank;
+    uint maxPages;
+    uint pageBytes;
+    uint layerOffset; // bytes from a page's begin to the layer's keys
+    uint heads;
+    uint kvHeads;
+    uint tiles;     // of outputs by rows, those of the same outputs neighbours
+    uint tileUnits; // units of a tile's row
+    uint tileRows;  // rows of a tile
+    uint rowTiles;  // tiles of the same outputs
+};
+
+layout(buffer_reference, std430, buffer_reference_align = 8) readonly buffer Epilogues { Epilogue at[]; };
+
+// The column, and row of W, of the n-th output in the order of units.
+uint columnOf(uint n, uint outputs) {
+    const uint four = n / 8 * 4 + n % 4;
+    const bool high = (n & 4) != 0;
+    if (ENDING == END_ROPE_STORE) {
+        return n / HEAD_DIM * HEAD_DIM + four % (HEAD_DIM / 2) + (high ? HEAD_DIM / 2 : 0);
+    }
+    if (ENDING == END_SILU_MUL) {
+        return four + (high ? outputs / 2 : 0);
+    }
+    return n;
+}
+
+// This part's share of a unit's LoRA delta; the parts are neighbouring invocations of one subgroup.
+Eight deltaShare(Epilogue e, uint t, uint slot, uint unit, uint part, uint parts) {
+    const Team team = Team(0, part, parts, 0);
+    const uint64_t hidden = e.hidden + 4ul * t * e.hiddenStride;
+    const AdapterSite site = adapterSite(e.table, slot, e.sitesPerSlot, e.firstSite);
+    if (ENDING == END_RESIDUAL) {
+        return expandShare8(site, hidden, e.units * 8, unit * 8, team);
+    }
+    if (ENDING == END_SILU_MUL) { // low and high are of different sites, so each takes its four columns twice
+        const AdapterSite up = adapterSite(e.table, slot, e.sitesPerSlot, e.firstSite + 1);
+        return Eight(expandShare(site, hidden, e.units * 4, unit * 4, unit * 4, team).lo,
+                     expandShare(up, hidden + 4ul * e.maxRank, e.units * 4, unit * 4, unit * 4, team).lo);
+    }
+    const uint head = unit * 8 / HEAD_DIM;
+    const uint kind = head < e.heads ? 0 : head < e.heads + e.kvHeads ? 1 : 2; // q, k, v
+    const uint kindHeads = kind == 0 ? e.heads : e.kvHeads;
+    const uint before = kind == 0 ? 0 : kind == 1 ? e.heads : e.heads + e.kvHeads;
+    const uint column = (head - before) * HEAD_DIM + unit * 4 % (HEAD_DIM / 2);
+    return expandShare(adapterSite(e.table, slot, e.sitesPerSlot, e.firstSite + kind), hidden + 4ul * kind * e.maxRank,
+                       kindHeads * HEAD_DIM, column, column + HEAD_DIM / 2, team);
+}
+
+// Folds the shares of neighbours as expandSum does.
+Eight foldShares(Eight share, uint parts) {
+    for (uint distance = parts / 2; distance > 0; distance /= 2) {
+        share.lo += subgroupShuffleXor(share.lo, distance);
+        share.hi += subgroupShuffleXor(share.hi, distance);
+    }
+    return share;
+}
+
+// Turns a unit of queries or keys, and stores it.
+void endRopeStore(Epilogue e, uint t, uint unit, Eight v) {
+    const uint head = unit * 8 / HEAD_DIM;
+    const uint low = unit * 4 % (HEAD_DIM / 2);
+    const uint position = Uints(e.positions).at[t];
+    if (head < e.heads + e.kvHeads) {
+        v = rotate(v, floats4(e.rope, position * HEAD_DIM + low), floats4(e.rope, position * HEAD_DIM + HEAD_DIM / 2 + low));
+    }
+    if (head < e.heads) {
+        const uint column = t * e.outputStride + head * HEAD_DIM + low;
+        Floats4(e.outputs).at[column >> 2] = v.lo;
+        Floats4(e.outputs).at[(column + HEAD_DIM / 2) >> 2] = v.hi;
+        return;
+    }
+    const uint64_t line = e.pageTable + 4ul * Uints(e.lanes).at[t] * e.maxPages;
+    const uint64_t layer = layerOf(line, position, e.pool, e.pageBytes, e.layerOffset);
+    const uint element = elementOf(head - e.heads, position, HEAD_DIM) + low; // values lie behind the keys
+    store4(layer, element, v.lo);
+    store4(layer, element + HEAD_DIM / 2, v.hi);
+}
+
+// Adds a unit to the residual stream.
+void endResidual(Epilogue e, uint t, uint unit, Eight v) {
+    const uint column = unit * 8;
+    const uint at = (t * e.resultStride + column) >> 2;
+    v.lo = clip(Floats4(e.result).at[at] + v.lo, column, e.width);
+    v.hi = clip(Floats4(e.result).at[at + 1] + v.hi, column + 4, e.width);
+    Floats4(e.result).at[at] = v.lo;
+    Floats4(e.result).at[at + 1] = v.hi;
+    Floats(e.squares).at[t * e.units + unit] = squares8(v);
+}
+
+// Ends a unit of row t. Its parts call this together with the same outputs; the first of them stores.
+void endUnit(Epilogue e, uint t, uint unit, Eight outputs, uint part, uint parts) {
+    const uint slot = Uints(e.slots).at[t];
+    if (slot == NO_ROW) {
+        return;
+    }
+    if (LORA) {
+        outputs = add8(outputs, foldShares(deltaShare(e, t, slot, unit, part, parts), parts));
+    }
+    if (part != 0) {
+        return;
+    }
+    if (ENDING == END_ROPE_STORE) {
+        endRopeStore(e, t, unit, outputs);
+    } else if (ENDING == END_RESIDUAL) {
+        endResidual(e, t, unit, outputs);
+    } else {
+        Floats4(e.result).at[(t * e.resultStride + unit * 4) >> 2] = clip(siluMul(outputs.lo, outputs.hi), unit * 4, e.width);
+    }
+}
+
+#endif
