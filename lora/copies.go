@@ -33,7 +33,7 @@ func findCopy(file *checkpoint.File, site Site, base Base) ([]string, error) {
 	if err != nil {
 		return nil, nil
 	}
-	if err := checkTensor(t, "tokens, features", base.Vocab, base.Out[EmbedTokens]); err != nil {
+	if err := checkTensor(t, "tokens of the base model, features", base.Vocab, base.Out[EmbedTokens]); err != nil {
 		return nil, err
 	}
 	if base.Table == nil {

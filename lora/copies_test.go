@@ -53,7 +53,7 @@ func TestReadCopies(t *testing.T) {
 	}{
 		{base, changed, `model.embed_tokens.base_layer.weight": it differs from the base model's`},
 		{base, encode(changed, checkpoint.F32, shaders.F32), "it differs from the base model's"},
-		{base, resized, `lm_head.base_layer.weight": shape [101 20], want [100 20] (tokens, features)`},
+		{base, resized, `lm_head.base_layer.weight": shape [101 20], want [100 20] (tokens of the base model, features)`},
 		{random, own[LMHead], "the base model has random weights"},
 	} {
 		_, err := read(with(c.copy), c.base)

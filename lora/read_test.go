@@ -153,6 +153,10 @@ func TestReadRefuses(t *testing.T) {
 		return tensors
 	}
 	outer := func(s Site) []checkpoint.Tensor { return append(good(), matrices(r, base, 0, s, 4, checkpoint.F32)...) }
+	resized := func(tensors []checkpoint.Tensor) []checkpoint.Tensor {
+		tensors[3] = matrix(r, "lm_head.lora_B.weight", checkpoint.F32, base.Vocab+1, 4)
+		return tensors
+	}
 	turned := func(tensors []checkpoint.Tensor) []checkpoint.Tensor {
 		slices.Reverse(tensors[2].Shape)
 		return tensors
@@ -188,7 +192,8 @@ func TestReadRefuses(t *testing.T) {
 		{"embeddings", nil, outer(EmbedTokens), `lora_embedding_A": adapter_config.json does not target the module`},
 		{"head", nil, outer(LMHead), `lm_head.lora_A.weight": adapter_config.json does not target the module`},
 		{"half of the embeddings", object{"target_modules": []string{"q_proj", "embed_tokens"}}, outer(EmbedTokens)[:3], `lora_embedding_B" is missing beside`},
-		{"embeddings turned", object{"target_modules": []string{"q_proj", "embed_tokens"}}, turned(outer(EmbedTokens)), "shape [100 4], want [4 100] (rank, inputs)"},
+		{"embeddings turned", object{"target_modules": []string{"q_proj", "embed_tokens"}}, turned(outer(EmbedTokens)), "shape [100 4], want [4 100] (rank, tokens of the base model)"},
+		{"more tokens", object{"target_modules": []string{"q_proj", "lm_head"}}, resized(outer(LMHead)), "shape [101 4], want [100 4] (tokens of the base model, rank)"},
 		{"whole embeddings", nil, also(tensorPrefix + "model.embed_tokens.weight"), "embeddings trained or resized whole are not supported"},
 		{"whole head", nil, also(tensorPrefix + "lm_head.weight"), "an output head trained or resized whole is not supported"},
 		{"whole module", nil, also(tensorPrefix + "model.norm.weight"), "modules saved whole are not supported"},

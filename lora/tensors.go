@@ -8,7 +8,7 @@ import (
 	"lorikeet/model/checkpoint"
 )
 
-// pair are the two matrices of a site as they are in the file.
+// pair are the two matrices of a site, and its bias, as they are in the file.
 type pair struct {
 	present bool // the file has them
 	in, out int
@@ -63,11 +63,7 @@ func collect(file *checkpoint.File, base Base, settings []setting) ([]pair, erro
 // findPair finds the matrices of one module; none is fine, one is not.
 func findPair(file *checkpoint.File, site Site, layer int, base Base, s setting) (pair, error) {
 	p := pair{in: base.In[site], out: base.Out[site]}
-	module := tensorPrefix + site.module(layer)
-	nameA, nameB := module+".lora_A.weight", module+".lora_B.weight"
-	if site == EmbedTokens {
-		nameA, nameB = module+".lora_embedding_A", module+".lora_embedding_B"
-	}
+	nameA, nameB, nameBias := tensorNames(site, layer)
 	var errA, errB error
 	p.a, errA = file.Tensor(nameA)
 	p.b, errB = file.Tensor(nameB)
@@ -82,16 +78,40 @@ func findPair(file *checkpoint.File, site Site, layer int, base Base, s setting)
 		return p, fmt.Errorf("tensor %q: %s does not target the module", nameA, configFile)
 	}
 	p.present = true
-	if bias, err := file.Tensor(module + ".lora_B.bias"); err == nil && s.bias {
+	if bias, err := file.Tensor(nameBias); err == nil && s.bias {
 		p.bias = &bias
-		if err := checkTensor(bias, "outputs", p.out); err != nil {
-			return p, err
+	}
+	return p, p.check(site, s.rank)
+}
+
+// tensorNames are the names that PEFT gives the tensors of a site. The embedding
+// never has a bias.
+func tensorNames(site Site, layer int) (a, b, bias string) {
+	module := tensorPrefix + site.module(layer)
+	if site == EmbedTokens {
+		return module + ".lora_embedding_A", module + ".lora_embedding_B", ""
+	}
+	return module + ".lora_A.weight", module + ".lora_B.weight", module + ".lora_B.bias"
+}
+
+// check checks shapes and types.
+func (p *pair) check(site Site, rank int) error {
+	inputs, outputs := "inputs", "outputs"
+	switch site {
+	case EmbedTokens:
+		inputs = "tokens of the base model"
+	case LMHead:
+		outputs = "tokens of the base model"
+	}
+	if p.bias != nil {
+		if err := checkTensor(*p.bias, outputs, p.out); err != nil {
+			return err
 		}
 	}
-	if err := checkTensor(p.a, "rank, inputs", s.rank, p.in); err != nil {
-		return p, err
+	if err := checkTensor(p.a, "rank, "+inputs, rank, p.in); err != nil {
+		return err
 	}
-	return p, checkTensor(p.b, "outputs, rank", p.out, s.rank)
+	return checkTensor(p.b, outputs+", rank", p.out, rank)
 }
 
 // names are those of the tensors that a pair has.
