@@ -66,7 +66,7 @@ func BenchmarkPlace(b *testing.B) {
 	require.NoError(b, r.Attach(m, testLimits))
 	b.SetBytes(a.Bytes())
 	for b.Loop() {
-		_, err := r.Place(a, 0)
+		_, err := r.PlaceAndWait(a, 0)
 		require.NoError(b, err)
 		r.Drop(a.ID)
 	}

@@ -27,7 +27,7 @@ type run struct {
 // placement is the pages of an adapter and where in them its matrices lie.
 type placement struct {
 	runs     []run
-	matrices []compute.Span // in the order of the sizes asked for
+	matrices []compute.Span // one for each of the sizes asked for
 }
 
 // takeMemory finds room for matrices of the given sizes in bytes, or takes
@@ -97,13 +97,12 @@ func pagesFor(m Memory, bytes int) int {
 // alignment, so what is aligned fits where the matrix does.
 func aligned(bytes int) int { return (bytes + matrixAlign - 1) &^ (matrixAlign - 1) }
 
-// sizes lists the bytes of an adapter's matrices: A, then B, of each site that
-// it changes.
-func (a *Adapter) sizes() []int {
-	var list []int
+// matrices lists an adapter's matrices: A, then B, of each site that it changes.
+func (a *Adapter) matrices() [][]byte {
+	var list [][]byte
 	for i := range a.Sites {
 		if w := &a.Sites[i]; w.Rank > 0 {
-			list = append(list, len(w.A), len(w.B))
+			list = append(list, w.A, w.B)
 		}
 	}
 	return list

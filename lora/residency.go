@@ -23,25 +23,34 @@ var ErrArriving = errors.New("lora: the adapter is on its way to the device")
 // Residency keeps adapters on the device. Each has a slot: a row of a table that
 // tells the kernels where its matrices are. Adapters take pages of a pool, as
 // many as they need and no more, whatever their rank. All methods belong to one
-// goroutine.
+// goroutine; the bytes are carried by another, which Close waits for.
 //
 // The caller pins a slot from before it submits work that uses the slot until
 // that work is done. A slot that is not pinned is thus free to be rewritten, and
 // its pages to be used for something else.
 type Residency struct {
-	device *compute.Device
-	base   Base
-	buffer *compute.Buffer
-	table  []shaders.AdapterSite // [slot][SitesPerSlot], in the memory of buffer
-	memory Memory                // nil until Attach
-	slots  []slot
-	byID   map[uint64]int
-	pages  int // that adapters hold
+	device   *compute.Device
+	base     Base
+	buffer   *compute.Buffer
+	table    []shaders.AdapterSite // [slot][SitesPerSlot], in the memory of buffer
+	slots    []slot
+	byID     map[uint64]int // adapters that Place can find
+	arriving []int          // slots with an upload under way, in order
+	pages    int            // that adapters hold
+
+	// From Attach on.
+	memory   Memory
+	uploader *compute.Uploader
+	uploads  *uploads
 }
 
+// slot is empty, or its adapter is arriving, resident, or failed to arrive. An
+// adapter that is dropped while it arrives keeps its slot until the upload ends.
 type slot struct {
 	adapter *Adapter // nil: empty
 	place   placement
+	upload  *upload // nil: it has ended
+	failed  error   // what the next Place of the adapter answers
 	pins    int
 	used    uint64 // now of the last Place
 }
@@ -81,12 +90,27 @@ func (r *Residency) Attach(m Memory, largest Limits) error {
 		return fmt.Errorf("lora: the page pool cannot hold one adapter of rank %d (%.1f MiB) and one page of a sequence; "+
 			"raise --mem-fraction-static or lower --max-lora-rank", largest.MaxRank, float64(r.base.Bytes(largest))/(1<<20))
 	}
-	r.memory = m
+	uploader, err := r.device.NewUploader()
+	if err != nil {
+		return fmt.Errorf("lora: %w", err)
+	}
+	r.memory, r.uploader = m, uploader
+	r.uploads = newUploads(sendWith(uploader), len(r.slots))
 	return nil
 }
 
-// Close frees the table once the device is done with it.
-func (r *Residency) Close() { r.buffer.Release() }
+// Close ends the uploads and frees the table once the device is done with it.
+// The memory must live until then.
+func (r *Residency) Close() {
+	if r.uploads != nil {
+		for _, n := range r.arriving {
+			r.slots[n].upload.dropped.Store(true)
+		}
+		r.uploads.close()
+		r.uploader.Close()
+	}
+	r.buffer.Release()
+}
 
 // Table is the device address of the table: AdapterSite [slot][SitesPerSlot].
 func (r *Residency) Table() uint64 { return r.buffer.Address() }
@@ -98,50 +122,30 @@ func (r *Residency) SitesPerSlot() int { return r.base.SitesPerSlot() }
 // largest rank, and one more for a bias.
 func (r *Residency) Rank(slot int) int { return r.slots[slot].adapter.Products }
 
-// Place makes an adapter resident and returns its slot. now is the caller's
-// clock, by which Idle tells how long adapters have not been asked for. When all
-// slots are taken, the least recently placed adapter that nothing pins makes
-// room. Place fails with ErrNoSlot when there is none, and with ErrNoPages when
-// pages are missing.
-func (r *Residency) Place(a *Adapter, now uint64) (int, error) {
-	if n, ok := r.byID[a.ID]; ok {
-		r.slots[n].used = now
-		return n, nil
-	}
-	n := r.room()
-	if n < 0 {
-		return 0, ErrNoSlot
-	}
-	place, ok := takeMemory(r.memory, a.sizes())
-	if !ok {
-		return 0, ErrNoPages
-	}
-	if err := r.upload(a, place); err != nil {
-		place.give(r.memory)
-		return 0, fmt.Errorf("lora: upload adapter %q: %w", a.Name, err)
-	}
-	r.clear(n)
-	r.fill(n, a, place)
-	r.slots[n].used = now
-	return n, nil
-}
-
 // Pin keeps the adapter in a slot resident until a matching Unpin.
 func (r *Residency) Pin(slot int) { r.slots[slot].pins++ }
 
 // Unpin takes back one Pin.
 func (r *Residency) Unpin(slot int) { r.slots[slot].pins-- }
 
-// Drop frees the slot of an adapter that is gone; it must not be pinned.
+// Drop frees the slot and the pages of an adapter that is gone, as soon as its
+// upload is over; it must not be pinned.
 func (r *Residency) Drop(id uint64) {
+	r.settle()
 	n, ok := r.byID[id]
 	if !ok {
 		return
 	}
-	if r.slots[n].pins > 0 {
-		panic(fmt.Sprintf("lora: drop of adapter %q, which is in use", r.slots[n].adapter.Name))
+	s := &r.slots[n]
+	switch {
+	case s.pins > 0:
+		panic(fmt.Sprintf("lora: drop of adapter %q, which is in use", s.adapter.Name))
+	case s.upload != nil:
+		s.upload.dropped.Store(true)
+		delete(r.byID, id)
+	default:
+		r.clear(n)
 	}
-	r.clear(n)
 }
 
 // room is an empty slot, else the one to evict, else -1.
@@ -159,7 +163,7 @@ func (r *Residency) victim() int {
 	oldest := -1
 	for n := range r.slots {
 		s := &r.slots[n]
-		if s.adapter == nil || s.pins > 0 || s.adapter.Pinned {
+		if s.adapter == nil || s.upload != nil || s.pins > 0 || s.adapter.Pinned {
 			continue
 		}
 		if oldest < 0 || s.used < r.slots[oldest].used {
@@ -170,8 +174,9 @@ func (r *Residency) victim() int {
 }
 
 // Idle is when the least recently placed adapter that nothing pins was placed;
-// false when there is none.
+// false when there is none. One that is arriving is not idle.
 func (r *Residency) Idle() (used uint64, ok bool) {
+	r.settle()
 	n := r.victim()
 	if n < 0 {
 		return 0, false
@@ -186,11 +191,7 @@ func (r *Residency) EvictIdle() {
 	}
 }
 
-// AwaitUpload blocks until an upload under way has finished; it returns at once
-// when there is none.
-func (r *Residency) AwaitUpload() error { return nil }
-
-// Pages counts the pages that adapters hold.
+// Pages counts the pages that adapters hold, those on their way included.
 func (r *Residency) Pages() int { return r.pages }
 
 // clear empties a slot.
@@ -199,7 +200,9 @@ func (r *Residency) clear(n int) {
 	if s.adapter == nil {
 		return
 	}
-	delete(r.byID, s.adapter.ID)
+	if r.byID[s.adapter.ID] == n {
+		delete(r.byID, s.adapter.ID)
+	}
 	s.place.give(r.memory)
 	r.pages -= s.place.pages()
 	clear(r.row(n))
@@ -208,38 +211,6 @@ func (r *Residency) clear(n int) {
 
 func (r *Residency) row(n int) []shaders.AdapterSite {
 	return r.table[n*r.SitesPerSlot() : (n+1)*r.SitesPerSlot()]
-}
-
-// fill files an adapter under a slot and writes the slot's row.
-func (r *Residency) fill(n int, a *Adapter, place placement) {
-	matrices := place.matrices
-	for i, row := 0, r.row(n); i < len(row); i++ {
-		if w := &a.Sites[i]; w.Rank > 0 {
-			row[i] = w.entry(matrices[0].Address(), matrices[1].Address())
-			matrices = matrices[2:]
-		}
-	}
-	r.slots[n] = slot{adapter: a, place: place}
-	r.byID[a.ID] = n
-	r.pages += place.pages()
-}
-
-// upload writes an adapter's matrices.
-func (r *Residency) upload(a *Adapter, place placement) error {
-	matrices := place.matrices
-	for i := range a.Sites {
-		w := &a.Sites[i]
-		if w.Rank == 0 {
-			continue
-		}
-		for _, bytes := range [][]byte{w.A, w.B} {
-			if err := r.device.Upload(matrices[0], bytes); err != nil {
-				return err
-			}
-			matrices = matrices[1:]
-		}
-	}
-	return nil
 }
 
 func (r *Residency) pinned() bool {
@@ -261,7 +232,7 @@ func (r *Residency) Check() error {
 }
 
 func (r *Residency) check() error {
-	pages, adapters := 0, 0
+	pages, adapters, arriving := 0, 0, 0
 	for n := range r.slots {
 		s := &r.slots[n]
 		if s.pins < 0 {
@@ -270,11 +241,20 @@ func (r *Residency) check() error {
 		if s.adapter == nil {
 			continue
 		}
-		adapters++
 		pages += s.place.pages()
+		if s.upload != nil {
+			arriving++
+			if s.upload.dropped.Load() {
+				continue
+			}
+		}
+		adapters++
 		if at, ok := r.byID[s.adapter.ID]; !ok || at != n {
 			return fmt.Errorf("lora: adapter %q is in slot %d, but filed under %d", s.adapter.Name, n, at)
 		}
+	}
+	if arriving != len(r.arriving) {
+		return fmt.Errorf("lora: %d slots wait for uploads, %d are noted", arriving, len(r.arriving))
 	}
 	if adapters != len(r.byID) {
 		return fmt.Errorf("lora: %d slots are full, %d adapters are filed", adapters, len(r.byID))

@@ -85,7 +85,7 @@ func newResidency(t *testing.T, base Base, slots, pages int) (*compute.Device, *
 
 func try(r *Residency, a *Adapter) (int, error) {
 	now++
-	return r.Place(a, now)
+	return r.PlaceAndWait(a, now)
 }
 
 func place(t *testing.T, r *Residency, a *Adapter) int {

@@ -70,7 +70,7 @@ func (f *fixture) sequence(t testing.TB, r *rand.Rand, lane, adapter, prompt int
 	s := &testSequence{lane: lane, slot: Base, prompt: prompt}
 	if adapter >= 0 {
 		s.adapter = f.adapters[adapter]
-		slot, err := f.residency.Place(s.adapter, 0)
+		slot, err := f.residency.PlaceAndWait(s.adapter, 0)
 		require.NoError(t, err)
 		s.slot = slot
 	}

@@ -136,13 +136,13 @@ func stepSize(c *Config, info compute.Info) (rows, lanes int) {
 	return rows, lanes
 }
 
-// close frees what was made, last first.
+// close frees what was made.
 func (p *parts) close() error {
+	if p.residency != nil {
+		p.residency.Close() // uploads write to the model's pages
+	}
 	if p.model != nil {
 		p.model.Close()
-	}
-	if p.residency != nil {
-		p.residency.Close()
 	}
 	var err error
 	if p.device != nil {

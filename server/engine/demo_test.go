@@ -114,8 +114,8 @@ func demoEngine(t *testing.T, overlap bool) *engine.Engine {
 	t.Cleanup(func() {
 		stop()
 		require.ErrorIs(t, <-done, context.Canceled)
-		m.Close()
 		residency.Close()
+		m.Close()
 		require.NoError(t, c.Close())
 	})
 	return e

@@ -85,7 +85,7 @@ func (s *served) reset(t *testing.T, q *sequence, lane int) {
 	q.pages = s.pages.Take(nil, model.PagesFor(len(q.tokens)+q.greedy))
 	if q.adapter != nil {
 		s.clock++
-		slot, err := s.residency.Place(q.adapter, s.clock)
+		slot, err := s.residency.PlaceAndWait(q.adapter, s.clock)
 		require.NoError(t, err)
 		q.slot = slot
 	}

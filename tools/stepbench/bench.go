@@ -119,12 +119,7 @@ func (b *bench) place(ranks []int) (slots []int, bytes int64, err error) {
 	for _, rank := range ranks {
 		b.placed++
 		a := randomAdapter(b.base, rank, b.placed)
-		slot, err := b.residency.Place(a, b.placed)
-		for errors.Is(err, lora.ErrArriving) {
-			if err = b.residency.AwaitUpload(); err == nil {
-				slot, err = b.residency.Place(a, b.placed)
-			}
-		}
+		slot, err := b.residency.PlaceAndWait(a, b.placed)
 		if errors.Is(err, lora.ErrNoPages) {
 			err = errNoRoom
 		}
@@ -179,10 +174,10 @@ func (b *bench) report() error {
 }
 
 func (b *bench) close() {
-	b.model.Close()
 	if b.residency != nil {
 		b.residency.Close()
 	}
+	b.model.Close()
 }
 
 // randomAdapter targets every site of every layer. Its matrices share one random block: what
