@@ -6,14 +6,15 @@
 # make test-coop   kernels, parity and the demo with cooperative matrices, on a newer CPU driver that it fetches into build/
 # make parity      compare with what PyTorch, transformers, PEFT and tokenizers answer on CUDA
 # make parity-live   PyTorch and Lorikeet on one GPU with fresh inputs (needs CUDA, PyTorch and a Vulkan driver)
-# make bench       kernels, runtime and model steps on the device at hand
+# make bench       check and measure kernels and model steps beside CUDA's libraries, into docs/BENCHMARKS.md (needs CUDA and PyTorch)
+# make bench-cpu   runtime, tokenizer and the demo's steps on the device at hand
 # make deps, make build, make clean
 
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 COOP_TESTS = TestKernelsMatchTheirTwins|TestParity|TestProperties|LikePEFT
 TESTFLAGS ?=
 
-.PHONY: deps serve build test test-coop check shaders demo parity parity-live bench clean
+.PHONY: deps serve build test test-coop check shaders demo parity parity-live bench bench-cpu clean
 
 serve: deps build
 	./lorikeet serve $(ARGS)
@@ -61,6 +62,10 @@ parity-live: build
 	python3 tools/parity/live/live.py --kernels build/parity-live --lorikeet lorikeet --document docs/PARITY.md $(ARGS)
 
 bench:
+	tools/bench/build
+	tools/bench/run build/bench/results $(ARGS)
+
+bench-cpu:
 	go test -run '^$$' -bench . -benchmem ./compute ./model/tokenizer
 	go run ./tools/stepbench -model testdata/demo -batch 1,8 -context 64 -stages
 
