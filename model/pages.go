@@ -79,6 +79,16 @@ func (p *Pages) TakeRun(n int) (first int32, ok bool) {
 func (p *Pages) findRun(n int) int {
 	run := 0 // free pages from page+1 on
 	for page := p.total - 1; page >= 0; {
+		if whole := p.free[page/64]; page%64 == 63 && page%p.perBuffer >= 63 && ^whole != 0 &&
+			run+bits.LeadingZeros64(^whole) < n && !hasRun(whole, n) {
+			// No run ends here; one may begin, at the lowest pages of the word.
+			run = bits.TrailingZeros64(^whole)
+			page -= 64
+			if (page+1)%p.perBuffer == 0 {
+				run = 0
+			}
+			continue
+		}
 		word := p.free[page/64] << (63 - page%64) // the top bit is page's
 		if taken := bits.LeadingZeros64(word); taken > 0 {
 			run = 0
@@ -96,6 +106,17 @@ func (p *Pages) findRun(n int) int {
 		}
 	}
 	return -1
+}
+
+// hasRun says whether a word has n set bits in a row; not all of its bits are
+// set.
+func hasRun(word uint64, n int) bool {
+	for n > 1 && word != 0 {
+		step := n / 2
+		word &= word << step
+		n -= step
+	}
+	return word != 0
 }
 
 // Give returns pages to the pool.

@@ -38,9 +38,12 @@ func TestPagesModel(t *testing.T) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	r := rand.New(rand.NewPCG(seed, 0))
-	for range 40 {
+	for i := range 40 {
 		total := 1 + r.IntN(400)
 		perBuffer := 1 + r.IntN(total+40)
+		if i%2 == 0 {
+			perBuffer = 64 * (1 + i%3) // buffers end where words do
+		}
 		p, plain := NewPages(total, perBuffer), &plainPages{make([]bool, total), perBuffer}
 		var single []int32
 		var runs [][]int32
