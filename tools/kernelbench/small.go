@@ -51,7 +51,7 @@ func (t *trial) embed(s *model.Shape, tokens int) {
 		ids[i] = uint32(t.Random.IntN(s.Vocab))
 	}
 	x, span := t.Output(tokens, s.Hidden)
-	squares, _ := t.Output(tokens, (s.Hidden+shaders.SquaresBlock-1)/shaders.SquaresBlock)
+	squares, _ := t.Output(tokens, (s.Hidden+shaders.SquaresUnit-1)/shaders.SquaresUnit)
 	t.only(shaders.Embed{
 		Table:  shaders.Matrix{Address: table[0].Address(), Stride: cases.Pad8(s.Hidden), Type: shaders.BF16},
 		Tokens: cases.Place(t.Setup, ids), X: x, Squares: squares.Address, Width: s.Hidden, Count: tokens,

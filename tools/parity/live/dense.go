@@ -28,7 +28,7 @@ func (t *trial) rmsnorm() {
 	for i := range t.In {
 		identity[i*t.In+i] = 1
 	}
-	parts := (t.In + shaders.SquaresBlock - 1) / shaders.SquaresBlock
+	parts := (t.In + shaders.SquaresUnit - 1) / shaders.SquaresUnit
 	squares, _ := t.Output(t.Tokens*parts, 1)
 	rows, _ := t.Output(t.Tokens, t.In)
 	y, span := t.Output(t.Tokens, t.In)
