@@ -1,0 +1,158 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// What the fake server does with a request depends on the first token of its prompt.
+const (
+	answersRight = iota
+	answersWrong
+	answersShort
+	cutsShort
+	breaks
+	isFull
+	isFullLater
+	aborts
+	behaviours
+)
+
+// fakeServer answers a prompt with as many tokens 7, but for what its behaviour says.
+func fakeServer(t *testing.T) *client {
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		var q struct {
+			IDs      []int32 `json:"input_ids"`
+			Sampling struct {
+				Most int `json:"max_new_tokens"`
+			} `json:"sampling_params"`
+		}
+		if json.NewDecoder(r.Body).Decode(&q) != nil {
+			w.WriteHeader(http.StatusBadRequest)
+			return
+		}
+		ids := slices.Repeat([]int32{7}, q.Sampling.Most)
+		finish := `{"type":"length"}`
+		switch q.IDs[0] {
+		case answersWrong:
+			ids[1] = 8
+		case answersShort:
+			ids = ids[1:]
+		case breaks:
+			w.WriteHeader(http.StatusInternalServerError)
+			return
+		case isFull:
+			w.WriteHeader(http.StatusTooManyRequests)
+			return
+		case isFullLater:
+			fmt.Fprint(w, "data: {\"error\":{\"message\":\"full\",\"code\":503}}\n\ndata: [DONE]\n\n")
+			return
+		case aborts:
+			finish = `{"type":"abort","message":"Aborted"}`
+		}
+		for n := range ids {
+			fmt.Fprintf(w, "data: {\"output_ids\":%s,\"meta_info\":{\"prompt_tokens\":1,\"cached_tokens\":1}}\n\n", list(ids[:n+1]))
+			if http.NewResponseController(w).Flush() != nil {
+				return
+			}
+		}
+		if q.IDs[0] != cutsShort {
+			fmt.Fprintf(w, "data: {\"output_ids\":%s,\"meta_info\":{\"finish_reason\":%s}}\n\ndata: [DONE]\n\n", list(ids), finish)
+		}
+	}))
+	t.Cleanup(s.Close)
+	return newClient(s.URL)
+}
+
+func list(ids []int32) string {
+	text, _ := json.Marshal(ids) // numbers always marshal
+	return string(text)
+}
+
+// TestEndings plays one request of each behaviour, and one whose client leaves.
+func TestEndings(t *testing.T) {
+	p := &player{client: fakeServer(t), directory: newDirectory(0, nil), solos: &solos{answers: map[soloKey]solo{}}}
+	trace := new(trace)
+	for b := range int32(behaviours) {
+		trace.prompts = append(trace.prompts, []int32{b})
+		trace.requests = append(trace.requests, request{adapter: base, prompt: int(b), output: 3, leave: stays})
+		p.solos.answers[soloKey{int(b), base}] = solo{[]int32{7, 7, 7}}
+	}
+	for _, leave := range []int{0, 2} {
+		trace.requests = append(trace.requests, request{adapter: base, prompt: answersRight, output: 3, leave: leave})
+	}
+	p.play(t.Context(), trace)
+	want := []ending{answered, answered, answered, lost, lost, refused, refused, lost, left, left}
+	for i, o := range p.outcomes {
+		require.Equal(t, want[i], o.ending, "request %d: %v", i, o.err)
+		require.Equal(t, want[i] == lost, o.err != nil, "request %d", i)
+		require.Equal(t, i == answersWrong || i == answersShort, o.wrong, "request %d", i)
+	}
+	r := p.report("fake")
+	require.Equal(t, []int{3, 2, 2, 3, 2}, []int{r.Answered, r.Left, r.Refused, r.Lost, r.Wrong})
+	require.Len(t, r.Faults, 3)
+}
+
+func TestCertain(t *testing.T) {
+	lead := func(by float64) []scored { return []scored{{logprob: -1}, {logprob: -1 - by}} }
+	require.Equal(t, 2, certain([][]scored{lead(1), lead(0.5), lead(0.1), lead(2)}, 0.2))
+	require.Equal(t, 2, certain([][]scored{lead(1), lead(0.5)}, 0.2))
+	require.Zero(t, certain([][]scored{{{logprob: -1}}}, 0.2))
+}
+
+// A solo answer decides as far as it is certain, for whole answers and for their beginnings.
+func TestRight(t *testing.T) {
+	s := &solos{answers: map[soloKey]solo{{0, 0}: {[]int32{1, 2}}, {0, 1}: {[]int32{3, 4}}}}
+	require.True(t, s.right([]int32{1, 2, 9}, 0, []int{0}))
+	require.True(t, s.right([]int32{3}, 0, []int{0, 1}))
+	require.True(t, s.right(nil, 0, []int{0}))
+	require.False(t, s.right([]int32{1, 9}, 0, []int{0}))
+	require.False(t, s.right([]int32{1, 4}, 0, []int{0, 1}), "half of one and half of the other is neither")
+	require.False(t, s.right([]int32{3}, 0, []int{0}))
+}
+
+// A request may get the old folder or the new one only if it was under way while the name changed hands.
+func TestDirectory(t *testing.T) {
+	d := newDirectory(2, []string{"a", "b", "c"})
+	moment := func() time.Time {
+		time.Sleep(time.Microsecond) // so that no two are equal
+		return time.Now()
+	}
+	before := moment()
+	end := d.begin(1, 2)
+	during := moment()
+	require.Equal(t, []int{1}, d.between(1, before.Add(-time.Second), before))
+	require.Equal(t, []int{1, 2}, d.between(1, before, during))
+	end(true)
+	after := moment()
+	require.Equal(t, []int{1, 2}, d.between(1, during, after))
+	require.Equal(t, []int{2}, d.between(1, after, moment()))
+	d.begin(1, 0)(false)
+	after = moment()
+	require.Equal(t, []int{2}, d.between(1, after, moment()), "a load that failed leaves the old folder")
+	require.Equal(t, []int{0}, d.between(0, before, moment()))
+}
+
+func TestTableAndPlots(t *testing.T) {
+	p := &player{client: fakeServer(t), directory: newDirectory(0, nil)}
+	plan := plan{requests: 5, arrivals: arrivals{}, input: lengths{1, 1}, output: lengths{2, 4}, vocab: 1}
+	p.play(t.Context(), plan.draw())
+	r := p.report("fake")
+	r.Idle, r.Memory = new(idleState), &memory{Resident: samples{3, 5, 4}, Heap: samples{1, 2, 1}, Every: 1}
+	folder := t.TempDir()
+	require.NoError(t, r.write(folder+"/report.json"))
+	read, err := readReports([]string{folder + "/report.json"})
+	require.NoError(t, err)
+	require.Equal(t, []*report{r}, read)
+	require.NoError(t, p.writePlots(folder, r.Memory))
+	for _, name := range []string{"latency", "timeline", "memory"} {
+		require.FileExists(t, folder+"/"+name+".svg")
+	}
+}

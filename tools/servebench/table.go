@@ -1,0 +1,76 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strings"
+)
+
+// row is one line of the table, in which each report has a column.
+type row struct {
+	title string
+	cell  func(r *report) string
+}
+
+var rows = []row{
+	{"requests", func(r *report) string { return fmt.Sprint(r.Requests) }},
+	{"distinct adapters", func(r *report) string { return fmt.Sprint(r.Adapters) }},
+	{"answered / left / refused", func(r *report) string { return fmt.Sprintf("%d / %d / %d", r.Answered, r.Left, r.Refused) }},
+	{"lost", func(r *report) string { return fmt.Sprint(r.Lost) }},
+	{"wrong", func(r *report) string {
+		if r.Compared == 0 {
+			return "not compared"
+		}
+		return fmt.Sprint(r.Wrong)
+	}},
+	{"first token p50 / p90 / p99, ms", func(r *report) string { return three(r.First) }},
+	{"between tokens p50 / p99 / longest, ms", func(r *report) string {
+		return fmt.Sprintf("%.2f / %.2f / %.1f", r.Gap.P50, r.Gap.P99, r.Gap.Max)
+	}},
+	{"end to end p50 / p99, s", func(r *report) string { return fmt.Sprintf("%.3f / %.3f", r.Whole.P50/1e3, r.Whole.P99/1e3) }},
+	{"answers begun before, p50 / p99 / most", func(r *report) string {
+		return fmt.Sprintf("%.0f / %.0f / %.0f", r.Waited.P50, r.Waited.P99, r.Waited.Max)
+	}},
+	{"tokens/s in, out", func(r *report) string {
+		return fmt.Sprintf("%.0f, %.0f", float64(r.TokensIn)/r.Seconds, float64(r.TokensOut)/r.Seconds)
+	}},
+	{"cached tokens", func(r *report) string { return fmt.Sprintf("%d of %d", r.Cached, r.TokensIn) }},
+	{"swaps / forestalled / failed", func(r *report) string { return fmt.Sprintf("%d / %d / %d", r.Swaps, r.Taken, r.Failed) }},
+	{"load p50 / longest, ms", func(r *report) string { return fmt.Sprintf("%.1f / %.1f", r.Load.P50, r.Load.Max) }},
+	{"load to first token p50 / longest, ms", func(r *report) string {
+		return fmt.Sprintf("%.1f / %.1f", r.LoadFirst.P50, r.LoadFirst.Max)
+	}},
+	{"seconds", func(r *report) string { return fmt.Sprintf("%.1f", r.Seconds) }},
+}
+
+func three(q quantiles) string { return fmt.Sprintf("%.1f / %.1f / %.1f", q.P50, q.P90, q.P99) }
+
+// printTable writes reports side by side as a Markdown table, then what went wrong in each.
+func printTable(w io.Writer, reports []*report) error {
+	var text strings.Builder
+	line := func(cells []string) { fmt.Fprintf(&text, "| %s |\n", strings.Join(cells, " | ")) }
+	title, rule := []string{""}, []string{"---"}
+	for _, r := range reports {
+		title, rule = append(title, r.Name), append(rule, "---")
+	}
+	line(title)
+	line(rule)
+	for _, row := range rows {
+		cells := []string{row.title}
+		for _, r := range reports {
+			cells = append(cells, row.cell(r))
+		}
+		line(cells)
+	}
+	for _, r := range reports {
+		fmt.Fprintf(&text, "\n%s: %s\n", r.Name, r.Idle)
+		if r.Memory != nil {
+			fmt.Fprintf(&text, "%s: %s\n", r.Name, r.Memory)
+		}
+		for _, fault := range r.Faults {
+			fmt.Fprintf(&text, "%s: %s\n", r.Name, fault)
+		}
+	}
+	_, err := io.WriteString(w, text.String())
+	return err
+}
