@@ -42,7 +42,7 @@ const unitOutputs = 8
 func (f Fused) Dispatches(k *Kernels) (Epilogue, []compute.Dispatch) {
 	kind, e := f.Ending.ending()
 	p := f.Project
-	p.end = inPlace{at: f.At, kind: kind, lora: f.Shrink != nil}
+	p.end = inPlace{at: f.At, slots: f.Slots, arrivals: f.Arrivals, kind: kind, lora: f.Shrink != nil}
 	if rope, ok := f.Ending.(RopeStore); ok {
 		p.end.headDim = count32(rope.HeadDim)
 	}
@@ -63,7 +63,8 @@ func (f Fused) Dispatches(k *Kernels) (Epilogue, []compute.Dispatch) {
 
 // inPlace is how a kernel that ends outputs is told so; the zero value is one that does not.
 type inPlace struct {
-	at      uint64 // of the Epilogue
+	at, slots, arrivals uint64 // of the Epilogue, and in it
+
 	kind    uint32
 	lora    bool
 	headDim uint32 // of a RopeStore

@@ -88,7 +88,11 @@ func (s projectCoopF16Spec) shared() int {
 	if s.SplitK > 1 || s.Ending != EndNone {
 		patches *= int(s.EachN * s.EachT)
 	}
-	return 16*max(slices, patches) + 4*s.tileT()
+	ahead := 0
+	if s.Ending != EndNone {
+		ahead = 8*EpiloguePairs + 4*AheadRows + 4
+	}
+	return 16*max(slices, patches) + 4*s.tileT() + ahead
 }
 
 // coop launches project_coop; grid: {tiles of outputs * tiles of rows, 1, 1}.
@@ -100,7 +104,7 @@ func (p Project) coop(k *Kernels, spec projectCoopF16Spec) (compute.Dispatch, ti
 		Kernel: k.kernel(stem, spec),
 		Push: pushBytes(projectCoopF16Push{
 			W: p.W.Address, X: p.X.Address, Y: p.Y.Address,
-			Gamma: norm.Weight, Squares: norm.Squares, Gather: p.Gather, Epilogue: p.end.at,
+			Gamma: norm.Weight, Squares: norm.Squares, Gather: p.Gather, Epilogue: p.end.at, Slots: p.end.slots, Arrivals: p.end.arrivals,
 			WStride: count32(p.W.Stride), XStride: count32(p.X.Stride), YStride: count32(p.Y.Stride),
 			Inputs: count32(p.In), Outputs: count32(p.Out), Tokens: count32(p.Tokens),
 			Parts: count32(norm.Parts), NormWidth: count32(norm.Width), Eps: norm.Eps,

@@ -25,7 +25,7 @@ layout(constant_id = 7) const uint ENDING = 0;   // what the kernel does with it
 layout(constant_id = 8) const bool LORA = false;
 layout(constant_id = 9) const uint HEAD_DIM = 128;
 
-#include "include/arrive.glsl"
+#include "include/ahead.glsl"
 #include "include/norm.glsl"
 
 const uint THREADS = 256;
@@ -40,6 +40,8 @@ layout(push_constant) uniform Push {
     uint64_t squares;  // fp32 [row][parts]
     uint64_t gather;   // uint32 [t], the row of each t, with GATHER
     uint64_t epilogue; // Epilogue [1]
+    uint64_t slots;    // uint32 [t]: as the Epilogue's
+    uint64_t arrivals; // uint32 [tile]: as the Epilogue's
     uint wStride;
     uint xStride;
     uint yStride;
@@ -159,6 +161,10 @@ void main() {
     const uint firstOutput = gl_WorkGroupID.x / blocks * (THREADS / LANES) * ROWS;
     const uint output0 = firstOutput + thread / LANES * ROWS;
 
+    Ahead ahead;
+    if (ENDING != END_NONE) {
+        ahead = fetchAhead(push.epilogue, push.slots, firstToken, COLUMNS, push.tokens, thread);
+    }
     [[unroll]] for (uint r = 0; r < ROWS; r++) {
         uint n = columnOf(min(output0 + r, push.outputs - 1), push.outputs);
         weights[r] = push.w + uint64_t(n) * push.wStride * typeSize();
@@ -194,15 +200,18 @@ void main() {
     if (NORM) {
         findInverse();
     }
-    if (ENDING != END_NONE && LORA) {
-        lookAt(Epilogues(push.epilogue).at[0], gl_WorkGroupID.x, thread);
+    if (ENDING != END_NONE) {
+        keepAhead(ahead, COLUMNS, thread);
+        if (LORA) {
+            lookAt(push.arrivals, gl_WorkGroupID.x, thread);
+        }
     }
     fold(thread, min(LANES, gl_SubgroupSize));
     barrier();
 
     const uint outputs = THREADS / LANES * ROWS; // of the block
     if (ENDING != END_NONE) {
-        endTile(Epilogues(push.epilogue).at[0], gl_WorkGroupID.x, outputs / 8, COLUMNS, thread, THREADS);
+        endTile(epilogueAhead(), gl_WorkGroupID.x, outputs / 8, COLUMNS, thread, THREADS);
         return;
     }
     for (uint i = thread; i < outputs * COLUMNS; i += THREADS) {

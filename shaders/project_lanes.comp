@@ -28,6 +28,8 @@ layout(push_constant) uniform Push {
     uint64_t squares;  // fp32 [row][parts]
     uint64_t gather;   // uint32 [t], the row of each t, with GATHER
     uint64_t epilogue; // Epilogue [1]
+    uint64_t slots;    // uint32 [t]: as the Epilogue's
+    uint64_t arrivals; // uint32 [tile]: as the Epilogue's
     uint wStride;
     uint xStride;
     uint yStride;
@@ -51,6 +53,8 @@ Eight tileOutputs(uint unit, uint row) {
     const uint at = (row * THREADS + unit) * 2;
     return Eight(tile[at], tile[at + 1]);
 }
+
+uint tileSlot(Epilogue e, uint row) { return Uints(push.slots).at[gl_WorkGroupID.y * COLUMNS + row]; }
 
 void main() {
     const uint thread = gl_SubgroupID * gl_SubgroupSize + gl_SubgroupInvocationID;
@@ -107,7 +111,7 @@ void main() {
     if (ENDING != END_NONE) {
         const uint at = gl_WorkGroupID.x * gl_NumWorkGroups.y + gl_WorkGroupID.y;
         if (LORA) {
-            lookAt(Epilogues(push.epilogue).at[0], at, thread);
+            lookAt(push.arrivals, at, thread);
         }
         [[unroll]] for (uint c = 0; c < COLUMNS; c++) {
             [[unroll]] for (uint side = 0; side < 2; side++) {

@@ -21,7 +21,7 @@ func (p Project) lanes(k *Kernels, spec projectLanesSpec) (compute.Dispatch, til
 		Kernel: k.kernel("project_lanes", spec),
 		Push: pushBytes(projectLanesPush{
 			W: p.W.Address, X: p.X.Address, Y: p.Y.Address,
-			Gamma: norm.Weight, Squares: norm.Squares, Gather: p.Gather, Epilogue: p.end.at,
+			Gamma: norm.Weight, Squares: norm.Squares, Gather: p.Gather, Epilogue: p.end.at, Slots: p.end.slots, Arrivals: p.end.arrivals,
 			WStride: count32(p.W.Stride), XStride: count32(p.X.Stride), YStride: count32(p.Y.Stride),
 			Inputs: count32(p.In), Outputs: count32(p.Out), Tokens: count32(p.Tokens),
 			Parts: count32(norm.Parts), NormWidth: count32(norm.Width), Eps: norm.Eps,

@@ -4,11 +4,14 @@ package shaders
 
 // What the shaders fix at compile time.
 const (
+	AheadRows                  = 64         // most rows of a tile
 	BaseSlot                   = 0xffffffff // the slot of rows without an adapter
 	EndNone                    = 0          // outputs are stored as they are
 	EndResidual                = 2          // as residual does, with a sum of squares for every SQUARES_UNIT columns
 	EndRopeStore               = 1          // as rope_store does
 	EndSiluMul                 = 3          // as silu_mul does
+	EpilogueAddresses          = 12         // of an Epilogue
+	EpiloguePairs              = 21         // of words: its addresses, and the numbers behind them
 	ExpandParts                = 8          // most teams on one row, and leaves of a sum
 	ExpandThreads              = 256        // invocations in a workgroup that expands
 	NoRow                      = 0xfffffffe // the slot of a row that the step does not have
@@ -295,6 +298,8 @@ type projectCoopBf16Push struct {
 	Squares   uint64
 	Gather    uint64
 	Epilogue  uint64
+	Slots     uint64
+	Arrivals  uint64
 	WStride   uint32
 	XStride   uint32
 	YStride   uint32
@@ -341,6 +346,8 @@ type projectCoopF16Push struct {
 	Squares   uint64
 	Gather    uint64
 	Epilogue  uint64
+	Slots     uint64
+	Arrivals  uint64
 	WStride   uint32
 	XStride   uint32
 	YStride   uint32
@@ -387,6 +394,8 @@ type projectFewPush struct {
 	Squares   uint64
 	Gather    uint64
 	Epilogue  uint64
+	Slots     uint64
+	Arrivals  uint64
 	WStride   uint32
 	XStride   uint32
 	YStride   uint32
@@ -425,6 +434,8 @@ type projectLanesPush struct {
 	Squares   uint64
 	Gather    uint64
 	Epilogue  uint64
+	Slots     uint64
+	Arrivals  uint64
 	WStride   uint32
 	XStride   uint32
 	YStride   uint32

@@ -7,6 +7,7 @@
 #ifndef ARRIVE_GLSL
 #define ARRIVE_GLSL
 
+#extension GL_KHR_memory_scope_semantics : require
 #extension GL_KHR_shader_subgroup_ballot : require
 
 #include "epilogue.glsl"
@@ -22,26 +23,34 @@ uvec2 placesOf(Epilogue e, uint t, uint unit) {
     return (row + uvec2(columnOf(unit * 8, e.units * 8), columnOf(unit * 8 + 4, e.units * 8))) >> 2;
 }
 
+// A barrier of the workgroup that orders its buffer accesses, too.
+void meet() {
+    controlBarrier(gl_ScopeWorkgroup, gl_ScopeWorkgroup, gl_StorageSemanticsBuffer | gl_StorageSemanticsShared, gl_SemanticsAcquireRelease);
+}
+
 // Makes what the workgroup wrote known to the other side and counts it; arrived tells who was there before.
 void arriveAt(Epilogue e, uint counter, uint thread) {
-    memoryBarrierBuffer();
-    barrier();
+    meet();
     if (thread == 0) {
+        memoryBarrierBuffer();
         arrived = atomicAdd(Arrivals(e.arrivals).at[counter], 1);
+        memoryBarrierBuffer();
     }
-    barrier();
-    memoryBarrierBuffer();
+    meet();
 }
 
 // Looks whether the shrink has arrived at a tile already; the answer is in arrived after the next barrier.
-void lookAt(Epilogue e, uint tile, uint thread) {
+void lookAt(uint64_t arrivals, uint tile, uint thread) {
     if (thread == 0) {
-        arrived = atomicAdd(Arrivals(e.arrivals).at[tile], 0);
+        arrived = atomicAdd(Arrivals(arrivals).at[tile], 0);
+        memoryBarrierBuffer();
     }
 }
 
-// Outputs of the tile in the workgroup's shared memory, in the order of units; the kernel defines it.
+// Outputs of the tile in the workgroup's shared memory, in the order of units, and the slot of a row of the tile; the
+// kernel defines them.
 Eight tileOutputs(uint unit, uint row);
+uint tileSlot(Epilogue e, uint row);
 
 // Ends a tile of units by rows, whose outputs are in shared memory, or leaves it to the shrink. The whole workgroup calls
 // it behind a barrier, before which it called lookAt where there are adapters.
@@ -65,7 +74,7 @@ void endTile(Epilogue e, uint tile, uint units, uint rows, uint thread, uint thr
                 return;
             }
         } else {
-            memoryBarrierBuffer();
+            meet();
         }
         if (thread == 0) {
             atomicExchange(Arrivals(e.arrivals).at[tile], 0);
@@ -77,7 +86,7 @@ void endTile(Epilogue e, uint tile, uint units, uint rows, uint thread, uint thr
         const uint unit = firstUnit + i % units;
         const uint t = firstRow + i / units;
         if (unit < e.units && t < e.rows) {
-            endUnit(e, t, unit, tileOutputs(i % units, i / units), thread % parts, parts);
+            endUnit(e, t, tileSlot(e, i / units), unit, tileOutputs(i % units, i / units), thread % parts, parts);
         }
     }
 }

@@ -36,7 +36,7 @@ layout(constant_id = 16) const bool LORA = false;
 layout(constant_id = 17) const uint HEAD_DIM = 128;
 layout(local_size_x_id = 1) in;
 
-#include "arrive.glsl"
+#include "ahead.glsl"
 #include "norm.glsl"
 
 layout(push_constant) uniform Push {
@@ -47,6 +47,8 @@ layout(push_constant) uniform Push {
     uint64_t squares;  // fp32 [row][parts]
     uint64_t gather;   // uint32 [t], the row of each t, with GATHER
     uint64_t epilogue; // Epilogue [1]
+    uint64_t slots;    // uint32 [t]: as the Epilogue's
+    uint64_t arrivals; // uint32 [tile]: as the Epilogue's
     uint wStride;
     uint xStride;
     uint yStride;
@@ -223,6 +225,10 @@ void main() {
     const uint firstToken = gl_WorkGroupID.x % tiles * TILE_T;
     const uint firstOutput = gl_WorkGroupID.x / tiles * TILE_N;
 
+    Ahead ahead;
+    if (ENDING != END_NONE) {
+        ahead = fetchAhead(push.epilogue, push.slots, firstToken, TILE_T, push.tokens, thread);
+    }
     [[unroll]] for (uint i = 0; i < LOADS_N; i++) {
         uint n = columnOf(min(firstOutput + thread / VECTORS + i * LINES, push.outputs - 1), push.outputs);
         wRows[i] = push.w + uint64_t(n) * push.wStride * 2;
@@ -288,12 +294,15 @@ void main() {
             coopMatStore(sums[i * EACH_T + j], pool, (subgroup * EACH + i * EACH_T + j) * PATCH, WIDTH, gl_CooperativeMatrixLayoutColumnMajor);
         }
     }
-    if (ENDING != END_NONE && LORA) {
-        lookAt(Epilogues(push.epilogue).at[0], gl_WorkGroupID.x, thread);
+    if (ENDING != END_NONE) {
+        keepAhead(ahead, TILE_T, thread);
+        if (LORA) {
+            lookAt(push.arrivals, gl_WorkGroupID.x, thread);
+        }
     }
     barrier();
     if (ENDING != END_NONE) {
-        endTile(Epilogues(push.epilogue).at[0], gl_WorkGroupID.x, TILE_N / 8, TILE_T, thread, THREADS);
+        endTile(epilogueAhead(), gl_WorkGroupID.x, TILE_N / 8, TILE_T, thread, THREADS);
         return;
     }
     for (uint v = thread; v < TEAMS * EACH * PATCH; v += THREADS) {

@@ -14,7 +14,7 @@ void endWaiting(Epilogue e, uint first, uvec4 waiting) {
         const uint t = tile % e.rowTiles * e.tileRows + i % each / e.tileUnits;
         if (subgroupBallotBitExtract(waiting, i / each) && unit < e.units && t < e.rows) {
             const uvec2 at = placesOf(e, t, unit);
-            endUnit(e, t, unit, Eight(Waiting(e.outputs).at[at.x], Waiting(e.outputs).at[at.y]), 0, 1);
+            endUnit(e, t, Uints(e.slots).at[t], unit, Eight(Waiting(e.outputs).at[at.x], Waiting(e.outputs).at[at.y]), 0, 1);
         }
     }
 }

@@ -100,13 +100,32 @@ Eight foldShares(Eight share, uint parts) {
     return share;
 }
 
+// What a unit's end reads besides its outputs: the residual stream, or where a head turns and how.
+struct Given {
+    Eight v; // of a row of x; cosines and sines
+    uint position;
+};
+
+Given givenTo(Epilogue e, uint t, uint unit) {
+    Given g;
+    if (ENDING == END_RESIDUAL) {
+        g.v = floats8(e.result, t * e.resultStride + unit * 8);
+    }
+    if (ENDING == END_ROPE_STORE) {
+        const uint low = unit * 4 % (HEAD_DIM / 2);
+        g.position = Uints(e.positions).at[t];
+        g.v.lo = floats4(e.rope, g.position * HEAD_DIM + low);
+        g.v.hi = floats4(e.rope, g.position * HEAD_DIM + HEAD_DIM / 2 + low);
+    }
+    return g;
+}
+
 // Turns a unit of queries or keys, and stores it.
-void endRopeStore(Epilogue e, uint t, uint unit, Eight v) {
+void endRopeStore(Epilogue e, uint t, uint unit, Eight v, Given g) {
     const uint head = unit * 8 / HEAD_DIM;
     const uint low = unit * 4 % (HEAD_DIM / 2);
-    const uint position = Uints(e.positions).at[t];
     if (head < e.heads + e.kvHeads) {
-        v = rotate(v, floats4(e.rope, position * HEAD_DIM + low), floats4(e.rope, position * HEAD_DIM + HEAD_DIM / 2 + low));
+        v = rotate(v, g.v.lo, g.v.hi);
     }
     if (head < e.heads) {
         const uint column = t * e.outputStride + head * HEAD_DIM + low;
@@ -115,28 +134,31 @@ void endRopeStore(Epilogue e, uint t, uint unit, Eight v) {
         return;
     }
     const uint64_t line = e.pageTable + 4ul * Uints(e.lanes).at[t] * e.maxPages;
-    const uint64_t layer = layerOf(line, position, e.pool, e.pageBytes, e.layerOffset);
-    const uint element = elementOf(head - e.heads, position, HEAD_DIM) + low; // values lie behind the keys
+    const uint64_t layer = layerOf(line, g.position, e.pool, e.pageBytes, e.layerOffset);
+    const uint element = elementOf(head - e.heads, g.position, HEAD_DIM) + low; // values lie behind the keys
     store4(layer, element, v.lo);
     store4(layer, element + HEAD_DIM / 2, v.hi);
 }
 
 // Adds a unit to the residual stream.
-void endResidual(Epilogue e, uint t, uint unit, Eight v) {
+void endResidual(Epilogue e, uint t, uint unit, Eight v, Given g) {
     const uint column = unit * 8;
     const uint at = (t * e.resultStride + column) >> 2;
-    v.lo = clip(Floats4(e.result).at[at] + v.lo, column, e.width);
-    v.hi = clip(Floats4(e.result).at[at + 1] + v.hi, column + 4, e.width);
+    v = add8(g.v, v);
+    v = Eight(clip(v.lo, column, e.width), clip(v.hi, column + 4, e.width));
     Floats4(e.result).at[at] = v.lo;
     Floats4(e.result).at[at + 1] = v.hi;
     Floats(e.squares).at[t * e.units + unit] = squares8(v);
 }
 
-// Ends a unit of row t. Its parts call this together with the same outputs; the first of them stores.
-void endUnit(Epilogue e, uint t, uint unit, Eight outputs, uint part, uint parts) {
-    const uint slot = Uints(e.slots).at[t];
+// Ends a unit of row t, which has a slot. Its parts call this together with the same outputs; the first of them stores.
+void endUnit(Epilogue e, uint t, uint slot, uint unit, Eight outputs, uint part, uint parts) {
     if (slot == NO_ROW) {
         return;
+    }
+    Given given; // loaded first, so that it is on its way while the products are added up
+    if (part == 0) {
+        given = givenTo(e, t, unit);
     }
     if (LORA) {
         outputs = add8(outputs, foldShares(deltaShare(e, t, slot, unit, part, parts), parts));
@@ -145,9 +167,9 @@ void endUnit(Epilogue e, uint t, uint unit, Eight outputs, uint part, uint parts
         return;
     }
     if (ENDING == END_ROPE_STORE) {
-        endRopeStore(e, t, unit, outputs);
+        endRopeStore(e, t, unit, outputs, given);
     } else if (ENDING == END_RESIDUAL) {
-        endResidual(e, t, unit, outputs);
+        endResidual(e, t, unit, outputs, given);
     } else {
         Floats4(e.result).at[(t * e.resultStride + unit * 4) >> 2] = clip(siluMul(outputs.lo, outputs.hi), unit * 4, e.width);
     }

@@ -1,0 +1,34 @@
+package cases
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"lorikeet/compute/computetest"
+	"lorikeet/shaders"
+)
+
+// TestWhoEndsATileDoesNotMatter runs fused projections on the same inputs with the shrink beside the projection, before it,
+// so that the projection ends every tile, and after it, so that the shrink does. The bits must be the same.
+func TestWhoEndsATileDoesNotMatter(t *testing.T) {
+	device := computetest.Device(t)
+	for _, style := range []shaders.Style{shaders.Groups, shaders.Lanes, shaders.Matrices} {
+		kernels := shaders.NewStyle(device, style)
+		for _, f := range fusedShapes() {
+			if !f.lora {
+				continue
+			}
+			t.Run(fmt.Sprintf("%s/%v/%s/%v", f.ending, f.t, f.describe, style), func(t *testing.T) {
+				seed := rand.Uint64()
+				// The error is a sum over every bit of the output, so an equal one means equal bits.
+				want := measure(t, device, kernels, f.row(together), seed)
+				for _, o := range []order{shrinkFirst, shrinkLast} {
+					require.Equal(t, want, measure(t, device, kernels, f.row(o), seed), "seed %d: %v", seed, o)
+				}
+			})
+		}
+	}
+}
