@@ -70,8 +70,10 @@ const restTimeout = time.Minute
 // time of a soak.
 func bench(ctx context.Context, o *options) (*player, *report, error) {
 	p := &player{client: newClient(o.url), directory: newDirectory(o.plan.adapters, o.folders), streams: o.plan.arrivals.streams}
-	if err := p.directory.register(ctx, p.client); err != nil {
-		return nil, nil, err
+	if !o.registered {
+		if err := p.directory.register(ctx, p.client); err != nil {
+			return nil, nil, err
+		}
 	}
 	plan := o.plan
 	plan.folders = len(o.folders)

@@ -15,6 +15,7 @@ type options struct {
 	url, name   string
 	plan        plan
 	folders     []string // absolute: the server has a working folder of its own
+	registered  bool
 	check       bool
 	rounding    float64
 	soak        time.Duration
@@ -37,6 +38,7 @@ func parseOptions(args []string) (*options, error) {
 	f.Uint64Var(&p.seed, "seed", 1, "seed of everything drawn; the same seed makes the same trace")
 	f.IntVar(&p.requests, "requests", 64, "requests of a trace")
 	f.IntVar(&p.adapters, "adapters", 0, "names to register over the FOLDERs given as arguments; 0 asks the base model only")
+	f.BoolVar(&o.registered, "registered", false, "an earlier run has registered the names: the server may have evicted some, and knows them still")
 	popularity := f.String("popularity", "uniform", "zipf:S, power:A, uniform, identical or distinct")
 	f.Float64Var(&p.base, "base", 0, "share of requests to the base model")
 	arrivals := f.String("arrivals", "closed:1", "poisson:RATE, bursty:RATE,CV, closed:STREAMS or saturation")
@@ -83,6 +85,8 @@ func (o *options) finish() error {
 		return errors.New("-requests and -vocab must be at least 1, other numbers at least 0")
 	case p.adapters > 0 && len(o.rest) == 0:
 		return errors.New("-adapters needs folders as arguments")
+	case o.registered && o.check:
+		return errors.New("-check needs to register the names, or it does not know what they stand for")
 	case o.check && p.pool == 0 && p.prompts == nil:
 		return errors.New("-check needs -pool or -prompts: with a prompt for each request, nothing is asked twice")
 	}

@@ -35,12 +35,22 @@ var rows = []row{
 		return fmt.Sprintf("%.0f, %.0f", float64(r.TokensIn)/r.Seconds, float64(r.TokensOut)/r.Seconds)
 	}},
 	{"cached tokens", func(r *report) string { return fmt.Sprintf("%d of %d", r.Cached, r.TokensIn) }},
-	{"swaps / forestalled / failed", func(r *report) string { return fmt.Sprintf("%d / %d / %d", r.Swaps, r.Taken, r.Failed) }},
-	{"load p50 / longest, ms", func(r *report) string { return fmt.Sprintf("%.1f / %.1f", r.Load.P50, r.Load.Max) }},
-	{"load to first token p50 / longest, ms", func(r *report) string {
-		return fmt.Sprintf("%.1f / %.1f", r.LoadFirst.P50, r.LoadFirst.Max)
-	}},
+	{"swaps / forestalled / failed", ofSwapping("%d / %d / %d", func(r *report) []any { return []any{r.Swaps, r.Taken, r.Failed} })},
+	{"load p50 / longest, ms", ofSwapping("%.1f / %.1f", func(r *report) []any { return []any{r.Load.P50, r.Load.Max} })},
+	{"load to first token p50 / longest, ms", ofSwapping("%.1f / %.1f", func(r *report) []any {
+		return []any{r.LoadFirst.P50, r.LoadFirst.Max}
+	})},
 	{"seconds", func(r *report) string { return fmt.Sprintf("%.1f", r.Seconds) }},
+}
+
+// ofSwapping is a cell that is empty for runs without swaps.
+func ofSwapping(format string, numbers func(r *report) []any) func(r *report) string {
+	return func(r *report) string {
+		if r.Swaps == 0 {
+			return ""
+		}
+		return fmt.Sprintf(format, numbers(r)...)
+	}
 }
 
 func three(q quantiles) string { return fmt.Sprintf("%.1f / %.1f / %.1f", q.P50, q.P90, q.P99) }

@@ -135,7 +135,7 @@ func TestOptionsAreChecked(t *testing.T) {
 	for _, args := range [][]string{
 		{"-popularity", "zipf"}, {"-popularity", "zipf:0"}, {"-popularity", "uniform:1"}, {"-popularity", "fair"},
 		{"-arrivals", "poisson"}, {"-arrivals", "poisson:-1"}, {"-arrivals", "bursty:3"}, {"-arrivals", "closed:0"}, {"-arrivals", "saturation:1"},
-		{"-input", "0"}, {"-output", "9-8"}, {"-output", "x"}, {"-requests", "0"}, {"-adapters", "3"}, {"-check"}, {"-make", "1"},
+		{"-input", "0"}, {"-output", "9-8"}, {"-output", "x"}, {"-requests", "0"}, {"-adapters", "3"}, {"-check"}, {"-check", "-pool", "1", "-registered"}, {"-make", "1"},
 		{"-prompts", "/no/such/file"},
 	} {
 		_, err := parseOptions(args)
