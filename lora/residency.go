@@ -191,6 +191,9 @@ func (r *Residency) EvictIdle() {
 	}
 }
 
+// Resident counts the adapters that have a slot, those on their way included.
+func (r *Residency) Resident() int { return len(r.byID) }
+
 // Pages counts the pages that adapters hold, those on their way included.
 func (r *Residency) Pages() int { return r.pages }
 

@@ -128,6 +128,7 @@ func TestInfo(t *testing.T) {
 		require.Equal(t, map[string]any{"running": 64.0, "cached": 7.0, "adapters": 0.0, "free": 185.0}, get(t, v, "internal_states", 0, "pages"))
 		require.Equal(t, 2.0, get(t, v, "internal_states", 0, "num_loaded_adapters"))
 		require.Equal(t, 1.0, get(t, v, "internal_states", 0, "num_adapters_in_use"))
+		require.Equal(t, 2.0, get(t, v, "internal_states", 0, "num_resident_adapters"))
 	}
 }
 

@@ -142,7 +142,7 @@ func (e *fakeEngine) Adapters() []Adapter {
 func (e *fakeEngine) Flush() error { return e.flushErr }
 func (e *fakeEngine) Ready() error { return e.readyErr }
 func (e *fakeEngine) Stats() engine.Stats {
-	return engine.Stats{Running: 2, Waiting: 3, UsedTokens: 1024, TotalTokens: 4096, Pages: engine.Holdings{Running: 64, Cached: 7, Free: 185}}
+	return engine.Stats{Running: 2, Waiting: 3, UsedTokens: 1024, TotalTokens: 4096, Pages: engine.Holdings{Running: 64, Cached: 7, Free: 185}, ResidentAdapters: 2}
 }
 
 // last is the most recent request.
@@ -239,7 +239,7 @@ func newRig(t *testing.T, change ...func(*Config)) *rig {
 	log := new(syncBuffer)
 	config := Config{
 		ModelPath: "meta-llama/demo", TokenizerPath: "meta-llama/demo", ModelType: "llama", Architectures: []string{"LlamaForCausalLM"},
-		ContextLength: fakeContext, VocabSize: fakeVocab, EnableLoRA: true, Version: "test",
+		ContextLength: fakeContext, VocabSize: fakeVocab, EnableLoRA: true, AdapterSlots: 8, Version: "test",
 		Arguments: map[string]any{"tp_size": 1}, MaxBodyBytes: 1 << 16,
 		Logger: slog.New(slog.NewJSONHandler(log, nil)),
 	}

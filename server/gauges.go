@@ -27,7 +27,7 @@ type state struct {
 	pace pace
 }
 
-func newGauges(e Engine, p *pulse) *gauges {
+func newGauges(e Engine, p *pulse, slots int) *gauges {
 	g := &gauges{engine: e, pulse: p}
 	number := func(kind prometheus.ValueType, name, help string, value func(*state) float64) {
 		g.rows = append(g.rows, gauge{prometheus.NewDesc(name, help, nil, nil), kind, nil, value})
@@ -40,6 +40,9 @@ func newGauges(e Engine, p *pulse) *gauges {
 	number(now, "sglang:token_usage", "Share of the pool that running requests hold.", func(s *state) float64 { return ratio(s.UsedTokens, s.TotalTokens) })
 	number(now, "sglang:gen_throughput", "Tokens generated per second, of late.", func(s *state) float64 { return s.pace.tokensPerSecond })
 	number(now, "sglang:cache_hit_rate", "Share of the last prompts that the prefix cache had.", func(s *state) float64 { return s.pace.hitRate })
+	number(now, "sglang:lora_pool_slots_used", "Adapters that are resident.", func(s *state) float64 { return float64(s.ResidentAdapters) })
+	number(now, "sglang:lora_pool_slots_total", "Adapters that can be resident at once.", func(*state) float64 { return float64(slots) })
+	number(now, "sglang:lora_pool_utilization", "Share of those that are.", func(s *state) float64 { return ratio(s.ResidentAdapters, slots) })
 	number(total, "sglang:num_retracted_requests_total", "Times that a running request gave its memory back and was computed again.", func(s *state) float64 { return float64(s.Preemptions) })
 	number(total, "lorikeet:evicted_pages_total", "Pages of cached prefixes that gave way.", func(s *state) float64 { return float64(s.EvictedPages) })
 	number(total, "lorikeet:evicted_adapters_total", "Resident adapters that gave way.", func(s *state) float64 { return float64(s.EvictedAdapters) })

@@ -72,6 +72,7 @@ func (s *roomySlots) EvictIdle()                                   {}
 func (s *roomySlots) AwaitUpload() error                           { return nil }
 func (s *roomySlots) Drop(uint64)                                  {}
 func (s *roomySlots) Pages() int                                   { return 0 }
+func (s *roomySlots) Resident() int                                { return 0 }
 
 func (s *roomySlots) Check() error {
 	if s.pins != 0 {

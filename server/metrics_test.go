@@ -56,6 +56,7 @@ func TestMetrics(t *testing.T) {
 		"sglang:num_queue_reqs" + label:                                "3",
 		"sglang:token_usage" + label:                                   "0.25",
 		"sglang:max_total_num_tokens" + label:                          "4096",
+		"sglang:lora_pool_utilization" + label:                         "0.25",
 		"sglang:gen_throughput" + label:                                "0",
 		`lorikeet:pages{holder="cached",model_name="meta-llama/demo"}`: "7",
 	} {

@@ -70,6 +70,7 @@ type Config struct {
 	VocabSize     int
 
 	EnableLoRA        bool
+	AdapterSlots      int // adapters that can be resident at once
 	Priorities        Priorities
 	AllowAutoTruncate bool // cut what is too long instead of refusing it
 	APIKey            string
@@ -124,7 +125,7 @@ func New(config Config, e Engine, t Tokenizer) *Server {
 	}
 	s.pulse = pulse{engine: e, log: config.Logger, every: uint64(config.LogInterval)}
 	if config.EnableMetrics {
-		s.metrics = newMetrics(config.ServedName, newGauges(e, &s.pulse))
+		s.metrics = newMetrics(config.ServedName, newGauges(e, &s.pulse, config.AdapterSlots))
 	}
 	s.flights.byID = make(map[string]*flight)
 	s.handler = s.routes()

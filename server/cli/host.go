@@ -109,7 +109,7 @@ func (h *host) serverConfig() server.Config {
 	return server.Config{
 		ModelPath: h.files.name, TokenizerPath: h.files.tokenizerName, ServedName: c.ServedName,
 		ModelType: "llama", Architectures: []string{"LlamaForCausalLM"},
-		ContextLength: h.context, VocabSize: h.files.config.VocabSize, EnableLoRA: c.EnableLoRA,
+		ContextLength: h.context, VocabSize: h.files.config.VocabSize, EnableLoRA: c.EnableLoRA, AdapterSlots: c.LoRAsPerBatch,
 		AllowAutoTruncate: c.AutoTruncate, APIKey: c.APIKey, RandomSeed: c.RandomSeed, Arguments: c.Arguments, Version: version(),
 		Priorities: c.Priorities, EnableMetrics: c.Metrics, LogInterval: c.LogInterval,
 	}

@@ -46,7 +46,8 @@ type Slots interface {
 	// once when there is none.
 	AwaitUpload() error
 	Drop(id uint64)
-	Pages() int // that adapters hold
+	Pages() int    // that adapters hold
+	Resident() int // adapters that have a slot
 	Check() error
 }
 

@@ -164,11 +164,13 @@ func (f *fakeSlots) Drop(id uint64) {
 	}
 }
 
-func (f *fakeSlots) Pages() int {
+func (f *fakeSlots) Pages() int { return f.Resident() * fakeAdapterPages }
+
+func (f *fakeSlots) Resident() int {
 	n := 0
 	for _, s := range f.slots {
 		if s.adapter != nil {
-			n += fakeAdapterPages
+			n++
 		}
 	}
 	return n

@@ -7,6 +7,7 @@ type Stats struct {
 	Running, Waiting        int // requests
 	UsedTokens, TotalTokens int // that running requests hold, and that the pool has, in whole pages
 	Pages                   Holdings
+	ResidentAdapters        int
 
 	PromptTokens uint64 // prompt tokens of the requests that started
 	CachedTokens uint64 // those of them whose keys and values were in memory already
@@ -37,6 +38,9 @@ func (e *Engine) publish() {
 	now := e.counts
 	now.Running, now.Waiting = len(e.running), len(e.waiting)
 	now.Pages = e.holdings()
+	if e.slots != nil {
+		now.ResidentAdapters = e.slots.Resident()
+	}
 	now.UsedTokens = now.Pages.Running * model.PageTokens
 	now.TotalTokens = e.pages.Total() * model.PageTokens
 	if last := e.stats.Load(); last == nil || *last != now {
