@@ -53,10 +53,14 @@ func (p Project) coopSpec(info compute.Info) (projectCoopF16Spec, bool) {
 	for p.Tokens > coopTiles[i].tokens {
 		i++
 	}
-	tile := coopTiles[i].few
 	if p.Out >= wideOutputs {
-		tile = coopTiles[i].wide
+		return p.coopSpecOf(info, coopTiles[i].wide)
 	}
+	return p.coopSpecOf(info, coopTiles[i].few)
+}
+
+// coopSpecOf is coopSpec for a given tile.
+func (p Project) coopSpecOf(info compute.Info, tile coopTile) (projectCoopF16Spec, bool) {
 	shape, ok := coopShape(info, p.W.Type)
 	if tile == (coopTile{}) || !ok {
 		return projectCoopF16Spec{}, false

@@ -61,3 +61,26 @@ func TestTable(t *testing.T) {
 	}}
 	require.ErrorContains(t, b.table(o, yardstick.NewReport(device.Info(), 1e9, 0), append(rows, broken)), "broken: the result is off")
 }
+
+// The ways to run a product of a GPU's style compute the product; a wrong one is named and left out.
+func TestTune(t *testing.T) {
+	device := computetest.Device(t)
+	b := &bench{device: device, kernels: shaders.NewStyle(device, shaders.Groups)}
+	var err error
+	b.pool, err = newPool(device, b.kernels)
+	require.NoError(t, err)
+	defer b.pool.arena.Close()
+	op := shaders.Project{In: 64, Out: 40, Tokens: 3, W: shaders.Matrix{Stride: 64, Type: shaders.BF16}}
+	choices := op.Choices(b.kernels)[:3]
+	list, err := b.fastest("o", op, choices)
+	require.NoError(t, err)
+	require.Len(t, list, 3)
+
+	broken := shaders.Choice{Source: "broken", Launch: func(p shaders.Project) compute.Dispatch {
+		p.Tokens = 1
+		return p.Dispatch(b.kernels)
+	}}
+	list, err = b.fastest("o", op, append(choices[:1], broken))
+	require.ErrorContains(t, err, "o broken: the result is off")
+	require.Len(t, list, 1)
+}

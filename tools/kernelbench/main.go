@@ -3,6 +3,7 @@
 //
 //	kernelbench -baseline cudabench.json -json kernels.json -benchstat kernels.txt
 //	kernelbench -run '^project/qkv' -tokens 1,8,64
+//	kernelbench -tune -run 'project/(o|down)/' -tokens 8,16
 //
 // A time is the median of samples by the device's clock, a barrier included, over weights that are too many for caches.
 // The roof is the time that the bytes take at the bandwidth of a copy, or the products at the peak, whichever is longer.
@@ -31,6 +32,7 @@ type options struct {
 	tokens, contexts          []int
 	run                       *regexp.Regexp
 	peak                      float64
+	tune                      bool
 }
 
 func main() {
@@ -48,6 +50,7 @@ func main() {
 	flag.Func("tokens", "rows of products, a list (default 1,2,4,...,8192)", list(&o.tokens))
 	flag.Func("contexts", "tokens that attention sees, a list (default 512,4096,8192,32768)", list(&o.contexts))
 	flag.Float64Var(&o.peak, "peak", 0, "TFLOP/s of products in bf16 (default: the baseline's)")
+	flag.BoolVar(&o.tune, "tune", false, "try many ways to cut each product into workgroups, and print the best ones")
 	flag.Parse()
 	if err := run(o); err != nil {
 		fmt.Fprintln(os.Stderr, "kernelbench:", err)
@@ -108,6 +111,9 @@ func run(o options) error {
 	}
 	defer b.pool.arena.Close()
 	report := yardstick.NewReport(device.Info(), bandwidth, 1e12*o.peak)
+	if o.tune {
+		return b.tune(o, report, products(&shape))
+	}
 	rows := slices.Concat(projectRows(&shape, o.tokens), loraRows(&shape), expandRows(&shape), attendRows(&shape, o.contexts), smallRows(&shape, []int{1, 32, 1024}))
 	return b.table(o, report, rows)
 }

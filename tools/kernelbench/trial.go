@@ -82,27 +82,37 @@ func (t *trial) refill() error {
 
 // run builds a row, checks its result and times it.
 func (b *bench) run(r row) (samples []float64, t *trial, err error) {
-	t = &trial{device: b.device, pool: b.pool, limit: 1e-5}
+	t, err = b.prepare(r)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer t.Close()
+	if err := t.verify(); err != nil {
+		return nil, nil, err
+	}
+	samples, err = t.time()
+	return samples, t, err
+}
+
+// prepare builds a row on the device; the caller closes the trial.
+func (b *bench) prepare(r row) (*trial, error) {
+	t := &trial{device: b.device, pool: b.pool, limit: 1e-5}
 	_, setup, err := cases.Case{Name: r.name, Build: func(s *cases.Setup) cases.Run {
 		t.Setup = s
 		r.build(t)
 		return cases.Run{}
 	}}.Prepare(b.device, b.kernels, 1)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	defer setup.Close()
+	if t.err == nil {
+		t.err = t.refill()
+	}
 	if t.err != nil {
-		return nil, nil, t.err
+		setup.Close()
+		return nil, t.err
 	}
-	if err := t.refill(); err != nil {
-		return nil, nil, err
-	}
-	if err := t.verify(); err != nil {
-		return nil, nil, err
-	}
-	samples, err = t.time()
-	return samples, t, err
+	return t, nil
 }
 
 // verify runs the first set once and compares what it left; no time counts of a kernel that computes something else.
