@@ -12,6 +12,7 @@
 
 layout(constant_id = 1) const bool LORA = false;
 
+const uint THREADS = 64;
 const uint COLUMNS = 256; // of a workgroup
 layout(local_size_x = 64) in;
 
@@ -33,13 +34,26 @@ layout(push_constant) uniform Push {
 
 const uint FROM_LAST = 0x80000000u; // marks a token that is sampled on the device
 
-// Four columns of scale * B A of one token, whose products are a column of A.
-vec4 deltaOf(AdapterSite site, uint id, uint column) {
+shared float products[THREADS];
+
+// Four columns of scale * B A of one token, whose products are a column of A. They lie far apart, so each invocation loads
+// one of them. The whole workgroup calls it.
+vec4 deltaOf(AdapterSite site, uint id, uint thread, uint column) {
     uint strideA = (push.vocabulary + 7) & ~7u;
     uint strideB = (push.width + 7) & ~7u;
     vec4 sum = vec4(0.0);
-    for (uint r = 0; r < site.rank; r++) {
-        sum += site.scale * load1(site.A, r * strideA + id) * load4(site.B, r * strideB + column);
+    for (uint first = 0; first < site.rank; first += THREADS) {
+        uint count = min(THREADS, site.rank - first);
+        barrier(); // earlier ones may still be read
+        if (thread < count) {
+            products[thread] = site.scale * load1(site.A, (first + thread) * strideA + id);
+        }
+        barrier();
+        if (column < strideB) {
+            for (uint r = 0; r < count; r++) {
+                sum += products[r] * load4(site.B, (first + r) * strideB + column);
+            }
+        }
     }
     return sum;
 }
@@ -51,13 +65,18 @@ void main() {
         id = Uints(push.lastTokens).at[id & ~FROM_LAST];
     }
     uint padded = (push.width + 7) & ~7u;
-    uint column = gl_WorkGroupID.x * COLUMNS + (gl_SubgroupID * gl_SubgroupSize + gl_SubgroupInvocationID) * 4;
+    uint thread = gl_SubgroupID * gl_SubgroupSize + gl_SubgroupInvocationID;
+    uint column = gl_WorkGroupID.x * COLUMNS + thread * 4;
+    vec4 delta = vec4(0.0);
+    if (LORA) {
+        delta = deltaOf(adapterSite(push.sites, Uints(push.slots).at[t], push.sitesPerSlot, push.site), id, thread, column);
+    }
     float square = 0.0;
     if (column < padded) {
         uint64_t row = push.table + uint64_t(id) * push.tableStride * typeSize();
         vec4 v = mix(vec4(0.0), load4(row, column), lessThan(column + uvec4(0, 1, 2, 3), uvec4(push.width)));
         if (LORA) {
-            v += deltaOf(adapterSite(push.sites, Uints(push.slots).at[t], push.sitesPerSlot, push.site), id, column);
+            v += delta;
         }
         Floats4(push.x).at[(t * push.xStride + column) >> 2] = v;
         square = dot(v, v);

@@ -33,7 +33,8 @@ const (
 	attendPrefillValues        = 16         // A slice of the keys.
 	embedColumns               = 256        // of a workgroup
 	embedFromLast              = 0x80000000 // marks a token that is sampled on the device
-	expandColumns              = 256        // a workgroup has
+	embedThreads               = 64
+	expandColumns              = 256 // a workgroup has
 	projectFewSmallestSubgroup = 8
 	projectFewThreads          = 256
 	projectLanesRows           = 8 // outputs per lane, a unit

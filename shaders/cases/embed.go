@@ -53,7 +53,7 @@ func buildEmbed(s *Setup, t shaders.Type, width int, lora bool) Run {
 	var set adapterSet
 	var delta *shaders.EmbedDelta
 	if lora {
-		set = s.placeAdapters(mixedRanks, vocabulary, []int{width}, t, func(int) int { return 0 })
+		set = s.placeAdapters(embedRanks, vocabulary, []int{width}, t, func(int) int { return 0 })
 		delta = &shaders.EmbedDelta{
 			Slots: Place(s, slots), Table: set.table, SitesPerSlot: set.sitesPerSlot, Site: set.firstSite, Vocabulary: vocabulary,
 		}
@@ -76,10 +76,13 @@ func buildEmbed(s *Setup, t shaders.Type, width int, lora bool) Run {
 	}}
 }
 
+// embedRanks have one that takes several rounds of products.
+var embedRanks = append([]int{130}, mixedRanks...)
+
 // embedSlots are the slots of rows in the order of a batch: those of each adapter, then those of the base.
 func embedSlots() []uint32 {
 	var slots []uint32
-	for slot := range mixedRanks {
+	for slot := range embedRanks {
 		for range 1 + slot%3 {
 			slots = append(slots, uint32(slot))
 		}
