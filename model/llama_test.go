@@ -12,6 +12,7 @@ import (
 	"lorikeet/compute"
 	"lorikeet/compute/computetest"
 	"lorikeet/lora"
+	"lorikeet/shaders"
 )
 
 // fixture is a model on the test device with four adapters.
@@ -25,6 +26,11 @@ type fixture struct {
 }
 
 func newFixture(t testing.TB, m tinyModel, r *rand.Rand) *fixture {
+	return newFixtureOf(t, m, r, shaders.New(computetest.Device(t)), 48)
+}
+
+// newFixtureOf runs a model with given kernels and up to so many rows at once.
+func newFixtureOf(t testing.TB, m tinyModel, r *rand.Rand, kernels *shaders.Kernels, rows int) *fixture {
 	device := computetest.Device(t)
 	c, tensors := m.write(t, r)
 	shape, err := ShapeOf(c.Config(), 0)
@@ -40,8 +46,8 @@ func newFixture(t testing.TB, m tinyModel, r *rand.Rand) *fixture {
 	f.residency, err = lora.NewResidency(device, base, 4)
 	require.NoError(t, err)
 	t.Cleanup(f.residency.Close)
-	f.model, err = Open(t.Context(), device, c.Config(), c, Options{
-		Rows: 48, Lanes: 4, MemoryFraction: 0.5,
+	f.model, err = open(t.Context(), device, kernels, c.Config(), c, Options{
+		Rows: rows, Lanes: 4, MemoryFraction: 0.5,
 		Adapters: Adapters{
 			Table: f.residency.Table(), SitesPerSlot: f.residency.SitesPerSlot(), MaxRank: largest.Products(), Targets: largest.Targets,
 			Slots: 4, Bytes: base.DeviceBytes(largest),
@@ -187,6 +193,30 @@ func TestWholeModel(t *testing.T) {
 			}
 			t.Logf("largest difference of a log probability: %.2g (limit %.2g)", worst, m.limit)
 		})
+	}
+}
+
+// TestManyRows runs the kernels for GPUs with more rows than their projections
+// end by themselves, then the same sequences with few: bodies of either kind
+// must agree about what one leaves to the other and to the head.
+func TestManyRows(t *testing.T) {
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	r := rand.New(rand.NewPCG(seed, 0))
+	kernels := shaders.NewStyle(computetest.Device(t), shaders.Groups)
+	const rows = 66
+	require.False(t, kernels.Fuses(rows))
+	f := newFixtureOf(t, tinyModels[0], r, kernels, 80)
+	s := f.sequence(t, r, 0, 1, rows+4)
+	for _, n := range []int{rows, 4, 1, 1} {
+		f.step(t, piece{s, n})
+	}
+	a, b := f.sequence(t, r, 1, 3, 40), f.sequence(t, r, 2, -1, 30)
+	f.step(t, piece{a, 40}, piece{b, 26})
+	f.step(t, piece{a, 1}, piece{b, 4}, piece{s, 1})
+	f.step(t, piece{a, 1}, piece{b, 1}, piece{s, 1})
+	for _, s := range []*testSequence{s, a, b} {
+		f.verify(t, s, tinyModels[0].limit)
 	}
 }
 

@@ -88,10 +88,6 @@ type Options struct {
 // Open puts a checkpoint on the device and records its programs. A nil
 // checkpoint gives random weights in the shape of c.
 func Open(ctx context.Context, d *compute.Device, c checkpoint.Config, weights *checkpoint.Checkpoint, o Options) (*Llama, error) {
-	shape, err := ShapeOf(c, o.Context)
-	if err != nil {
-		return nil, err
-	}
 	kernels := shaders.New(d)
 	if o.Kernels != "" && o.Kernels != "auto" {
 		styles := shaders.Styles(d.Info(), o.Kernels)
@@ -99,6 +95,15 @@ func Open(ctx context.Context, d *compute.Device, c checkpoint.Config, weights *
 			return nil, fmt.Errorf("model: the device has no kernels of the variant %q", o.Kernels)
 		}
 		kernels = shaders.NewStyle(d, styles[0])
+	}
+	return open(ctx, d, kernels, c, weights, o)
+}
+
+// open is Open with given kernels.
+func open(ctx context.Context, d *compute.Device, kernels *shaders.Kernels, c checkpoint.Config, weights *checkpoint.Checkpoint, o Options) (*Llama, error) {
+	shape, err := ShapeOf(c, o.Context)
+	if err != nil {
+		return nil, err
 	}
 	m := &Llama{device: d, kernels: kernels, shape: shape, adapters: o.Adapters, profiler: o.Profiler}
 	m.limits = Limits{Rows: max(o.Rows, o.Lanes), Lanes: o.Lanes, Logits: o.Lanes + scoredRows, Context: shape.Context}
