@@ -49,7 +49,9 @@ func (r *Residency) Place(a *Adapter, now uint64) (int, error) {
 // found answers a Place of an adapter that has a slot.
 func (r *Residency) found(n int, now uint64) (int, error) {
 	s := &r.slots[n]
-	s.used = now
+	if !r.oldestFirst {
+		s.used = now
+	}
 	switch {
 	case s.upload != nil:
 		return 0, ErrArriving

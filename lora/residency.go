@@ -38,6 +38,8 @@ type Residency struct {
 	arriving []int          // slots with an upload under way, in order
 	pages    int            // that adapters hold
 
+	oldestFirst bool // see EvictOldest
+
 	// From Attach on.
 	memory   Memory
 	uploader *compute.Uploader
@@ -98,6 +100,11 @@ func (r *Residency) Attach(m Memory, largest Limits) error {
 	r.uploads = newUploads(sendWith(uploader), len(r.slots))
 	return nil
 }
+
+// EvictOldest makes the adapter that became resident first the first to make
+// room, however lately it was placed again. It is to be called before the first
+// Place.
+func (r *Residency) EvictOldest() { r.oldestFirst = true }
 
 // Close ends the uploads and frees the table once the device is done with it.
 // The memory must live until then.

@@ -151,6 +151,21 @@ func TestResidencyPinnedAdapter(t *testing.T) {
 	require.Equal(t, at, place(t, r, pinned))
 }
 
+// TestResidencyEvictOldest places the first adapter again before there is need of
+// a slot: it makes room all the same.
+func TestResidencyEvictOldest(t *testing.T) {
+	rnd := random(t)
+	base := testBase(shaders.F16)
+	_, r, _ := newResidency(t, base, 2, 1000)
+	r.EvictOldest()
+	a, b, c := made(rnd, 1, base), made(rnd, 2, base), made(rnd, 3, base)
+	first, second := place(t, r, a), place(t, r, b)
+	require.Equal(t, first, place(t, r, a))
+	require.Equal(t, first, place(t, r, c))
+	require.Equal(t, second, place(t, r, b))
+	require.Equal(t, 2, r.Resident())
+}
+
 // TestResidencyNoPages lets the pool run out of pages.
 func TestResidencyNoPages(t *testing.T) {
 	rnd := random(t)

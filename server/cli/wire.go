@@ -95,6 +95,9 @@ func (p *parts) makeRoomForAdapters(c *Config) (err error) {
 	if p.residency, err = lora.NewResidency(p.device, p.base, c.LoRAsPerBatch); err != nil {
 		return fmt.Errorf("--max-loras-per-batch %d: %w", c.LoRAsPerBatch, err)
 	}
+	if c.LoRAEviction == "fifo" {
+		p.residency.EvictOldest()
+	}
 	return nil
 }
 
