@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""The baseline of kernelbench and stepbench on the same GPU: cuBLAS, torch's attention, LoRA kernels in Triton, and whole steps,
-each result checked before it is timed.
+"""The baseline of kernelbench and stepbench on the same GPU: cuBLAS, torch's attention, LoRA kernels in Triton, and whole steps.
+Kernels and decode steps are checked before they are timed.
 
     python3 tools/cudabench/cudabench.py --json cudabench.json
     TRITON_INTERPRET=1 python3 tools/cudabench/cudabench.py --tiny --device cpu     # to try it out on any machine
