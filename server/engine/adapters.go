@@ -2,6 +2,8 @@ package engine
 
 import (
 	"context"
+	"errors"
+	"slices"
 
 	"lorikeet/lora"
 )
@@ -44,17 +46,32 @@ func (e *Engine) Ready() error {
 }
 
 // Flush empties the prefix cache. It fails with ErrBusy while requests run or
-// wait.
+// wait. One that has ended, and whose last step is still on the device, is
+// waited for.
 func (e *Engine) Flush() error {
-	err := ErrStopped
-	e.control(func() {
-		if err = nil; !e.idle() {
-			err = ErrBusy
-			return
+	for {
+		err := ErrStopped
+		e.control(func() { err = e.flush() })
+		if !errors.Is(err, errEnding) {
+			return err
 		}
-		e.pages.Give(e.prefixes.clear(nil))
-	})
-	return err
+	}
+}
+
+// errEnding says that all requests have ended, and a step in flight has not.
+var errEnding = errors.New("engine: a step is in flight")
+
+func (e *Engine) flush() error {
+	for _, list := range [...][]*sequence{e.waiting, e.running} {
+		if slices.ContainsFunc(list, func(q *sequence) bool { return !q.finished }) {
+			return ErrBusy
+		}
+	}
+	if !e.idle() {
+		return errEnding
+	}
+	e.pages.Give(e.prefixes.clear(nil))
+	return nil
 }
 
 // forget frees what the device holds of an adapter that is gone.

@@ -84,6 +84,11 @@ func (s *scheduler) place(q *sequence) error {
 		return errDrained
 	}
 	for {
+		// An adapter that has just arrived for a sequence before this one must
+		// not make room, or the two could take turns without ever running.
+		if used, ok := s.slots.Idle(); s.arriving && ok && used == s.clock {
+			return lora.ErrArriving
+		}
 		slot, err := s.slots.Place(q.adapter.Adapter(), s.clock)
 		if err == nil {
 			s.slots.Pin(slot)

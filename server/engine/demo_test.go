@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -30,9 +31,48 @@ type expectation struct {
 
 // TestDemoAnswersLikePEFT runs every prompt of the demo's expectations under
 // the base and each adapter, all at once through few lanes and fewer slots than
-// adapters, in both loops. The greedy tokens must be those of transformers and
+// adapters, in both loops, with and without the prefix cache, twice, so that
+// the second time finds what the first has left there. In the small pool
+// sequences start that have no room to end, and adapters and prefixes evict each
+// other. The greedy tokens must be those of transformers and
 // PEFT up to the first one whose lead there is smaller than rounding.
 func TestDemoAnswersLikePEFT(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		config engine.Config
+		pages  int // 0: as many as memory allows
+	}{
+		{"plain", engine.Config{NoPrefixCache: true}, 0},
+		{"overlapped, cached", engine.Config{Overlap: true}, 0},
+		{"small pool", engine.Config{NoPrefixCache: true}, smallPool},
+		{"small pool, overlapped", engine.Config{Overlap: true, NoPrefixCache: true}, smallPool},
+		{"small pool, overlapped, cached", engine.Config{Overlap: true}, smallPool},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			e := demoEngine(t, c.config, c.pages*model.PageTokens)
+			first := compareWithPEFT(t, e)
+			second := compareWithPEFT(t, e)
+			stats := e.Stats()
+			t.Logf("%d and %d tokens of the prompts were cached; %+v", first, second, stats)
+			require.EqualValues(t, first+second, stats.CachedTokens)
+			switch {
+			case c.config.NoPrefixCache:
+				require.Zero(t, stats.CachedTokens)
+				require.Equal(t, c.pages > 0, stats.Preemptions > 0)
+			case c.pages == 0:
+				require.Greater(t, second, first)
+			}
+		})
+	}
+}
+
+// smallPool is a pool of pages that holds four of the long prompts, but not
+// their answers, and one with its answer beside the largest adapter.
+const smallPool = 52
+
+// compareWithPEFT runs the expectations' prompts and returns how many of their
+// tokens were in memory already.
+func compareWithPEFT(t *testing.T, e *engine.Engine) (cached int) {
 	const rounding = 0.15 // of a logit, from keys and values kept in bf16
 	text, err := os.ReadFile(filepath.Join(demoFolder, "expected.json"))
 	require.NoError(t, err)
@@ -40,52 +80,60 @@ func TestDemoAnswersLikePEFT(t *testing.T) {
 		Cases []expectation `json:"cases"`
 	}
 	require.NoError(t, json.Unmarshal(text, &file))
-	for _, overlap := range []bool{false, true} {
-		e := demoEngine(t, overlap)
-		var requests []engine.Request
-		var want [][]int32
-		for _, c := range file.Cases {
-			for name, answer := range c.Outputs {
-				r := engine.Request{Prompt: c.PromptIDs, Sampling: engine.Sampling{MaxNewTokens: len(answer.IDs), TopP: 1}}
-				if name != "base" {
-					r.Adapter = name
-				}
-				certain := 0
-				for certain < len(answer.IDs) && answer.Margins[certain] > rounding {
-					certain++
-				}
-				requests, want = append(requests, r), append(want, answer.IDs[:certain])
+	// The long prompt comes first, and four times under the base.
+	slices.SortFunc(file.Cases, func(a, b expectation) int { return len(b.PromptIDs) - len(a.PromptIDs) })
+	var requests []engine.Request
+	var want [][]int32
+	for _, c := range file.Cases {
+		names := []string{"base", "lora0", "lora1", "lora2"}
+		if len(c.PromptIDs) > 100 {
+			names = append([]string{"base", "base", "base"}, names...)
+		}
+		for _, name := range names {
+			answer := c.Outputs[name]
+			r := engine.Request{Prompt: c.PromptIDs, Sampling: engine.Sampling{MaxNewTokens: len(answer.IDs), TopP: 1}}
+			if name != "base" {
+				r.Adapter = name
 			}
+			certain := 0
+			for certain < len(answer.IDs) && answer.Margins[certain] > rounding {
+				certain++
+			}
+			requests, want = append(requests, r), append(want, answer.IDs[:certain])
 		}
-		streams, err := e.Submit(t.Context(), requests)
-		require.NoError(t, err)
-		compared := 0
-		for i, s := range streams {
-			got := answer(t, s)
-			require.GreaterOrEqual(t, len(got), len(want[i]), "prompt %v under %q", requests[i].Prompt, requests[i].Adapter)
-			require.Equal(t, want[i], got[:len(want[i])], "prompt %v under %q", requests[i].Prompt, requests[i].Adapter)
-			compared += len(want[i])
-		}
-		t.Logf("overlap %v: %d answers, %d tokens compared", overlap, len(streams), compared)
 	}
+	streams, err := e.Submit(t.Context(), requests)
+	require.NoError(t, err)
+	compared := 0
+	for i, s := range streams {
+		got, found := answer(t, s)
+		require.GreaterOrEqual(t, len(got), len(want[i]), "prompt %v under %q", requests[i].Prompt, requests[i].Adapter)
+		require.Equal(t, want[i], got[:len(want[i])], "prompt %v under %q", requests[i].Prompt, requests[i].Adapter)
+		compared += len(want[i])
+		cached += found
+	}
+	t.Logf("%d answers, %d tokens compared", len(streams), compared)
+	return cached
 }
 
-func answer(t *testing.T, s *engine.Stream) (ids []int32) {
+func answer(t *testing.T, s *engine.Stream) (ids []int32, cached int) {
 	for {
 		u, err := s.Next(t.Context())
 		require.NoError(t, err)
 		for _, token := range u.Tokens {
 			ids = append(ids, token.ID)
 		}
+		cached += u.CachedTokens
 		if u.Finish != nil {
 			require.NotEqual(t, engine.FinishAbort, u.Finish.Reason, u.Finish.Message)
-			return ids
+			return ids, cached
 		}
 	}
 }
 
-// demoEngine serves the demo with its three adapters over two slots.
-func demoEngine(t *testing.T, overlap bool) *engine.Engine {
+// demoEngine serves the demo with its three adapters over two slots and a pool
+// of so many tokens; 0 is as many as memory allows.
+func demoEngine(t *testing.T, config engine.Config, tokens int) *engine.Engine {
 	device := computetest.Device(t)
 	c, err := checkpoint.Open(demoFolder)
 	require.NoError(t, err)
@@ -94,7 +142,7 @@ func demoEngine(t *testing.T, overlap bool) *engine.Engine {
 	residency, err := lora.NewResidency(device, shape.Sites(), 2)
 	require.NoError(t, err)
 	m, err := model.Open(t.Context(), device, c.Config(), c, model.Options{
-		Rows: 64, Lanes: 8, MemoryFraction: 0.5, Kernels: computetest.Kernels(),
+		Rows: 64, Lanes: 8, MaxTokens: tokens, MemoryFraction: 0.5, Kernels: computetest.Kernels(),
 		Adapters: model.Adapters{Table: residency.Table(), SitesPerSlot: residency.SitesPerSlot(), MaxRank: 16},
 	})
 	require.NoError(t, err)
@@ -103,7 +151,7 @@ func demoEngine(t *testing.T, overlap bool) *engine.Engine {
 	registry := lora.NewRegistry(func(name, path string) (*lora.Adapter, error) {
 		return lora.Read(name, path, nil, shape.Sites(), limits)
 	}, 2, 0)
-	config := engine.Config{Overlap: overlap, EndTokens: c.Config().EOS, Vocab: shape.Vocab, MaxWaiting: 1000}
+	config.EndTokens, config.Vocab, config.MaxWaiting = c.Config().EOS, shape.Vocab, 1000
 	e := engine.New(config, m, registry, residency)
 	for _, name := range []string{"lora0", "lora1", "lora2"} {
 		require.NoError(t, e.LoadAdapter(t.Context(), name, filepath.Join(demoFolder, "adapters", name), false))

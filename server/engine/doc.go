@@ -13,6 +13,8 @@
 // delivered before the next is launched: the slow, simple order that the
 // overlapped one is tested against.
 //
-// A sequence gives back its lane, its pages and its adapter in one place,
-// release, once no step in flight refers to it.
+// A sequence gives back its lane, its pages and its slot in one place, vacate,
+// once no step in flight refers to it: when it has finished, or when it is
+// preempted. The pages that it has filled stay in the prefix cache until they
+// are wanted for something else.
 package engine

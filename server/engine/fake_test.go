@@ -2,6 +2,7 @@ package engine
 
 import (
 	"fmt"
+	"math"
 	"sync"
 
 	"lorikeet/lora"
@@ -26,9 +27,12 @@ func (h history) then(token int32) history {
 	return h ^ h>>29
 }
 
-// follow is the fake model's answer: a function of the whole history, so that
-// any mix-up of lanes, pages, slots or tokens shows.
-func (h history) follow() int32 { return int32(h >> 20 % fakeVocab) }
+// follow is the token that the fake model draws at a position: a function of the
+// whole history, so that any mix-up of lanes, pages, slots or tokens shows, and
+// of what draws depend on.
+func (h history) follow(seed uint64, position int) int32 {
+	return int32(h.then(int32(seed)).then(int32(position)) >> 20 % fakeVocab)
+}
 
 // cell is what a page holds for one token.
 type cell struct {
@@ -61,6 +65,7 @@ type fakeModel struct {
 	started  []uint64 // adapters of the sequences, in the order in which they started
 	found    int      // tokens that sequences found in memory when they started
 	fail     error    // what the next Collect answers
+	broken   bool     // logits are not numbers
 }
 
 type fakeStep struct {
@@ -169,8 +174,11 @@ func (f *fakeModel) run(run *model.Run) (out []model.Output) {
 		out = append(out, model.Output{Token: target, Logprob: -float32(target)})
 	}
 	if run.Sample != nil {
-		f.last[run.Lane] = h.follow()
+		f.last[run.Lane] = h.follow(run.Sample.Seed, run.Start+run.Rows)
 		out = append(out, model.Output{Token: f.last[run.Lane], Logprob: -1})
+		if f.broken {
+			out[len(out)-1].Logprob = float32(math.NaN())
+		}
 	}
 	return out
 }

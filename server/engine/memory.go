@@ -31,12 +31,14 @@ func (s *scheduler) evict() bool {
 	return true
 }
 
-// idleAdapter is when the adapter that EvictIdle would take was last placed.
+// idleAdapter is when the adapter that EvictIdle would take was last placed. One
+// that was asked for in this very pass is not idle: a sequence waits for it.
 func (s *scheduler) idleAdapter() (used uint64, ok bool) {
 	if s.slots == nil {
 		return 0, false
 	}
-	return s.slots.Idle()
+	used, ok = s.slots.Idle()
+	return used, ok && used < s.clock
 }
 
 // adapterPages counts the pages that adapters hold.
