@@ -164,7 +164,7 @@ func TestAnswersDoNotDependOnCompany(t *testing.T) {
 			for c := range uint64(8) {
 				clients.Go(func() {
 					r := rand.New(rand.NewPCG(seed, c))
-					for range 8 {
+					for range 20 {
 						h.client(t, r, names)
 					}
 				})
