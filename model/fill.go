@@ -28,13 +28,15 @@ func (m *Llama) fill(b *block, batch *Batch) {
 	rows, decodes, prefills := 0, 0, 0
 	logits := logitRows{block: b}
 	m.runs, m.headRuns = m.runs[:0], m.headRuns[:0]
+	s := &m.shape
+	queryTile := m.kernels.QueryTile(s.Heads, s.KVHeads, s.HeadDim, s.Type)
 	for i := range batch.Runs {
 		run := &batch.Runs[i]
 		b.fillRows(run, rows)
 		if run.Rows == 1 || m.rowwise() {
 			decodes += m.fillDecode(b, run, rows, decodes)
 		} else {
-			prefills += b.fillPrefill(run, rows, prefills)
+			prefills += b.fillPrefill(run, rows, prefills, queryTile)
 		}
 		m.headRuns = append(m.headRuns, lora.Run{Slot: run.Slot, Rows: logits.add(run, rows)})
 		m.runs = append(m.runs, lora.Run{Slot: run.Slot, Rows: run.Rows})
@@ -44,7 +46,6 @@ func (m *Llama) fill(b *block, batch *Batch) {
 	tiles, adapterTiles := lora.Tiles(b.tiles[:0], m.runs)
 	_, headTiles := lora.Tiles(b.headTiles[:0], m.headRuns)
 
-	s := &m.shape
 	b.setGrid(gridEmbed, shaders.EmbedGroups(s.Hidden, rows))
 	// Fused projections need somebody to arrive for the shrink even in a program whose step has no adapter; that one sees a
 	// base tile.
@@ -55,7 +56,7 @@ func (m *Llama) fill(b *block, batch *Batch) {
 	b.setGrid(gridShrinkDown, m.kernels.ShrinkGroups(rank, shrinkTiles, 1))
 	b.setGrid(gridRopeStore, shaders.RopeStoreGroups(s.Heads, s.KVHeads, len(tiles)))
 	b.setGrid(gridAttendDecode, m.kernels.AttendDecodeGroups(s.Heads, s.KVHeads, s.HeadDim, decodes))
-	b.setGrid(gridAttendPrefill, shaders.AttendPrefillGroups(s.Heads, prefills))
+	b.setGrid(gridAttendPrefill, m.kernels.AttendPrefillGroups(s.Heads, s.KVHeads, s.HeadDim, s.Type, prefills))
 	b.setGrid(gridResidual, shaders.ResidualGroups(s.Hidden, len(tiles)))
 	b.setGrid(gridSiluMul, shaders.SiluMulGroups(s.Inner, len(tiles)))
 	b.setGrid(gridShrinkHead, m.kernels.ShrinkGroups(batch.Rank, headTiles, 1))
@@ -121,12 +122,12 @@ func (m *Llama) fillDecode(b *block, run *Run, row, at int) int {
 	return n
 }
 
-// fillPrefill cuts a chunk into query tiles and returns how many.
-func (b *block) fillPrefill(run *Run, row, at int) int {
+// fillPrefill cuts a chunk into tiles of queries and returns how many.
+func (b *block) fillPrefill(run *Run, row, at, tile int) int {
 	n := 0
-	for r := 0; r < run.Rows; r += shaders.QueryTile {
+	for r := 0; r < run.Rows; r += tile {
 		b.prefills[at+n] = shaders.PrefillItem{
-			Row: uint32(row + r), Rows: uint32(min(shaders.QueryTile, run.Rows-r)),
+			Row: uint32(row + r), Rows: uint32(min(tile, run.Rows-r)),
 			Lane: uint32(run.Lane), Start: uint32(run.Start + r),
 		}
 		n++

@@ -12,6 +12,7 @@
 #extension GL_KHR_shader_subgroup_basic : require
 #extension GL_KHR_shader_subgroup_shuffle : require
 
+#include "include/items.glsl"
 #include "include/pages.glsl"
 
 layout(constant_id = 1) const uint HEAD_DIM = 128; // a multiple of 8, at most 256
@@ -20,16 +21,6 @@ const uint ROWS = 32;
 const uint KEYS = 64;
 const uint THREADS = 128;
 layout(local_size_x = 128) in;
-
-// Query rows row to row + rows - 1, at most ROWS, of one lane; the first is at position start.
-struct PrefillItem {
-    uint row;
-    uint rows;
-    uint lane;
-    uint start;
-};
-
-layout(buffer_reference, std430, buffer_reference_align = 16) readonly buffer PrefillItems { PrefillItem at[]; };
 
 layout(push_constant) uniform Push {
     uint64_t qkv;       // fp32 [row][qkvStride], the query heads first

@@ -2,9 +2,6 @@ package shaders
 
 import "lorikeet/compute"
 
-// QueryTile is the most rows of one PrefillItem.
-const QueryTile = attendPrefillRows
-
 // AttendPrefill is causal attention of the rows of prompt chunks over the KV pages of their lanes, to which the rows'
 // own keys and values went before:
 //
@@ -26,13 +23,27 @@ type AttendPrefill struct {
 	Count       int
 }
 
+// QueryTile is the most rows of one PrefillItem. The pages' type is t.
+func (k *Kernels) QueryTile(heads, kvHeads, headDim int, t Type) int {
+	if spec, ok := k.attendCoopSpec(headDim, t); ok {
+		return spec.rows() / (heads / kvHeads)
+	}
+	return attendPrefillRows
+}
+
 // AttendPrefillGroups is the grid for a number of items.
-func AttendPrefillGroups(heads, items int) [3]uint32 {
+func (k *Kernels) AttendPrefillGroups(heads, kvHeads, headDim int, t Type, items int) [3]uint32 {
+	if _, ok := k.attendCoopSpec(headDim, t); ok {
+		return [3]uint32{count32(kvHeads), count32(items), 1}
+	}
 	return [3]uint32{count32(heads), count32(items), 1}
 }
 
 // Dispatch covers Count items. What it moves depends on their lengths, which only the device knows.
 func (a AttendPrefill) Dispatch(k *Kernels) compute.Dispatch {
+	if spec, ok := k.attendCoopSpec(a.HeadDim, a.Type); ok {
+		return a.coop(k, spec)
+	}
 	return compute.Dispatch{
 		Label:  "attend_prefill",
 		Kernel: k.kernel("attend_prefill", attendPrefillSpec{Type: uint32(a.Type), HeadDim: count32(a.HeadDim)}),
@@ -42,6 +53,6 @@ func (a AttendPrefill) Dispatch(k *Kernels) compute.Dispatch {
 			PageBytes: count32(int(a.PageBytes)), LayerOffset: count32(int(a.LayerOffset)),
 			KvHeads: count32(a.KVHeads), Group: count32(a.Heads / a.KVHeads), Scale: a.Scale,
 		}),
-		Groups: AttendPrefillGroups(a.Heads, a.Count),
+		Groups: k.AttendPrefillGroups(a.Heads, a.KVHeads, a.HeadDim, a.Type, a.Count),
 	}
 }

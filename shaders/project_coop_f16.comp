@@ -1,9 +1,6 @@
 // project_coop for f16 weights.
 #version 460
 #extension GL_GOOGLE_include_directive : require
-#extension GL_EXT_shader_explicit_arithmetic_types_float16 : require
 
-#define ELEMENT float16_t
-uint packElements(vec2 v) { return packFloat2x16(f16vec2(v)); }
-
+#include "include/element_f16.glsl"
 #include "include/coop.glsl"

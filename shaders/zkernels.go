@@ -113,7 +113,7 @@ type Epilogue struct {
 	RowTiles     uint32 // tiles of the same outputs
 }
 
-// PrefillItem: query rows row to row + rows - 1, at most ROWS, of one lane; the first is at position start.
+// PrefillItem: query rows row to row + rows - 1 of one lane, at most a tile; the first is at position start.
 type PrefillItem struct {
 	Row   uint32
 	Rows  uint32
@@ -156,6 +156,74 @@ type SampleRow struct {
 type TopEntry struct {
 	Token   uint32
 	Logprob float32
+}
+
+type attendCoopBf16Push struct {
+	Qkv         uint64
+	Outputs     uint64
+	Items       uint64
+	PageTable   uint64
+	Pool        uint64
+	QkvStride   uint32
+	OutStride   uint32
+	MaxPages    uint32
+	PageBytes   uint32
+	LayerOffset uint32
+	KvHeads     uint32
+	Group       uint32
+	Scale       float32
+}
+
+type attendCoopBf16Spec struct {
+	Type      uint32
+	HeadDim   uint32
+	Threads   uint32
+	SizeM     uint32
+	SizeN     uint32
+	SizeK     uint32
+	Each      uint32
+	Subgroups uint32
+	Keys      uint32
+}
+
+var attendCoopBf16Defaults = attendCoopBf16Spec{Type: 0, HeadDim: 128, Threads: 256, SizeM: 16, SizeN: 16, SizeK: 16, Each: 1, Subgroups: 8, Keys: 64}
+
+func (s attendCoopBf16Spec) constants() []uint32 {
+	return []uint32{s.Type, s.HeadDim, s.Threads, s.SizeM, s.SizeN, s.SizeK, s.Each, s.Subgroups, s.Keys}
+}
+
+type attendCoopF16Push struct {
+	Qkv         uint64
+	Outputs     uint64
+	Items       uint64
+	PageTable   uint64
+	Pool        uint64
+	QkvStride   uint32
+	OutStride   uint32
+	MaxPages    uint32
+	PageBytes   uint32
+	LayerOffset uint32
+	KvHeads     uint32
+	Group       uint32
+	Scale       float32
+}
+
+type attendCoopF16Spec struct {
+	Type      uint32
+	HeadDim   uint32
+	Threads   uint32
+	SizeM     uint32
+	SizeN     uint32
+	SizeK     uint32
+	Each      uint32
+	Subgroups uint32
+	Keys      uint32
+}
+
+var attendCoopF16Defaults = attendCoopF16Spec{Type: 0, HeadDim: 128, Threads: 256, SizeM: 16, SizeN: 16, SizeK: 16, Each: 1, Subgroups: 8, Keys: 64}
+
+func (s attendCoopF16Spec) constants() []uint32 {
+	return []uint32{s.Type, s.HeadDim, s.Threads, s.SizeM, s.SizeN, s.SizeK, s.Each, s.Subgroups, s.Keys}
 }
 
 type attendDecodePush struct {

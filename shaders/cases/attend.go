@@ -172,6 +172,15 @@ func (a attendShape) buildDecode(s *Setup, lengths []int, length int) Run {
 	}
 }
 
+// prefillChunk is the last rows of one lane.
+type prefillChunk struct{ history, rows int }
+
+var (
+	mixedChunks = []prefillChunk{{0, 1}, {0, 33}, {66, 64}, {74, 5}, {130, 70}}
+	// edgeChunks stand around pages, blocks of keys and tiles of rows.
+	edgeChunks = []prefillChunk{{63, 1}, {5, 2}, {16, 15}, {0, 16}, {31, 17}, {1, 127}, {0, 128}, {50, 129}}
+)
+
 func attendPrefillCases() []Case {
 	var list []Case
 	for _, a := range []attendShape{
@@ -180,48 +189,83 @@ func attendPrefillCases() []Case {
 		{kind: shaders.F32, heads: 3, kvHeads: 3, headDim: 80},
 		{kind: shaders.BF16, heads: 2, kvHeads: 1, headDim: 256},
 	} {
-		list = append(list, Case{
-			Name: "attend_prefill/" + a.String(), Stem: "attend_prefill", Limit: 2e-6, Build: a.buildPrefill,
-		})
+		list = append(list, a.prefillCase("mixed", mixedChunks))
 	}
-	return list
+	for _, a := range []attendShape{
+		{kind: shaders.F16, heads: 4, kvHeads: 1, headDim: 128},
+		{kind: shaders.F16, heads: 2, kvHeads: 2, headDim: 64},
+		{kind: shaders.F16, heads: 3, kvHeads: 1, headDim: 128},
+		{kind: shaders.BF16, heads: 7, kvHeads: 1, headDim: 64},
+	} {
+		list = append(list, a.prefillCase("edges", edgeChunks))
+	}
+	long := attendShape{kind: shaders.F16, heads: 1, kvHeads: 1, headDim: 64}
+	return append(list, long.prefillCase("long", []prefillChunk{{3990, 107}, {0, 300}}))
 }
 
-// buildPrefill has the last rows of every lane as one chunk.
-func (a attendShape) buildPrefill(s *Setup) Run {
-	lengths := []int{1, 33, 130, 79, 200}
-	chunks := []int{1, 33, 64, 5, 70}
-	c := s.cache(a, lengths)
-	rows := 0
-	for _, n := range chunks {
-		rows += n
+func (a attendShape) prefillCase(name string, chunks []prefillChunk) Case {
+	return Case{
+		Name: "attend_prefill/" + a.String() + "/" + name, Stem: "attend_prefill", Limit: 2e-6,
+		Build: func(s *Setup) Run { return a.buildPrefill(s, chunks) },
 	}
+}
+
+// unitRoundoff is the largest relative error of rounding to the type.
+func unitRoundoff(t shaders.Type) float64 {
+	return map[shaders.Type]float64{shaders.F16: 0x1p-11, shaders.BF16: 0x1p-8}[t]
+}
+
+// buildPrefill has one lane per chunk. attend_coop rounds queries and exponentials to the type; the twin rounds the
+// queries too, and the exponentials' rounding is what its limit leaves room for: each is off by less than the unit
+// roundoff, most by less than half of it, and their errors do not add up as the values themselves may.
+func (a attendShape) buildPrefill(s *Setup, chunks []prefillChunk) Run {
+	var lengths []int
+	rows := 0
+	for _, chunk := range chunks {
+		lengths = append(lengths, chunk.history+chunk.rows)
+		rows += chunk.rows
+	}
+	c := s.cache(a, lengths)
 	qkv, _, values := s.Activations(rows, (a.heads+2*a.kvHeads)*a.headDim)
 	out, span := s.Output(rows, a.heads*a.headDim)
-	want := reference.NewMatrix(rows, a.heads*a.headDim)
+	tile := s.Kernels.QueryTile(a.heads, a.kvHeads, a.headDim, a.kind)
 	var items []shaders.PrefillItem
 	row := 0
-	for lane, n := range chunks {
-		start := lengths[lane] - n
-		for i := 0; i < n; i += shaders.QueryTile {
+	for lane, chunk := range chunks {
+		for i := 0; i < chunk.rows; i += tile {
 			items = append(items, shaders.PrefillItem{
-				Row: uint32(row + i), Rows: uint32(min(shaders.QueryTile, n-i)),
-				Lane: uint32(lane), Start: uint32(start + i),
+				Row: uint32(row + i), Rows: uint32(min(tile, chunk.rows-i)),
+				Lane: uint32(lane), Start: uint32(chunk.history + i),
 			})
 		}
-		for i := range n {
-			c.attend(want.Row(row+i), values.Row(row+i), lane, start+i+1, a.scale())
-		}
-		row += n
+		row += chunk.rows
 	}
-	op := shaders.AttendPrefill{
+	dispatch := shaders.AttendPrefill{
 		QKV: qkv, Out: out, Items: Place(s, items), PageTable: c.table, MaxPages: c.maxPages,
 		Pool: c.pool, PageBytes: c.pageBytes, LayerOffset: c.layerOffset,
 		Heads: a.heads, KVHeads: a.kvHeads, HeadDim: a.headDim,
 		Scale: float32(a.scale()), Type: a.kind, Count: len(items),
+	}.Dispatch(s.Kernels)
+	var limit float64
+	if dispatch.Label == "attend_coop" {
+		limit = unitRoundoff(a.kind)
+		for i, v := range values.Values {
+			values.Values[i] = float64(a.kind.Round(float32(v)))
+		}
 	}
 	return Run{
-		Dispatches: []compute.Dispatch{op.Dispatch(s.Kernels)},
-		Check:      func() (float64, error) { return s.CompareRows(span, out.Stride, want) },
+		Limit:      limit,
+		Dispatches: []compute.Dispatch{dispatch},
+		Check: func() (float64, error) {
+			want := reference.NewMatrix(rows, a.heads*a.headDim)
+			row := 0
+			for lane, chunk := range chunks {
+				for i := range chunk.rows {
+					c.attend(want.Row(row), values.Row(row), lane, chunk.history+i+1, a.scale())
+					row++
+				}
+			}
+			return s.CompareRows(span, out.Stride, want)
+		},
 	}
 }

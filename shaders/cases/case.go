@@ -3,6 +3,7 @@
 package cases
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 
@@ -24,6 +25,8 @@ func (c Case) Styles() []shaders.Style {
 	switch c.Stem {
 	case "project_few", "project_many", "fused":
 		return []shaders.Style{shaders.Groups, shaders.Lanes, shaders.Matrices}
+	case "attend_prefill":
+		return []shaders.Style{shaders.Groups, shaders.Matrices}
 	case "shrink", "attend_decode", "sample":
 		if !c.Split {
 			return []shaders.Style{shaders.Groups, shaders.Lanes}
@@ -41,6 +44,8 @@ type Run struct {
 	// Check downloads the outputs and returns the worst relative error against the twin; +Inf where a value that has
 	// to be exact (an index, a pad column) is wrong.
 	Check func() (float64, error)
+	// Limit is the largest error that passes, where it is not the case's: Prepare puts that here where Build leaves 0.
+	Limit float64
 }
 
 // Prepare builds the case on a device from a seed. The caller closes the setup after the last use of the run.
@@ -51,6 +56,7 @@ func (c Case) Prepare(device *compute.Device, kernels *shaders.Kernels, seed uin
 		s.Close()
 		return Run{}, nil, fmt.Errorf("cases: build %q: %w", c.Name, s.err)
 	}
+	run.Limit = cmp.Or(run.Limit, c.Limit)
 	return run, s, nil
 }
 

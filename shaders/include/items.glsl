@@ -1,4 +1,4 @@
-// What decode attention works on.
+// What attention works on.
 #ifndef ITEMS_GLSL
 #define ITEMS_GLSL
 
@@ -18,5 +18,15 @@ struct DecodeItem {
 };
 
 layout(buffer_reference, std430, buffer_reference_align = 16) readonly buffer DecodeItems { DecodeItem at[]; };
+
+// Query rows row to row + rows - 1 of one lane, at most a tile; the first is at position start.
+struct PrefillItem {
+    uint row;
+    uint rows;
+    uint lane;
+    uint start;
+};
+
+layout(buffer_reference, std430, buffer_reference_align = 16) readonly buffer PrefillItems { PrefillItem at[]; };
 
 #endif

@@ -115,8 +115,9 @@ func (t *trial) attendPrefill(s *model.Shape, tokens int) {
 	qkv, qkvSpan := t.random(tokens, s.QKV(), queries)
 	out, span := t.Output(tokens, s.Heads*s.HeadDim)
 	var items []shaders.PrefillItem
-	for i := 0; i < tokens; i += shaders.QueryTile {
-		items = append(items, shaders.PrefillItem{Row: uint32(i), Rows: uint32(min(shaders.QueryTile, tokens-i)), Start: uint32(i)})
+	tile := t.Kernels.QueryTile(s.Heads, s.KVHeads, s.HeadDim, shaders.BF16)
+	for i := 0; i < tokens; i += tile {
+		items = append(items, shaders.PrefillItem{Row: uint32(i), Rows: uint32(min(tile, tokens-i)), Start: uint32(i)})
 	}
 	op := shaders.AttendPrefill{
 		QKV: qkv, Out: out, Items: cases.Place(t.Setup, items), PageTable: cases.Place(t.Setup, kv.pages), MaxPages: kv.maxPages,

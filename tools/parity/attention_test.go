@@ -188,8 +188,9 @@ func (t *trial) prefill() {
 	p := t.pool([][]int{upTo(keys)})
 	p.fill(t, []reference.Matrix{k}, []reference.Matrix{v})
 	var items []shaders.PrefillItem
-	for i := 0; i < t.fixture.Rows; i += shaders.QueryTile {
-		items = append(items, shaders.PrefillItem{Row: uint32(i), Rows: uint32(min(shaders.QueryTile, t.fixture.Rows-i)), Start: uint32(t.History + i)})
+	tile := t.Kernels.QueryTile(heads, t.KVHeads, t.HeadDim, t.kind)
+	for i := 0; i < t.fixture.Rows; i += tile {
+		items = append(items, shaders.PrefillItem{Row: uint32(i), Rows: uint32(min(tile, t.fixture.Rows-i)), Start: uint32(t.History + i)})
 	}
 	y, span := t.Output(t.fixture.Rows, heads*t.HeadDim)
 	t.dispatches = []compute.Dispatch{shaders.AttendPrefill{

@@ -144,8 +144,9 @@ func (t *trial) prefill() {
 	p := t.newPool(1, keys)
 	p.fill(0, keys, t.input("k", keys, kv), t.input("v", keys, kv))
 	var items []shaders.PrefillItem
-	for i := 0; i < t.Tokens; i += shaders.QueryTile {
-		items = append(items, shaders.PrefillItem{Row: uint32(i), Rows: uint32(min(shaders.QueryTile, t.Tokens-i)), Start: uint32(t.History + i)})
+	tile := t.Kernels.QueryTile(t.Heads, t.KVHeads, t.HeadDim, shaders.BF16)
+	for i := 0; i < t.Tokens; i += tile {
+		items = append(items, shaders.PrefillItem{Row: uint32(i), Rows: uint32(min(tile, t.Tokens-i)), Start: uint32(t.History + i)})
 	}
 	y, span := t.Output(t.Tokens, width)
 	t.dispatches = []compute.Dispatch{shaders.AttendPrefill{
