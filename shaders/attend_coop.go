@@ -19,13 +19,14 @@ var attendTiles = []struct {
 }
 
 // attendCoopSpec returns the constants of attend_coop on the device, or false where attend_prefill has to do it: in
-// other styles, for heads of other sizes, and for types that the device has no cooperative matrices of.
+// other styles, for heads of other sizes, for types that the device has no cooperative matrices of, and where the matrices
+// have not 8 rows: the tiles for 16 have run on no device yet, and the plain kernel has.
 func (k *Kernels) attendCoopSpec(headDim int, t Type) (attendCoopF16Spec, bool) {
 	if k.style != Matrices {
 		return attendCoopF16Spec{}, false
 	}
 	shape, ok := coopShape(k.info, t)
-	if !ok || k.info.SubgroupSize%shape.M != 0 || 2*shape.N%shape.K != 0 || headDim%shape.K != 0 {
+	if !ok || shape.M != 8 || k.info.SubgroupSize%shape.M != 0 || 2*shape.N%shape.K != 0 || headDim%shape.K != 0 {
 		return attendCoopF16Spec{}, false
 	}
 	for _, tile := range attendTiles {
