@@ -57,7 +57,8 @@ func TestResidencyChurn(t *testing.T) {
 				c.givePage()
 			}
 		case 8:
-			require.NoError(t, r.AwaitUpload())
+			_, err := r.AwaitUpload()
+			require.NoError(t, err)
 		}
 		require.NoError(t, r.check())
 		require.Equal(t, len(m.used), m.free()+r.Pages()+len(c.words))
@@ -72,7 +73,7 @@ func TestResidencyChurn(t *testing.T) {
 		r.Drop(a.ID)
 	}
 	for r.Pages() > 0 {
-		require.NoError(t, r.AwaitUpload())
+		await(t, r)
 	}
 	require.NoError(t, r.Check())
 	require.Equal(t, len(m.used), m.free())

@@ -38,7 +38,7 @@ func (r *Residency) Place(a *Adapter, now uint64) (int, error) {
 	for i := range matrices {
 		pieces[i] = compute.Piece{To: place.matrices[i], From: matrices[i]}
 	}
-	r.clear(n)
+	r.evict(n)
 	r.slots[n] = slot{adapter: a, place: place, upload: r.uploads.start(pieces), used: now}
 	r.byID[a.ID] = n
 	r.arriving = append(r.arriving, n)
@@ -70,26 +70,25 @@ func (r *Residency) PlaceAndWait(a *Adapter, now uint64) (int, error) {
 		if !errors.Is(err, ErrArriving) {
 			return n, err
 		}
-		if err := r.AwaitUpload(); err != nil {
+		if _, err := r.AwaitUpload(); err != nil {
 			return 0, err
 		}
 	}
 }
 
-// AwaitUpload blocks until an upload under way has ended, however; it returns at
-// once when there is none. Its only error is that of a lost device.
-func (r *Residency) AwaitUpload() error {
-	r.settle()
+// AwaitUpload blocks until an upload under way has ended, however; it returns
+// false at once when there is none. Its only error is that of a lost device.
+func (r *Residency) AwaitUpload() (ended bool, err error) {
 	if len(r.arriving) == 0 {
-		return nil
+		return false, nil
 	}
 	u := r.slots[r.arriving[0]].upload
 	<-u.done
 	r.settle()
 	if errors.Is(u.err, compute.ErrDeviceLost) {
-		return fmt.Errorf("lora: upload: %w", u.err)
+		return true, fmt.Errorf("lora: upload: %w", u.err)
 	}
-	return nil
+	return true, nil
 }
 
 // settle takes note of the uploads that have ended.

@@ -48,13 +48,23 @@ func (g *gate) pass(err error) {
 	g.word <- err
 }
 
+// await waits for the end of an upload under way.
+func await(t *testing.T, r *Residency) {
+	t.Helper()
+	ended, err := r.AwaitUpload()
+	require.NoError(t, err)
+	require.True(t, ended)
+}
+
 func TestPlaceDoesNotWait(t *testing.T) {
 	rnd := random(t)
 	base := testBase(shaders.BF16)
 	d, r, _ := newResidency(t, base, 3, 1000)
 	resident, a, b := made(rnd, 1, base), made(rnd, 2, base), made(rnd, 3, base)
 	first := place(t, r, resident)
-	require.NoError(t, r.AwaitUpload(), "there is none")
+	ended, err := r.AwaitUpload()
+	require.NoError(t, err)
+	require.False(t, ended, "there is none")
 	g := gateUploads(t, r)
 	for range 3 {
 		_, err := r.Place(a, 100)
@@ -65,8 +75,9 @@ func TestPlaceDoesNotWait(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, first, n)
 	}
-	_, err := r.Place(made(rnd, 4, base), 100)
+	_, err = r.Place(made(rnd, 4, base), 100)
 	require.ErrorIs(t, err, ErrArriving, "the resident one makes room")
+	require.EqualValues(t, 1, r.Evicted())
 	_, err = r.Place(resident, 100)
 	require.ErrorIs(t, err, ErrNoSlot, "those that arrive do not")
 	_, idle := r.Idle()
@@ -77,7 +88,7 @@ func TestPlaceDoesNotWait(t *testing.T) {
 	require.Equal(t, make([]shaders.AdapterSite, len(r.table)), r.table, "no row tells of what has not arrived")
 
 	g.pass(nil)
-	require.NoError(t, r.AwaitUpload())
+	await(t, r)
 	n, err := r.Place(a, 101)
 	require.NoError(t, err, "the first of them has arrived")
 	requireResident(t, d, r, n, a)
@@ -85,7 +96,7 @@ func TestPlaceDoesNotWait(t *testing.T) {
 	require.ErrorIs(t, err, ErrArriving)
 	g.pass(nil)
 	g.pass(nil)
-	require.NoError(t, r.AwaitUpload())
+	await(t, r)
 	n, err = r.Place(b, 102)
 	require.NoError(t, err)
 	requireResident(t, d, r, n, b)
@@ -108,7 +119,7 @@ func TestUploadFails(t *testing.T) {
 		require.ErrorIs(t, err, ErrArriving)
 		g.pass(broken)
 		g.pass(nil)
-		require.NoError(t, r.AwaitUpload())
+		await(t, r)
 		_, err = r.PlaceAndWait(b, 3)
 		require.NoError(t, err)
 		_, err = r.Place(a, 4)
@@ -122,7 +133,7 @@ func TestUploadFails(t *testing.T) {
 	_, err := r.Place(a, 5)
 	require.ErrorIs(t, err, ErrArriving)
 	g.pass(broken)
-	require.NoError(t, r.AwaitUpload())
+	await(t, r)
 	used, idle := r.Idle()
 	require.True(t, idle, "what failed and is not asked for again is evicted like any other")
 	require.EqualValues(t, 5, used)
@@ -132,7 +143,8 @@ func TestUploadFails(t *testing.T) {
 	_, err = r.Place(a, 6)
 	require.ErrorIs(t, err, ErrArriving)
 	g.pass(compute.ErrDeviceLost)
-	require.ErrorIs(t, r.AwaitUpload(), compute.ErrDeviceLost)
+	_, err = r.AwaitUpload()
+	require.ErrorIs(t, err, compute.ErrDeviceLost)
 	_, err = r.Place(a, 7)
 	require.ErrorIs(t, err, compute.ErrDeviceLost)
 

@@ -37,6 +37,7 @@ type Residency struct {
 	byID     map[uint64]int // adapters that Place can find
 	arriving []int          // slots with an upload under way, in order
 	pages    int            // that adapters hold
+	evicted  uint64         // adapters that made room
 
 	oldestFirst bool // see EvictOldest
 
@@ -194,8 +195,19 @@ func (r *Residency) Idle() (used uint64, ok bool) {
 // EvictIdle frees the slot and the pages of that adapter.
 func (r *Residency) EvictIdle() {
 	if n := r.victim(); n >= 0 {
-		r.clear(n)
+		r.evict(n)
 	}
+}
+
+// Evicted counts the adapters that have made room for others so far.
+func (r *Residency) Evicted() uint64 { return r.evicted }
+
+// evict empties a slot for another adapter.
+func (r *Residency) evict(n int) {
+	if r.slots[n].adapter != nil {
+		r.evicted++
+	}
+	r.clear(n)
 }
 
 // Resident counts the adapters that have a slot, those on their way included.

@@ -69,7 +69,8 @@ func (s *roomySlots) Unpin(int)                                    { s.pins-- }
 func (s *roomySlots) Rank(int) int                                 { return 8 }
 func (s *roomySlots) Idle() (uint64, bool)                         { return 0, false }
 func (s *roomySlots) EvictIdle()                                   {}
-func (s *roomySlots) AwaitUpload() error                           { return nil }
+func (s *roomySlots) Evicted() uint64                              { return 0 }
+func (s *roomySlots) AwaitUpload() (bool, error)                   { return false, nil }
 func (s *roomySlots) Drop(uint64)                                  {}
 func (s *roomySlots) Pages() int                                   { return 0 }
 func (s *roomySlots) Resident() int                                { return 0 }

@@ -230,7 +230,6 @@ func (s *scheduler) reserve(q *sequence) bool {
 			return false
 		}
 		s.slots.EvictIdle()
-		s.counts.EvictedAdapters++
 	}
 	return true
 }

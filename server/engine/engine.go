@@ -42,9 +42,10 @@ type Slots interface {
 	Idle() (used uint64, ok bool)
 	// EvictIdle frees the slot and the pages of that adapter.
 	EvictIdle()
-	// AwaitUpload blocks until an upload under way has finished; it returns at
-	// once when there is none.
-	AwaitUpload() error
+	Evicted() uint64 // adapters that have made room so far
+	// AwaitUpload blocks until an upload under way has ended; false: there is
+	// none.
+	AwaitUpload() (ended bool, err error)
 	Drop(id uint64)
 	Pages() int    // that adapters hold
 	Resident() int // adapters that have a slot

@@ -13,11 +13,12 @@ const fakeAdapterPages = 2
 // fakeSlots places adapters in a pool of pages without a device. It belongs to
 // the engine's goroutine.
 type fakeSlots struct {
-	pages  *model.Pages
-	memory fakeMemory
-	slots  []fakeSlot
-	delay  int // calls of Place that an upload takes
-	awaits int // uploads that were waited for
+	pages   *model.Pages
+	memory  fakeMemory
+	slots   []fakeSlot
+	delay   int // calls of Place that an upload takes
+	awaits  int // uploads that were waited for
+	evicted uint64
 }
 
 type fakeSlot struct {
@@ -107,7 +108,7 @@ func (f *fakeSlots) Place(a *lora.Adapter, now uint64) (int, error) {
 	if !ok {
 		return 0, lora.ErrNoPages
 	}
-	f.empty(at)
+	f.evict(at)
 	f.slots[at] = fakeSlot{adapter: a, first: first, used: now, left: f.delay}
 	if f.delay > 0 {
 		return 0, lora.ErrArriving
@@ -120,14 +121,16 @@ func (f *fakeSlots) Pin(slot int)      { f.slots[slot].pins++ }
 func (f *fakeSlots) Unpin(slot int)    { f.slots[slot].pins-- }
 func (f *fakeSlots) Rank(slot int) int { return 8 }
 
-func (f *fakeSlots) AwaitUpload() error {
+// AwaitUpload ends one upload, of the slot that comes first.
+func (f *fakeSlots) AwaitUpload() (bool, error) {
 	for i := range f.slots {
 		if s := &f.slots[i]; s.left > 0 {
 			f.awaits++
 			f.arrive(s)
+			return true, nil
 		}
 	}
-	return nil
+	return false, nil
 }
 
 func (f *fakeSlots) Idle() (uint64, bool) {
@@ -138,7 +141,15 @@ func (f *fakeSlots) Idle() (uint64, bool) {
 	return f.slots[at].used, true
 }
 
-func (f *fakeSlots) EvictIdle() { f.empty(f.victim()) }
+func (f *fakeSlots) EvictIdle()      { f.evict(f.victim()) }
+func (f *fakeSlots) Evicted() uint64 { return f.evicted }
+
+func (f *fakeSlots) evict(slot int) {
+	if f.slots[slot].adapter != nil {
+		f.evicted++
+	}
+	f.empty(slot)
+}
 
 // victim is the least recently placed slot that may be emptied, -1 without one.
 func (f *fakeSlots) victim() int {

@@ -24,7 +24,6 @@ func (s *scheduler) evict() bool {
 		s.counts.EvictedPages++
 	case resident:
 		s.slots.EvictIdle()
-		s.counts.EvictedAdapters++
 	default:
 		return false
 	}

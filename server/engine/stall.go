@@ -14,6 +14,7 @@ import (
 //   - Else nothing runs, and all lanes are free. What a sequence waits for can
 //     be an upload, so this waits for one to end: for that of its adapter, or
 //     for one that nobody needs any more, to be evicted.
+//   - Else one may have ended during the pass, so another pass is made.
 //   - Else what the sequence needs is held by adapters that are never evicted,
 //     and it is refused.
 func (e *Engine) unblock(busy bool) error {
@@ -24,11 +25,17 @@ func (e *Engine) unblock(busy bool) error {
 	if len(e.running) > 0 {
 		return nil
 	}
-	e.barren++
-	if e.slots != nil && (e.arriving || e.barren == 1) {
-		if err := e.slots.AwaitUpload(); err != nil {
+	if e.slots != nil {
+		ended, err := e.slots.AwaitUpload()
+		if err != nil {
 			return fmt.Errorf("engine: upload an adapter: %w", err)
 		}
+		if ended {
+			e.barren = 0
+			return nil
+		}
+	}
+	if e.barren++; e.barren == 1 {
 		return nil
 	}
 	if at := slices.IndexFunc(e.waiting, func(q *sequence) bool { return !q.finished }); at >= 0 {

@@ -39,7 +39,7 @@ func (e *Engine) publish() {
 	now.Running, now.Waiting = len(e.running), len(e.waiting)
 	now.Pages = e.holdings()
 	if e.slots != nil {
-		now.ResidentAdapters = e.slots.Resident()
+		now.ResidentAdapters, now.EvictedAdapters = e.slots.Resident(), e.slots.Evicted()
 	}
 	now.UsedTokens = now.Pages.Running * model.PageTokens
 	now.TotalTokens = e.pages.Total() * model.PageTokens
