@@ -105,7 +105,7 @@ func requireBalanced(t *testing.T, o *options, p *player, r *report, logged *log
 		}
 	}()
 	var table bytes.Buffer
-	require.NoError(t, printTable(&table, []*report{r}))
+	require.NoError(t, printTable(&table, r))
 	t.Log("\n" + table.String())
 	require.Zero(t, r.Lost)
 	require.Zero(t, r.Refused)

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
 	"time"
 )
 
@@ -59,6 +60,26 @@ func awaitIdle(ctx context.Context, c *client) (*idleState, error) {
 		case <-time.After(idlePoll):
 		case <-ctx.Done():
 			return nil, fmt.Errorf("the server does not come to rest: %s: %w", state, context.Cause(ctx))
+		}
+	}
+}
+
+// awaitReady waits until the server answers that it is well, and says how long that took.
+func awaitReady(ctx context.Context, c *client, atMost time.Duration, w io.Writer) error {
+	begin := time.Now()
+	ctx, cancel := context.WithTimeout(ctx, atMost)
+	defer cancel()
+	for {
+		response, err := c.send(ctx, "/health", nil)
+		if err == nil {
+			response.Body.Close()
+			_, err = fmt.Fprintf(w, "ready after %.2f s\n", time.Since(begin).Seconds())
+			return err
+		}
+		select {
+		case <-time.After(idlePoll):
+		case <-ctx.Done():
+			return fmt.Errorf("the server is not ready after %v: %w", atMost, err)
 		}
 	}
 }

@@ -4,8 +4,10 @@
 //	servebench -adapters 200 -folders testdata/demo/adapters/* -popularity zipf:1.5 -arrivals closed:32 -requests 2000 -leave 0.05 -swap-every 20
 //	servebench -adapters 1000 -folders build/adapters/* -popularity zipf:1.5 -arrivals poisson:8 -requests 240 -input 256 -output 256
 //	servebench -soak 10m ...                   plays trace after trace and watches the server's memory
-//	servebench -table A.json B.json ...        prints saved reports side by side
+//	servebench -table A.json B.json ...        prints saved reports, one a line
 //	servebench -make 16 -shape MODEL -out DIR  writes random adapters
+//	servebench -model -shape MODEL -out DIR    writes a checkpoint of random weights
+//	servebench -await 60s                      waits until the server is ready
 //
 // The names of the adapters are registered first and stand for the folders in turn. With -check, which needs -pool or
 // -prompts, every answer must equal what the server answers to the same prompt alone, beforehand.
@@ -42,7 +44,11 @@ func run(ctx context.Context, o *options, w io.Writer) error {
 		if err != nil {
 			return err
 		}
-		return printTable(w, reports)
+		return printSummary(w, reports)
+	case o.await > 0:
+		return awaitReady(ctx, newClient(o.url), o.await, w)
+	case o.model:
+		return makeModel(o.shape, o.out, o.plan.seed)
 	case o.make > 0:
 		return makeAdapters(o.shape, o.out, o.make, o.rank, o.plan.seed)
 	}
@@ -60,7 +66,7 @@ func run(ctx context.Context, o *options, w io.Writer) error {
 			return err
 		}
 	}
-	return printTable(w, []*report{r})
+	return printTable(w, r)
 }
 
 // restTimeout is how long a server may take to come to rest after the last answer.

@@ -23,8 +23,10 @@ type options struct {
 
 	table bool
 	rest  []string // arguments that are not flags
+	await time.Duration
 
 	make, rank int
+	model      bool
 	shape, out string
 }
 
@@ -50,12 +52,15 @@ func parseOptions(args []string) (*options, error) {
 	prompts := f.String("prompts", "", "file with prompts to choose from: {\"cases\":[{\"prompt_ids\":[..]}]}")
 	f.Float64Var(&p.leave, "leave", 0, "share of clients that leave before their answer is whole")
 	f.IntVar(&p.swapEvery, "swap-every", 0, "requests between two swaps of an adapter: unload, load, first token; 0: none")
+	f.IntVar(&p.swapFrom, "swap-from", 0, "number of the first adapter to swap: with those that are asked for below it, no swap waits for a request")
 	f.BoolVar(&o.check, "check", false, "compare every answer with its solo answer")
 	f.Float64Var(&o.rounding, "rounding", 0.15, "difference of log probabilities that company may turn round")
 	f.DurationVar(&o.soak, "soak", 0, "play further traces until so much time has passed, and watch the memory of the server, which needs --enable-metrics")
 	f.StringVar(&o.json, "json", "", "write the report to this file")
 	f.StringVar(&o.plots, "plots", "", "write plots into this folder")
-	f.BoolVar(&o.table, "table", false, "print the reports in the files given as arguments")
+	f.BoolVar(&o.table, "table", false, "print the reports in the files given as arguments, one a line")
+	f.DurationVar(&o.await, "await", 0, "wait at most so long until the server is ready, and say how long it took")
+	f.BoolVar(&o.model, "model", false, "write a checkpoint")
 	f.IntVar(&o.make, "make", 0, "adapters to write")
 	f.IntVar(&o.rank, "rank", 16, "their rank, on all seven projections")
 	f.StringVar(&o.shape, "shape", "testdata/shapes/llama-3.1-8b", "folder whose config.json they fit")
@@ -77,10 +82,12 @@ func parseOptions(args []string) (*options, error) {
 // finish checks what belongs together.
 func (o *options) finish() error {
 	switch p := &o.plan; {
-	case o.table:
+	case o.table || o.await > 0:
 		return nil
-	case o.make > 0 && o.out == "":
-		return errors.New("-make needs -out")
+	case (o.model || o.make > 0) && o.out == "":
+		return errors.New("-make and -model need -out")
+	case p.swapFrom < 0 || p.swapEvery > 0 && p.swapFrom >= p.adapters:
+		return errors.New("-swap-from must be below -adapters")
 	case p.requests < 1 || p.adapters < 0 || p.pool < 0 || p.prefix < 0 || p.vocab < 1 || p.swapEvery < 0:
 		return errors.New("-requests and -vocab must be at least 1, other numbers at least 0")
 	case p.adapters > 0 && len(o.rest) == 0:

@@ -51,12 +51,8 @@ func makeAdapter(folder string, sites lora.Base, t checkpoint.DType, rank int, r
 	var targets []string
 	for site := range lora.Sites {
 		targets = append(targets, site.String())
-		block := "self_attn"
-		if site >= lora.Gate {
-			block = "mlp"
-		}
 		for layer := range sites.Layers {
-			module := fmt.Sprintf("base_model.model.model.layers.%d.%s.%s", layer, block, site)
+			module := "base_model.model.model." + moduleName(layer, site)
 			tensors = append(tensors,
 				randomTensor(module+".lora_A.weight", t, rank, sites.In[site], r),
 				randomTensor(module+".lora_B.weight", t, sites.Out[site], rank, r))
@@ -72,20 +68,36 @@ func makeAdapter(folder string, sites lora.Base, t checkpoint.DType, rank int, r
 	return checkpoint.Write(filepath.Join(folder, "adapter_model.safetensors"), tensors, nil)
 }
 
+// moduleName is what a checkpoint calls a projection, below the model's own name.
+func moduleName(layer int, site lora.Site) string {
+	block := "self_attn"
+	if site >= lora.Gate {
+		block = "mlp"
+	}
+	return fmt.Sprintf("layers.%d.%s.%s", layer, block, site)
+}
+
 // randomTensor is a matrix of uniform numbers with variance 1/in.
 func randomTensor(name string, t checkpoint.DType, out, in int, r *rand.Rand) checkpoint.Tensor {
+	return checkpoint.Tensor{Name: name, Type: t, Shape: []int{out, in}, Data: appendUniform(nil, t, out*in, in, r)}
+}
+
+// appendUniform appends n uniform numbers with variance 1/in.
+func appendUniform(data []byte, t checkpoint.DType, n, in int, r *rand.Rand) []byte {
 	bound := float32(math.Sqrt(3 / float64(in)))
-	var data []byte
-	for range out * in {
-		v := (2*r.Float32() - 1) * bound
-		switch t {
-		case checkpoint.F16:
-			data = binary.LittleEndian.AppendUint16(data, float16.Fromfloat32(v).Bits())
-		case checkpoint.BF16:
-			data = binary.LittleEndian.AppendUint16(data, uint16(math.Float32bits(v)>>16))
-		default:
-			data = binary.LittleEndian.AppendUint32(data, math.Float32bits(v))
-		}
+	for range n {
+		data = appendValue(data, t, (2*r.Float32()-1)*bound)
 	}
-	return checkpoint.Tensor{Name: name, Type: t, Shape: []int{out, in}, Data: data}
+	return data
+}
+
+// appendValue appends a number in a type, truncated to it.
+func appendValue(data []byte, t checkpoint.DType, v float32) []byte {
+	switch t {
+	case checkpoint.F16:
+		return binary.LittleEndian.AppendUint16(data, float16.Fromfloat32(v).Bits())
+	case checkpoint.BF16:
+		return binary.LittleEndian.AppendUint16(data, uint16(math.Float32bits(v)>>16))
+	}
+	return binary.LittleEndian.AppendUint32(data, math.Float32bits(v))
 }

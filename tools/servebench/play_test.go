@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -155,4 +156,27 @@ func TestTableAndPlots(t *testing.T) {
 	for _, name := range []string{"latency", "timeline", "memory"} {
 		require.FileExists(t, folder+"/"+name+".svg")
 	}
+}
+
+// TestSummary has a line for each report.
+func TestSummary(t *testing.T) {
+	var text strings.Builder
+	reports := []*report{{Name: "quiet", Idle: new(idleState), Seconds: 1}, {Name: "busy", Idle: new(idleState), Seconds: 1, Swaps: 3, Taken: 1, Failed: 1}}
+	require.NoError(t, printSummary(&text, reports))
+	require.Regexp(t, `\| quiet \| .*\|  \|\n\| busy \| .*\| 3, 2 \|`, text.String())
+}
+
+// TestSteadyGaps counts the gaps during which all answers were under way.
+func TestSteadyGaps(t *testing.T) {
+	at := func(ms ...int) *answer {
+		a := new(answer)
+		for _, m := range ms {
+			a.arrived = append(a.arrived, time.UnixMilli(int64(m)))
+		}
+		return a
+	}
+	p := &player{outcomes: []outcome{{answer: at(0, 100, 110, 120, 130)}, {answer: at(100, 105, 125)}, {ending: lost, answer: at()}}}
+	require.ElementsMatch(t, []float64{10, 10, 5, 20}, p.latencies().steady)
+	p.outcomes = append(p.outcomes, outcome{answer: at(200, 300)})
+	require.Empty(t, p.latencies().steady, "the last began after the first had ended")
 }

@@ -26,6 +26,7 @@ type report struct {
 
 	First     quantiles `json:"first_token_ms"`
 	Gap       quantiles `json:"token_gap_ms"`
+	Steady    quantiles `json:"steady_gap_ms"` // of the gaps during which every request of the run had its first token, and none its last
 	Whole     quantiles `json:"end_to_end_ms"`
 	Waited    quantiles `json:"answers_begun_before"` // between sending a request and its first token
 	Swaps     int       `json:"swaps"`
@@ -62,15 +63,17 @@ func (p *player) report(name string) *report {
 	}
 	r.Adapters = len(adapters)
 	l := p.latencies()
-	r.First, r.Gap, r.Whole, r.Waited = quantilesOf(l.first), quantilesOf(l.gaps), quantilesOf(l.whole), quantilesOf(l.waited)
+	r.First, r.Gap, r.Steady = quantilesOf(l.first), quantilesOf(l.gaps), quantilesOf(l.steady)
+	r.Whole, r.Waited = quantilesOf(l.whole), quantilesOf(l.waited)
 	r.addSwaps(p.swapped)
 	return r
 }
 
 // latencies are of the answers that arrived whole, in milliseconds but for waited.
-type latencies struct{ first, gaps, whole, waited []float64 }
+type latencies struct{ first, gaps, steady, whole, waited []float64 }
 
 func (p *player) latencies() (l latencies) {
+	from, to := p.together()
 	for i := range p.outcomes {
 		o := &p.outcomes[i]
 		if o.ending != answered {
@@ -81,10 +84,33 @@ func (p *player) latencies() (l latencies) {
 		l.whole = append(l.whole, milliseconds(times[len(times)-1].Sub(o.sent)))
 		l.waited = append(l.waited, float64(o.waited))
 		for k := range times[1:] {
-			l.gaps = append(l.gaps, milliseconds(times[k+1].Sub(times[k])))
+			gap := milliseconds(times[k+1].Sub(times[k]))
+			l.gaps = append(l.gaps, gap)
+			if !times[k].Before(from) && !times[k+1].After(to) {
+				l.steady = append(l.steady, gap)
+			}
 		}
 	}
 	return l
+}
+
+// together is from the last answer's first token to the first answer's last. There is no such time, and from is after to,
+// where the requests did not all run at once.
+func (p *player) together() (from, to time.Time) {
+	to = forever
+	for i := range p.outcomes {
+		o := &p.outcomes[i]
+		if o.ending != answered {
+			continue
+		}
+		if first := o.answer.arrived[0]; first.After(from) {
+			from = first
+		}
+		if last := o.answer.arrived[len(o.answer.arrived)-1]; last.Before(to) {
+			to = last
+		}
+	}
+	return from, to
 }
 
 func (r *report) count(o *outcome) {

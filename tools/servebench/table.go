@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// row is one line of the table, in which each report has a column.
+// row is one line of a report's table, or one column of a summary.
 type row struct {
 	title string
 	cell  func(r *report) string
@@ -26,6 +26,12 @@ var rows = []row{
 	{"first token p50 / p90 / p99, ms", func(r *report) string { return three(r.First) }},
 	{"between tokens p50 / p99 / longest, ms", func(r *report) string {
 		return fmt.Sprintf("%.2f / %.2f / %.1f", r.Gap.P50, r.Gap.P99, r.Gap.Max)
+	}},
+	{"between tokens while all decode p50 / p99 / longest, ms", func(r *report) string {
+		if r.Steady.Max == 0 {
+			return ""
+		}
+		return fmt.Sprintf("%.2f / %.2f / %.2f", r.Steady.P50, r.Steady.P99, r.Steady.Max)
 	}},
 	{"end to end p50 / p99, s", func(r *report) string { return fmt.Sprintf("%.3f / %.3f", r.Whole.P50/1e3, r.Whole.P99/1e3) }},
 	{"answers begun before, p50 / p99 / most", func(r *report) string {
@@ -55,32 +61,26 @@ func ofSwapping(format string, numbers func(r *report) []any) func(r *report) st
 
 func three(q quantiles) string { return fmt.Sprintf("%.1f / %.1f / %.1f", q.P50, q.P90, q.P99) }
 
-// printTable writes reports side by side as a Markdown table, then what went wrong in each.
-func printTable(w io.Writer, reports []*report) error {
+// printTable writes a report as a Markdown table, then who held what and what went wrong.
+func printTable(w io.Writer, r *report) error {
 	var text strings.Builder
-	line := func(cells []string) { fmt.Fprintf(&text, "| %s |\n", strings.Join(cells, " | ")) }
-	title, rule := []string{""}, []string{"---"}
-	for _, r := range reports {
-		title, rule = append(title, r.Name), append(rule, "---")
-	}
-	line(title)
-	line(rule)
+	fmt.Fprintf(&text, "| | %s |\n|---|---|\n", r.Name)
 	for _, row := range rows {
-		cells := []string{row.title}
-		for _, r := range reports {
-			cells = append(cells, row.cell(r))
-		}
-		line(cells)
+		fmt.Fprintf(&text, "| %s | %s |\n", row.title, row.cell(r))
 	}
-	for _, r := range reports {
-		fmt.Fprintf(&text, "\n%s: %s\n", r.Name, r.Idle)
-		if r.Memory != nil {
-			fmt.Fprintf(&text, "%s: %s\n", r.Name, r.Memory)
-		}
-		for _, fault := range r.Faults {
-			fmt.Fprintf(&text, "%s: %s\n", r.Name, fault)
-		}
-	}
+	text.WriteString("\n")
+	r.notes(&text)
 	_, err := io.WriteString(w, text.String())
 	return err
+}
+
+// notes are what a report says besides numbers of requests.
+func (r *report) notes(text *strings.Builder) {
+	fmt.Fprintf(text, "%s: %s\n", r.Name, r.Idle)
+	if r.Memory != nil {
+		fmt.Fprintf(text, "%s: %s\n", r.Name, r.Memory)
+	}
+	for _, fault := range r.Faults {
+		fmt.Fprintf(text, "%s: %s\n", r.Name, fault)
+	}
 }

@@ -31,6 +31,7 @@ type plan struct {
 	vocab      int       // drawn token ids are below it
 	leave      float64   // share of clients that leave early
 	swapEvery  int       // requests between two swaps; 0: no swaps
+	swapFrom   int       // the first adapter that is swapped
 }
 
 // trace is what a run asks of a server. The same plan makes the same trace.
@@ -146,7 +147,7 @@ func (p *plan) drawSwaps() []swap {
 	r := p.random(ofSwaps)
 	var list []swap
 	for after := p.swapEvery; after <= p.requests; after += p.swapEvery {
-		list = append(list, swap{after: after, adapter: r.IntN(p.adapters), folder: r.IntN(p.folders)})
+		list = append(list, swap{after: after, adapter: p.swapFrom + r.IntN(p.adapters-p.swapFrom), folder: r.IntN(p.folders)})
 	}
 	return list
 }
