@@ -40,7 +40,7 @@ func (d *Device) Allocate(size int64, u Usage) (*Buffer, error) {
 		b, err = d.allocate(size, u)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("compute: allocate %d bytes of %s memory: %w", size, u, err)
+		return nil, fmt.Errorf("compute: allocate %d bytes of %s memory, %d are free: %w", size, u, d.Info().LocalFree, err)
 	}
 	d.mu.Lock()
 	d.buffers[b] = struct{}{}

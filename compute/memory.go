@@ -13,7 +13,8 @@ import (
 type Usage int
 
 const (
-	// Local is memory of the device, for what kernels read and write. The host sees it too where Info.MappedLocal.
+	// Local is memory of the device, for what kernels read and write. The host sees it too where Info.MappedLocal, as far as the
+	// window for that goes.
 	Local Usage = iota
 	// HostWrite is memory the host writes and kernels read, also as indirect counts: write it in order and never read it on the host.
 	HostWrite
@@ -70,7 +71,8 @@ func preferences(u Usage, staged bool) []struct{ with, without uint32 } {
 	case staged || u == Private:
 		return list{{localFlag, mappableFlag}, {localFlag, 0}}
 	}
-	return list{{localFlag | mappableFlag, 0}}
+	// The window through which the host sees device memory may be full before the memory is: uploads are staged then.
+	return list{{localFlag | mappableFlag, 0}, {localFlag, mappableFlag}}
 }
 
 // fitTypes lists the indices of the memory types fit for a usage, best first, out of those allowed by a mask. Local memory comes

@@ -25,7 +25,7 @@ func TestFitTypes(t *testing.T) {
 		mask   uint32
 		want   []int
 	}{
-		{"all of the memory is mapped", h200, Local, false, all, []int{4}},
+		{"all of the memory is mapped; behind that, staged", h200, Local, false, all, []int{4, 1}},
 		{"mapped, treated as unmapped", h200, Local, true, all, []int{1, 4}},
 		{"window: local memory is not of the window", window, Local, true, all, []int{1}},
 		{"window: what the host writes lies in it, then in host memory", window, HostWrite, true, all, []int{4, 2, 3}},

@@ -27,6 +27,7 @@ type Registry struct {
 	loading map[string]*loading
 	known   map[string]source // every name that was ever loaded
 	clock   uint64
+	held    Held
 }
 
 // entry is an adapter from its registration until it is freed.
@@ -37,6 +38,19 @@ type entry struct {
 	used    uint64 // clock at the last acquisition
 	retired bool   // has lost its name
 	freed   chan struct{}
+}
+
+// Held is what adapters take of the host's memory, those included that have lost their name and not yet their last user.
+type Held struct {
+	Adapters int
+	Bytes    int64
+}
+
+// Held tells what adapters take of the host's memory.
+func (r *Registry) Held() Held {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.held
 }
 
 // loading is a load in progress; done is closed at its end.
@@ -184,6 +198,8 @@ func (r *Registry) load(ctx context.Context, name string, from source, refs int)
 	e := &entry{adapter: adapter, refs: refs, since: r.clock, used: r.clock, freed: make(chan struct{})}
 	r.loaded[name] = e
 	r.known[name] = from
+	r.held.Adapters++
+	r.held.Bytes += adapter.Bytes()
 	return e, nil
 }
 
@@ -209,6 +225,8 @@ func (r *Registry) freeIfUnused(e *entry) {
 	if !e.retired || e.refs > 0 {
 		return
 	}
+	r.held.Adapters--
+	r.held.Bytes -= e.adapter.Bytes()
 	onFree := r.onFree
 	go func() {
 		onFree(e.adapter)

@@ -17,6 +17,9 @@ import (
 
 var errBad = errors.New("bad path")
 
+// testBytes is what an adapter from the shelf takes.
+const testBytes = 10
+
 // shelf stands in for a disk full of adapters and keeps account of what was
 // read and freed.
 type shelf struct {
@@ -34,7 +37,7 @@ func (s *shelf) read(name, path string) (*Adapter, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.next++
-	return &Adapter{Name: name, Path: path, ID: s.next, Rank: 1}, nil
+	return &Adapter{Name: name, Path: path, ID: s.next, Rank: 1, Sites: []Weights{{A: make([]byte, testBytes)}}}, nil
 }
 
 func (s *shelf) free(a *Adapter) {
@@ -398,6 +401,7 @@ func modelRun(t *testing.T, rnd *rand.Rand) {
 		}
 		require.ElementsMatch(t, wanted, r.List())
 		require.Equal(t, w.freed, s.freed)
+		require.Equal(t, Held{int(s.next) - len(s.freed), int64(s.next-uint64(len(s.freed))) * testBytes}, r.Held())
 	}
 }
 

@@ -129,6 +129,7 @@ func TestInfo(t *testing.T) {
 		require.Equal(t, 2.0, get(t, v, "internal_states", 0, "num_loaded_adapters"))
 		require.Equal(t, 1.0, get(t, v, "internal_states", 0, "num_adapters_in_use"))
 		require.Equal(t, 2.0, get(t, v, "internal_states", 0, "num_resident_adapters"))
+		require.Equal(t, 700.0, get(t, v, "internal_states", 0, "adapter_host_bytes"))
 	}
 }
 

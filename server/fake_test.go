@@ -16,6 +16,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"lorikeet/lora"
 	"lorikeet/server/engine"
 )
 
@@ -142,7 +143,7 @@ func (e *fakeEngine) Adapters() []Adapter {
 func (e *fakeEngine) Flush() error { return e.flushErr }
 func (e *fakeEngine) Ready() error { return e.readyErr }
 func (e *fakeEngine) Stats() engine.Stats {
-	return engine.Stats{Running: 2, Waiting: 3, UsedTokens: 1024, TotalTokens: 4096, Pages: engine.Holdings{Running: 64, Cached: 7, Free: 185}, ResidentAdapters: 2}
+	return engine.Stats{Running: 2, Waiting: 3, UsedTokens: 1024, TotalTokens: 4096, Pages: engine.Holdings{Running: 64, Cached: 7, Free: 185}, ResidentAdapters: 2, HostAdapters: lora.Held{Adapters: 2, Bytes: 700}}
 }
 
 // last is the most recent request.

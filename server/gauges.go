@@ -46,6 +46,8 @@ func newGauges(e Engine, p *pulse, slots int) *gauges {
 	number(total, "sglang:num_retracted_requests_total", "Times that a running request gave its memory back and was computed again.", func(s *state) float64 { return float64(s.Preemptions) })
 	number(total, "lorikeet:evicted_pages_total", "Pages of cached prefixes that gave way.", func(s *state) float64 { return float64(s.EvictedPages) })
 	number(total, "lorikeet:evicted_adapters_total", "Resident adapters that gave way.", func(s *state) float64 { return float64(s.EvictedAdapters) })
+	number(now, "lorikeet:host_adapters", "Adapters in host memory, those included that were unloaded and are in use still.", func(s *state) float64 { return float64(s.HostAdapters.Adapters) })
+	number(now, "lorikeet:host_adapter_bytes", "What they take of host memory.", func(s *state) float64 { return float64(s.HostAdapters.Bytes) })
 	pages := prometheus.NewDesc("lorikeet:pages", "Pages of the pool, by who holds them.", []string{"holder"}, nil)
 	for holder, value := range map[string]func(*state) float64{
 		"running":  func(s *state) float64 { return float64(s.Pages.Running) },

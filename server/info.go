@@ -87,7 +87,7 @@ func (s *Server) serverInfo(w http.ResponseWriter, _ *http.Request) {
 			"pages": map[string]any{
 				"running": stats.Pages.Running, "cached": stats.Pages.Cached, "adapters": stats.Pages.Adapters, "free": stats.Pages.Free,
 			},
-			"num_loaded_adapters": len(adapters), "num_resident_adapters": stats.ResidentAdapters, "num_adapters_in_use": inUse,
+			"num_loaded_adapters": len(adapters), "num_resident_adapters": stats.ResidentAdapters, "adapter_host_bytes": stats.HostAdapters.Bytes, "num_adapters_in_use": inUse,
 			"prompt_tokens": stats.PromptTokens, "cached_tokens": stats.CachedTokens, "generated_tokens": stats.NewTokens,
 			"num_retractions": stats.Preemptions, "evicted_pages": stats.EvictedPages, "evicted_adapters": stats.EvictedAdapters,
 		}},

@@ -2,6 +2,7 @@ package server
 
 import (
 	"net/http"
+	"regexp"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -29,9 +30,13 @@ var (
 	wholeRequestBuckets = []float64{0.1, 0.2, 0.4, 0.6, 0.8, 1, 2, 4, 6, 8, 10, 20, 40, 60, 80, 100, 200, 400, 600, 1200, 1800, 2400}
 )
 
+// liveHeap is what the last garbage collection found in use: unlike the heap's size, a measure that shows whether something leaks.
+var liveHeap = regexp.MustCompile(`^/gc/heap/live:bytes$`)
+
 func newMetrics(model string, state *gauges) *metrics {
 	registry := prometheus.NewRegistry()
-	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	goes := collectors.NewGoCollector(collectors.WithGoCollectorRuntimeMetrics(collectors.GoRuntimeMetricsRule{Matcher: liveHeap}))
+	registry.MustRegister(goes, collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	labelled := prometheus.WrapRegistererWith(prometheus.Labels{"model_name": model}, registry)
 	labelled.MustRegister(state)
 	counter := func(name, help string) prometheus.Counter {

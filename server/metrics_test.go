@@ -57,12 +57,14 @@ func TestMetrics(t *testing.T) {
 		"sglang:token_usage" + label:                                   "0.25",
 		"sglang:max_total_num_tokens" + label:                          "4096",
 		"sglang:lora_pool_utilization" + label:                         "0.25",
+		"lorikeet:host_adapter_bytes" + label:                          "700",
 		"sglang:gen_throughput" + label:                                "0",
 		`lorikeet:pages{holder="cached",model_name="meta-llama/demo"}`: "7",
 	} {
 		require.Equal(t, want, r.metric(name), name)
 	}
 	require.NotEmpty(t, r.metric("process_resident_memory_bytes"))
+	require.NotEmpty(t, r.metric("go_gc_heap_live_bytes"))
 }
 
 func TestMetricsAreOff(t *testing.T) {

@@ -26,7 +26,7 @@ func (k *Kernels) attendCoopSpec(headDim int, t Type) (attendCoopF16Spec, bool) 
 		return attendCoopF16Spec{}, false
 	}
 	shape, ok := coopShape(k.info, t)
-	if !ok || shape.M != 8 || k.info.SubgroupSize%shape.M != 0 || 2*shape.N%shape.K != 0 || headDim%shape.K != 0 {
+	if !ok || k.info.SubgroupSize%shape.M != 0 || 2*shape.N%shape.K != 0 || headDim%shape.K != 0 {
 		return attendCoopF16Spec{}, false
 	}
 	for _, tile := range attendTiles {

@@ -164,12 +164,13 @@ func (s *supervisor) Ready() error {
 	return m.Ready()
 }
 
-// Stats is the state of the engine that runs. Between two engines nothing runs, and the pool has the size that it had.
+// Stats is the state of the engine that runs. Between two engines nothing runs; the pool has the size that it had, and the
+// host its adapters.
 func (s *supervisor) Stats() engine.Stats {
 	m, err := s.latest()
 	stats := m.Stats()
 	if err != nil {
-		return engine.Stats{TotalTokens: stats.TotalTokens}
+		return engine.Stats{TotalTokens: stats.TotalTokens, HostAdapters: stats.HostAdapters}
 	}
 	return stats
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"lorikeet/compute"
+	"lorikeet/lora"
 	"lorikeet/server"
 	"lorikeet/server/engine"
 )
@@ -44,7 +45,7 @@ func (m *fakeMachine) Submit(context.Context, []engine.Request) ([]server.Stream
 func (m *fakeMachine) Ready() error { return nil }
 func (m *fakeMachine) Flush() error { return nil }
 func (m *fakeMachine) Stats() engine.Stats {
-	return engine.Stats{Running: 3, TotalTokens: 100 + m.number}
+	return engine.Stats{Running: 3, TotalTokens: 100 + m.number, HostAdapters: lora.Held{Adapters: 1, Bytes: 5}}
 }
 func (m *fakeMachine) Adapters() []server.Adapter { return []server.Adapter{{Name: "kept"}} }
 
@@ -105,7 +106,7 @@ func TestALostDeviceIsOpenedAgain(t *testing.T) {
 		require.ErrorIs(t, s.Flush(), server.ErrReopening)
 		_, err := s.Submit(t.Context(), nil)
 		require.ErrorIs(t, err, server.ErrReopening)
-		require.Equal(t, engine.Stats{TotalTokens: 100}, s.Stats(), "nothing runs, and the pool is as large as it was")
+		require.Equal(t, engine.Stats{TotalTokens: 100, HostAdapters: lora.Held{Adapters: 1, Bytes: 5}}, s.Stats(), "nothing runs, and the rest is as it was")
 		require.Equal(t, []server.Adapter{{Name: "kept"}}, s.Adapters())
 
 		close(f.gate)

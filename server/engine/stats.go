@@ -1,6 +1,9 @@
 package engine
 
-import "lorikeet/model"
+import (
+	"lorikeet/lora"
+	"lorikeet/model"
+)
 
 // Stats is the state of an engine after its last step, and what it has counted since it started.
 type Stats struct {
@@ -8,6 +11,7 @@ type Stats struct {
 	UsedTokens, TotalTokens int // that running requests hold, and that the pool has, in whole pages
 	Pages                   Holdings
 	ResidentAdapters        int
+	HostAdapters            lora.Held
 
 	PromptTokens uint64 // prompt tokens of the requests that started
 	CachedTokens uint64 // those of them whose keys and values were in memory already
@@ -30,6 +34,9 @@ type Holdings struct {
 func (e *Engine) Stats() Stats {
 	now := *e.stats.Load()
 	now.DecodeSteps, now.NewTokens = e.decodeSteps.Load(), e.newTokens.Load()
+	if e.registry != nil {
+		now.HostAdapters = e.registry.Held()
+	}
 	return now
 }
 

@@ -30,7 +30,8 @@ func attendRows(s *model.Shape, contexts []int) []row {
 	return list
 }
 
-// keysAndValues is the pages of some lanes of one length, scattered over pieces of the pool.
+// keysAndValues is the pages of some lanes of one length, scattered over pieces of the pool. Where all of them do not fit
+// the pool, the last lanes share pages with the first: there are many times more than caches keep.
 type keysAndValues struct {
 	*model.Shape
 	sets      []compute.Span
@@ -41,9 +42,12 @@ type keysAndValues struct {
 
 func (t *trial) keysAndValues(s *model.Shape, lanes, length int) *keysAndValues {
 	k := &keysAndValues{Shape: s, maxPages: model.PagesFor(length), pageBytes: 2 * 2 * s.KVHeads * s.HeadDim * model.PageTokens}
-	k.sets = t.sized(lanes * k.maxPages * k.pageBytes)
-	for _, page := range t.Random.Perm(lanes * k.maxPages) {
-		k.pages = append(k.pages, uint32(page))
+	need := lanes * k.maxPages
+	distinct := min(need, int(t.pool.span.Size)/k.pageBytes)
+	k.sets = t.sized(distinct * k.pageBytes)
+	order := t.Random.Perm(distinct)
+	for i := range need {
+		k.pages = append(k.pages, uint32(order[i%distinct]))
 	}
 	return k
 }

@@ -25,9 +25,10 @@ type pool struct {
 	span   compute.Span
 }
 
-// newPool takes 5 GiB, which holds the keys and values of 32 sequences of 32k tokens, or an eighth of what is free.
+// newPool takes as much as one buffer may have, up to 5 GiB, or an eighth of what is free.
 func newPool(d *compute.Device, k *shaders.Kernels) (*pool, error) {
-	size := min(int64(5<<30), d.Info().LocalFree/8) &^ 255
+	info := d.Info()
+	size := min(int64(5<<30), info.MaxAllocation, info.LocalFree/8) &^ 255
 	if d.Info().Type == compute.CPU {
 		size = min(size, 256<<20) // its caches are small, and its memory is slow to fill
 	}

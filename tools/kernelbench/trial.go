@@ -130,10 +130,12 @@ func (t *trial) verify() error {
 	return nil
 }
 
-// How long a row is timed: samples of about so many seconds, and so many of them.
+// How long a row is timed: samples of about so many seconds, and so many of them. Before that it runs for a while, since a GPU
+// that idled, as it does while rows are built and checked, needs that long to raise its clocks.
 const (
 	sampleSeconds = 4e-3
 	sampleCount   = 11
+	warmSeconds   = 0.12
 )
 
 // time returns the seconds of one run of a set, several samples. A sample goes through the sets as often as makes it long
@@ -171,7 +173,7 @@ func (t *trial) timeInTurn(n int) ([]float64, error) {
 	return t.chains(chains, n)
 }
 
-// chains times chains of so many runs in turn. The first round warms up.
+// chains times chains of so many runs in turn.
 func (t *trial) chains(list [][]compute.Dispatch, runs int) ([]float64, error) {
 	var clocks []*yardstick.Clock
 	for _, chain := range list {
@@ -183,14 +185,17 @@ func (t *trial) chains(list [][]compute.Dispatch, runs int) ([]float64, error) {
 		clocks = append(clocks, c)
 	}
 	var samples []float64
-	for i := range len(clocks) + max(sampleCount, len(clocks)) {
+	warm := 0.0
+	for i := 0; len(samples) < max(sampleCount, len(clocks)); i++ {
 		seconds, err := clocks[i%len(clocks)].Seconds()
 		if err != nil {
 			return nil, err
 		}
-		if i >= len(clocks) {
-			samples = append(samples, seconds/float64(runs))
+		if i < len(clocks) || warm < warmSeconds {
+			warm += seconds
+			continue
 		}
+		samples = append(samples, seconds/float64(runs))
 	}
 	return samples, nil
 }

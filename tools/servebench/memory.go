@@ -3,7 +3,6 @@ package main
 import (
 	"bufio"
 	"context"
-	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -12,8 +11,10 @@ import (
 
 // memory is what the server's process holds over a run.
 type memory struct {
-	Resident samples `json:"resident"` // of the process, devices' host memory included
-	Heap     samples `json:"go_heap"`  // live Go objects and those not collected yet
+	Resident samples `json:"resident"`      // of the process; with a CPU driver the pages of the pool are in it once they were used
+	Heap     samples `json:"go_heap"`       // Go objects, garbage that was not collected yet included
+	Live     samples `json:"go_live"`       // Go objects that the last garbage collection found in use
+	Adapters samples `json:"host_adapters"` // those of them that adapters in host memory are
 	Every    float64 `json:"sampled_every_s"`
 }
 
@@ -22,16 +23,20 @@ type samples []float64
 
 // String is one line of a report.
 func (m *memory) String() string {
-	return fmt.Sprintf("the server's memory, first / last / most: resident %s MiB, Go heap %s MiB", m.Resident, m.Heap)
+	return fmt.Sprintf("the server's memory at first, after each quarter and at last, MiB: resident %s, Go heap %s, live of it %s, of that adapters %s",
+		m.Resident, m.Heap, m.Live, m.Adapters)
 }
 
-// String is the first, the last and the largest sample.
+// quarters divides a run.
+const quarters = 4
+
+// String is the first sample and the one at the end of each quarter.
 func (s samples) String() string {
-	most := 0.0
-	for _, size := range s {
-		most = max(most, size)
+	var text []string
+	for i := range quarters + 1 {
+		text = append(text, fmt.Sprintf("%.1f", s[i*(len(s)-1)/quarters]))
 	}
-	return fmt.Sprintf("%.1f / %.1f / %.1f", s[0], s[len(s)-1], most)
+	return strings.Join(text, " / ")
 }
 
 // watchMemory samples /metrics until stop is called, which returns what it saw.
@@ -61,35 +66,34 @@ func (m *memory) watch(ctx context.Context, c *client, every time.Duration, done
 	}
 }
 
-// sample reads the two gauges from Prometheus' text format.
+// sample reads the gauges from Prometheus' text format.
 func (m *memory) sample(ctx context.Context, c *client) error {
 	response, err := c.send(ctx, "/metrics", nil)
 	if err != nil {
 		return err
 	}
 	defer response.Body.Close()
-	resident, heap := -1.0, -1.0
+	gauges := map[string]*samples{
+		"process_resident_memory_bytes": &m.Resident, "go_memstats_heap_alloc_bytes": &m.Heap, "go_gc_heap_live_bytes": &m.Live,
+		"lorikeet:host_adapter_bytes": &m.Adapters,
+	}
 	lines := bufio.NewScanner(response.Body)
 	for lines.Scan() {
-		name, value, _ := strings.Cut(lines.Text(), " ")
-		switch name {
-		case "process_resident_memory_bytes":
-			resident, err = mebibytes(value)
-		case "go_memstats_heap_alloc_bytes":
-			heap, err = mebibytes(value)
+		name, _, _ := strings.Cut(lines.Text(), "{")
+		name, _, _ = strings.Cut(name, " ")
+		to, wanted := gauges[name]
+		if !wanted {
+			continue
 		}
+		n, err := strconv.ParseFloat(lines.Text()[strings.LastIndexByte(lines.Text(), ' ')+1:], 64)
 		if err != nil {
-			return err
+			return fmt.Errorf("%s: %w", name, err)
 		}
+		*to = append(*to, n/(1<<20))
+		delete(gauges, name)
 	}
-	if resident < 0 || heap < 0 {
-		return errors.Join(lines.Err(), errors.New("/metrics lacks process_resident_memory_bytes or go_memstats_heap_alloc_bytes"))
+	for name := range gauges {
+		return fmt.Errorf("/metrics lacks %s", name)
 	}
-	m.Resident, m.Heap = append(m.Resident, resident), append(m.Heap, heap)
-	return nil
-}
-
-func mebibytes(text string) (float64, error) {
-	n, err := strconv.ParseFloat(text, 64)
-	return n / (1 << 20), err
+	return lines.Err()
 }

@@ -146,8 +146,9 @@ func TestTableAndPlots(t *testing.T) {
 	plan := plan{requests: 5, arrivals: arrivals{}, input: lengths{1, 1}, output: lengths{2, 4}, vocab: 1}
 	p.play(t.Context(), plan.draw())
 	r := p.report("fake")
-	r.Idle, r.Memory = new(idleState), &memory{Resident: samples{3, 5, 4}, Heap: samples{1, 2, 1}, Every: 1}
+	r.Idle, r.Memory = new(idleState), &memory{Resident: samples{3, 5, 4}, Heap: samples{1, 2, 1}, Live: samples{1, 1, 1}, Adapters: samples{0, 1, 1}, Every: 1}
 	folder := t.TempDir()
+	require.Contains(t, r.Memory.String(), "resident 3.0 / 3.0 / 5.0 / 5.0 / 4.0, ")
 	require.NoError(t, r.write(folder+"/report.json"))
 	read, err := readReports([]string{folder + "/report.json"})
 	require.NoError(t, err)

@@ -95,7 +95,7 @@ func (m *memory) plot(path string) error {
 	}
 	g := plot.New()
 	g.Title.Text, g.X.Label.Text, g.Y.Label.Text, g.Y.Min = "Memory of the server", "s", "MiB", 0
-	if err := plotutil.AddLines(g, "resident", over(m.Resident), "Go heap", over(m.Heap)); err != nil {
+	if err := plotutil.AddLines(g, "resident", over(m.Resident), "Go heap", over(m.Heap), "live", over(m.Live), "adapters", over(m.Adapters)); err != nil {
 		return err
 	}
 	return g.Save(plotWidth, plotHeight, path)

@@ -16,8 +16,11 @@ import (
 )
 
 const (
-	warmSteps = 10 // before a work is timed
-	samples   = 5  // that the timed steps are cut into
+	samples = 5 // that the timed steps are cut into
+	// Before a work is timed it runs for so long, so that a GPU that idled raises its clocks, or for so many steps.
+	warmTime  = 200 * time.Millisecond
+	warmSteps = 50
+	warmEach  = 5
 )
 
 // errNoRoom means that a work needs more pages than there are.
@@ -92,8 +95,10 @@ func (b *bench) measure(w work) (yardstick.Result, error) {
 		return yardstick.Result{}, err
 	}
 	defer r.close()
-	if err := r.steps(warmSteps); err != nil {
-		return yardstick.Result{}, err
+	for begin, n := time.Now(), 0; n < warmSteps && time.Since(begin) < warmTime; n += warmEach {
+		if err := r.steps(warmEach); err != nil {
+			return yardstick.Result{}, err
+		}
 	}
 	if b.profiler != nil {
 		b.profiler.Reset()
