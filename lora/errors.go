@@ -46,7 +46,7 @@ func refuseEviction() error {
 		"`--max-loaded-loras` are loaded, and all of them are pinned.")
 }
 
-// Unknown refuses a request for an adapter that was never loaded.
+// Unknown refuses a request for an adapter that was never loaded, or is forgotten.
 func Unknown(name string, known []string) error {
 	return refuse("Got LoRA adapter that has never been loaded: %s\nAll loaded adapters: dict_keys(%s).", name, pythonList(known))
 }
@@ -69,10 +69,22 @@ func refuseFeature(name, what string) error {
 	return refuse("Failed to load %s because LoRA serving currently doesn't support %s", name, what)
 }
 
+func refuseName(name string) error {
+	return refuse("lora_name must be at most %d bytes, got %d", maxNameBytes, len(name))
+}
+
+// maxListed is how many names a message lists.
+const maxListed = 50
+
+// pythonList writes names as Python does. There may be many thousands, of which a message says the first only.
 func pythonList(names []string) string {
-	quoted := make([]string, len(names))
+	var quoted []string
 	for i, name := range names {
-		quoted[i] = "'" + name + "'"
+		if i == maxListed {
+			quoted = append(quoted, "...")
+			break
+		}
+		quoted = append(quoted, "'"+name+"'")
 	}
 	return "[" + strings.Join(quoted, ", ") + "]"
 }

@@ -34,7 +34,7 @@ func TestRegistryThousandAdapters(t *testing.T) {
 			}
 			group.Go(func() {
 				for _, names := range wanted {
-					refs, err := r.AcquireAll(names)
+					refs, err := r.AcquireAll(t.Context(), names)
 					if err != nil {
 						t.Errorf("%v: %v", names, err)
 						continue
@@ -74,7 +74,7 @@ func TestRegistryUnloadsBusyAdapters(t *testing.T) {
 		var unloads [rounds]chan error
 		for round := range rounds {
 			for range 100 {
-				ref, err := r.Acquire("a")
+				ref, err := acquire(r, "a")
 				require.NoError(t, err)
 				held[round] = append(held[round], ref)
 			}

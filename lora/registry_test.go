@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -59,7 +58,16 @@ func newShelf(slots, maxLoaded int) (*shelf, *Registry) {
 	return s, r
 }
 
-func names(r *Registry) []string {
+// acquire refers to one adapter.
+func acquire(r *Registry, name string) (*Ref, error) {
+	refs, err := r.AcquireAll(context.Background(), []string{name})
+	if err != nil {
+		return nil, err
+	}
+	return refs[0], nil
+}
+
+func loadedNames(r *Registry) []string {
 	var names []string
 	for _, l := range r.List() {
 		names = append(names, l.Name)
@@ -76,19 +84,19 @@ func TestRegistryMessages(t *testing.T) {
 		require.EqualError(t, err, message)
 		require.ErrorIs(t, err, ErrRefused)
 	}
-	acquire := func(name string) error { _, err := r.Acquire(name); return err }
+	ask := func(name string) error { _, err := acquire(r, name); return err }
 
-	refused(acquire("a"), "Got LoRA adapter that has never been loaded: a\nAll loaded adapters: dict_keys([]).")
+	refused(ask("a"), "Got LoRA adapter that has never been loaded: a\nAll loaded adapters: dict_keys([]).")
 	require.NoError(t, load("b", true))
 	require.NoError(t, load("a", true))
 	refused(load("a", false), "Failed to load LoRA adapter a because it is already loaded")
 	err := load("c", true)
 	require.ErrorContains(t, err, "Failed to load LoRA adapter c as a pinned adapter. It is not allowed to pin all slots in the LoRA memory pool to avoid starvation")
-	refused(acquire("c"), "Got LoRA adapter that has never been loaded: c\nAll loaded adapters: dict_keys(['a', 'b']).")
+	refused(ask("c"), "Got LoRA adapter that has never been loaded: c\nAll loaded adapters: dict_keys(['a', 'b']).")
 	refused(r.Unload(ctx, "c"), "LoRA with name c does not exist. Loaded LoRAs: odict_keys(['b', 'a'])")
 	require.ErrorIs(t, r.Load(ctx, "c", "bad", false), errBad)
 	require.Equal(t, []Listing{{"b", "path of b", 1, true, 0}, {"a", "path of a", 1, true, 0}}, r.List())
-	_, err = r.AcquireAll([]string{"a", "", "b", "c", "a"})
+	_, err = r.AcquireAll(t.Context(), []string{"a", "", "b", "c", "a"})
 	refused(err, "Received request with 4 unique loras requested but max loaded loras is 3")
 	refused(Disabled("x"), "LoRA adapter 'x' was requested, but LoRA is not enabled. Please launch the server with --enable-lora flag and preload adapters using --lora-paths or /load_lora_adapter endpoint.")
 
@@ -96,7 +104,7 @@ func TestRegistryMessages(t *testing.T) {
 	require.NoError(t, load("a", true))
 	require.NoError(t, load("b", true))
 	require.ErrorContains(t, load("c", false), "Didn't find any LoRA adapters when trying to evict LRU LoRA adapter.")
-	require.Equal(t, []string{"a", "b"}, names(r))
+	require.Equal(t, []string{"a", "b"}, loadedNames(r))
 }
 
 // TestRegistryReload loads names again that were unloaded or evicted.
@@ -106,19 +114,19 @@ func TestRegistryReload(t *testing.T) {
 		for _, name := range []string{"a", "b", "c"} {
 			require.NoError(t, r.Load(t.Context(), name, "path of "+name, false))
 		}
-		require.Equal(t, []string{"b", "c"}, names(r))
+		require.Equal(t, []string{"b", "c"}, loadedNames(r))
 		synctest.Wait()
 		require.True(t, s.wasFreed(1))
 
 		// b is the least recently used, but the request needs it.
-		refs, err := r.AcquireAll([]string{"a", "b", "a"})
+		refs, err := r.AcquireAll(t.Context(), []string{"a", "b", "a"})
 		require.NoError(t, err)
-		require.Equal(t, []string{"b", "a"}, names(r))
+		require.Equal(t, []string{"b", "a"}, loadedNames(r))
 		require.Equal(t, uint64(4), refs[0].Adapter().ID, "a new id")
 		require.Equal(t, "path of a", refs[0].Adapter().Path)
 		require.Equal(t, uint64(2), refs[1].Adapter().ID)
 		require.Same(t, refs[0].Adapter(), refs[2].Adapter())
-		base, err := r.AcquireAll([]string{"", "b"})
+		base, err := r.AcquireAll(t.Context(), []string{"", "b"})
 		require.NoError(t, err)
 		require.Nil(t, base[0])
 		for _, ref := range append(refs, base...) {
@@ -126,19 +134,19 @@ func TestRegistryReload(t *testing.T) {
 		}
 
 		require.NoError(t, r.Unload(t.Context(), "b"))
-		ref, err := r.Acquire("b")
+		ref, err := acquire(r, "b")
 		require.NoError(t, err)
-		require.Equal(t, []string{"a", "b"}, names(r))
+		require.Equal(t, []string{"a", "b"}, loadedNames(r))
 		ref.Release()
 
 		// All or none: a is let go of again.
-		_, err = r.AcquireAll([]string{"a", "never"})
+		_, err = r.AcquireAll(t.Context(), []string{"a", "never"})
 		require.ErrorContains(t, err, "never been loaded: never")
 		require.NoError(t, r.Unload(t.Context(), "a"))
 
-		r.known["b"] = source{path: "bad"}
 		require.NoError(t, r.Unload(t.Context(), "b"))
-		_, err = r.Acquire("b")
+		r.names.records["b"].path = "bad"
+		_, err = acquire(r, "b")
 		require.EqualError(t, err, "Failed to implicitly load LoRA adapter b: bad path")
 		require.ErrorIs(t, err, ErrRefused)
 		require.ErrorIs(t, err, errBad)
@@ -149,15 +157,15 @@ func TestRegistryDrain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, r := newShelf(4, 0)
 		require.NoError(t, r.Load(t.Context(), "a", "p", false))
-		first, err := r.Acquire("a")
+		first, err := acquire(r, "a")
 		require.NoError(t, err)
-		second, err := r.Acquire("a")
+		second, err := acquire(r, "a")
 		require.NoError(t, err)
 
 		done := make(chan error)
 		go func() { done <- r.Unload(t.Context(), "a") }()
 		synctest.Wait()
-		require.Empty(t, names(r), "the name goes first")
+		require.Empty(t, loadedNames(r), "the name goes first")
 		first.Release()
 		first.Release() // counts once
 		synctest.Wait()
@@ -178,7 +186,7 @@ func TestRegistryDrainCancelled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, r := newShelf(4, 0)
 		require.NoError(t, r.Load(t.Context(), "a", "p", false))
-		ref, err := r.Acquire("a")
+		ref, err := acquire(r, "a")
 		require.NoError(t, err)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
@@ -186,7 +194,7 @@ func TestRegistryDrainCancelled(t *testing.T) {
 		require.ErrorContains(t, r.Unload(t.Context(), "a"), "does not exist")
 
 		require.NoError(t, r.Load(t.Context(), "a", "p", false))
-		again, err := r.Acquire("a")
+		again, err := acquire(r, "a")
 		require.NoError(t, err)
 		require.NotEqual(t, ref.Adapter().ID, again.Adapter().ID)
 		ref.Release()
@@ -214,7 +222,7 @@ func TestRegistrySlowLoad(t *testing.T) {
 		cancel()
 		require.ErrorContains(t, r.Load(t.Context(), "slow", "p", false), "already loaded")
 		require.ErrorContains(t, r.Load(t.Context(), "other", "p", true), "starvation", "a load in progress counts")
-		ref, err := r.Acquire("quick")
+		ref, err := acquire(r, "quick")
 		require.NoError(t, err)
 		ref.Release()
 		require.NoError(t, r.Unload(t.Context(), "quick"))
@@ -223,7 +231,7 @@ func TestRegistrySlowLoad(t *testing.T) {
 		// Requests for the name wait for its load, and do not start another.
 		for range 3 {
 			group.Go(func() {
-				ref, err := r.Acquire("slow")
+				ref, err := acquire(r, "slow")
 				require.NoError(t, err)
 				require.LessOrEqual(t, ref.Adapter().ID, uint64(3))
 				ref.Release()
@@ -231,8 +239,8 @@ func TestRegistrySlowLoad(t *testing.T) {
 		}
 		group.Wait()
 		require.Equal(t, time.Minute, time.Since(begun))
-		require.Equal(t, []string{"slow"}, names(r))
-		require.ErrorContains(t, func() error { _, err := r.Acquire("dropped"); return err }(), "never been loaded")
+		require.Equal(t, []string{"slow"}, loadedNames(r))
+		require.ErrorContains(t, func() error { _, err := acquire(r, "dropped"); return err }(), "never been loaded")
 	})
 }
 
@@ -254,7 +262,7 @@ func TestRegistryFreeInUse(t *testing.T) {
 			<-done
 		})
 		require.NoError(t, r.Load(t.Context(), "a", "p", false))
-		ref, err := r.Acquire("a")
+		ref, err := acquire(r, "a")
 		require.NoError(t, err)
 		unloaded := make(chan error)
 		go func() { unloaded <- r.Unload(t.Context(), "a") }()
@@ -263,146 +271,6 @@ func TestRegistryFreeInUse(t *testing.T) {
 		(<-work)()
 		require.NoError(t, <-unloaded)
 	})
-}
-
-// twin is a registry in the simplest terms: a list in order of use.
-type twin struct {
-	slots, maxLoaded int
-	next             uint64
-	loaded           []twinAdapter // least recently used first
-	known            map[string]bool
-	oldestFirst      bool
-	held             map[uint64]int
-	freed            map[uint64]int
-}
-
-type twinAdapter struct {
-	name   string
-	id     uint64
-	pinned bool
-}
-
-func (w *twin) index(name string) int {
-	return slices.IndexFunc(w.loaded, func(a twinAdapter) bool { return a.name == name })
-}
-
-func (w *twin) load(name string, pinned bool) bool {
-	pins := 0
-	for _, a := range w.loaded {
-		if a.pinned {
-			pins++
-		}
-	}
-	full := len(w.loaded) == w.maxLoaded
-	victim := slices.IndexFunc(w.loaded, func(a twinAdapter) bool { return !a.pinned })
-	if w.index(name) >= 0 || pinned && pins >= w.slots-1 || full && victim < 0 {
-		return false
-	}
-	if full {
-		w.remove(victim)
-	}
-	w.next++
-	w.loaded = append(w.loaded, twinAdapter{name, w.next, pinned})
-	w.known[name] = pinned
-	return true
-}
-
-func (w *twin) remove(i int) {
-	id := w.loaded[i].id
-	w.loaded = slices.Delete(w.loaded, i, i+1)
-	if w.held[id] == 0 {
-		w.freed[id]++
-	}
-}
-
-// acquire returns the id, 0 when refused.
-func (w *twin) acquire(name string) uint64 {
-	i := w.index(name)
-	if i < 0 {
-		pinned, ok := w.known[name]
-		if !ok || !w.load(name, pinned) {
-			return 0
-		}
-		i = w.index(name)
-	}
-	a := w.loaded[i]
-	if !w.oldestFirst {
-		w.loaded = append(slices.Delete(w.loaded, i, i+1), a)
-	}
-	w.held[a.id]++
-	return a.id
-}
-
-func (w *twin) release(id uint64) {
-	w.held[id]--
-	if w.held[id] == 0 && !slices.ContainsFunc(w.loaded, func(a twinAdapter) bool { return a.id == id }) {
-		w.freed[id]++
-	}
-}
-
-// TestRegistryModel runs random operations on a registry and on its twin.
-func TestRegistryModel(t *testing.T) {
-	rnd := random(t)
-	synctest.Test(t, func(t *testing.T) {
-		for range 30 {
-			modelRun(t, rnd)
-		}
-	})
-}
-
-func modelRun(t *testing.T, rnd *rand.Rand) {
-	slots, maxLoaded := 1+rnd.IntN(4), 1+rnd.IntN(5)
-	s, r := newShelf(slots, maxLoaded)
-	oldestFirst := rnd.IntN(2) == 0
-	if oldestFirst {
-		r.EvictOldest()
-	}
-	w := &twin{slots: slots, maxLoaded: maxLoaded, oldestFirst: oldestFirst, known: map[string]bool{}, held: map[uint64]int{}, freed: map[uint64]int{}}
-	var refs []*Ref
-	gone, cancel := context.WithCancel(t.Context())
-	cancel()
-	for range 300 {
-		name := fmt.Sprint("adapter ", rnd.IntN(7))
-		switch rnd.IntN(8) {
-		case 0:
-			pinned := rnd.IntN(3) == 0
-			require.Equal(t, w.load(name, pinned), r.Load(t.Context(), name, name, pinned) == nil)
-		case 1:
-			i := w.index(name)
-			err := r.Unload(gone, name)
-			require.Equal(t, i >= 0, !errors.Is(err, ErrRefused))
-			if i >= 0 {
-				w.remove(i)
-			}
-		case 2:
-			require.Error(t, r.Load(t.Context(), name, "bad", false))
-		case 3, 4, 5:
-			ref, err := r.Acquire(name)
-			if id := w.acquire(name); id == 0 {
-				require.ErrorIs(t, err, ErrRefused)
-			} else {
-				require.NoError(t, err)
-				require.Equal(t, id, ref.Adapter().ID)
-				refs = append(refs, ref)
-			}
-		default:
-			if len(refs) > 0 {
-				i := rnd.IntN(len(refs))
-				w.release(refs[i].Adapter().ID)
-				refs[i].Release()
-				refs = slices.Delete(refs, i, i+1)
-			}
-		}
-		synctest.Wait()
-		want := slices.SortedFunc(slices.Values(w.loaded), func(a, b twinAdapter) int { return int(a.id) - int(b.id) })
-		var wanted []Listing
-		for _, a := range want {
-			wanted = append(wanted, Listing{a.name, a.name, 1, a.pinned, w.held[a.id]})
-		}
-		require.ElementsMatch(t, wanted, r.List())
-		require.Equal(t, w.freed, s.freed)
-		require.Equal(t, Held{int(s.next) - len(s.freed), int64(s.next-uint64(len(s.freed))) * testBytes}, r.Held())
-	}
 }
 
 // TestRegistryStress uses a registry from many goroutines at once: no adapter is
@@ -430,7 +298,7 @@ func TestRegistryStress(t *testing.T) {
 				case 1:
 					_ = r.Unload(context.Background(), name)
 				default:
-					refs, err := r.AcquireAll([]string{name, fmt.Sprint(rnd.IntN(6))})
+					refs, err := r.AcquireAll(t.Context(), []string{name, fmt.Sprint(rnd.IntN(6))})
 					if err != nil {
 						continue
 					}
@@ -443,14 +311,14 @@ func TestRegistryStress(t *testing.T) {
 						ref.Release()
 					}
 				}
-				if n := len(r.List()); n > 3 {
-					t.Errorf("%d adapters are loaded", n)
+				if n := r.Held().Adapters; n > 3 {
+					t.Errorf("%d adapters are held", n)
 				}
 			}
 		})
 	}
 	group.Wait()
-	for _, name := range names(r) {
+	for _, name := range loadedNames(r) {
 		require.NoError(t, r.Unload(t.Context(), name))
 	}
 	require.Eventually(t, func() bool {

@@ -142,7 +142,7 @@ func addFlags(f *pflag.FlagSet) *flagValues {
 	f.BoolVar(&v.enable, "enable-lora", false, "serve LoRA adapters (implied by --lora-paths, and by the demo)")
 	many(f, &v.paths, "lora-paths", `adapters to load at start: NAME=PATH, PATH, or {"lora_name":..,"lora_path":..,"pinned":..}`)
 	f.IntVar(&c.LoRAsPerBatch, "max-loras-per-batch", 8, "adapters that one step may use")
-	f.IntVar(&c.MaxLoadedLoRAs, "max-loaded-loras", 0, "adapters to keep in host memory (default: no limit)")
+	f.IntVar(&c.MaxLoadedLoRAs, "max-loaded-loras", 0, "most adapters in host memory; others are read again when they are asked for (default: no limit)")
 	f.StringVar(&c.LoRAEviction, "lora-eviction-policy", "lru", "which adapter gives way: lru, the one used longest ago, or fifo, the one loaded first")
 	f.IntVar(&c.MaxLoRARank, "max-lora-rank", 0, "largest rank to serve (default: that of --lora-paths)")
 	many(f, &c.TargetModules, "lora-target-modules", "modules that adapters may change, or all (default: those of --lora-paths)")

@@ -203,7 +203,11 @@ func (e *Engine) Submit(ctx context.Context, requests []Request) ([]*Stream, err
 			return nil, err
 		}
 	}
-	refs, err := e.acquire(requests)
+	if err := e.inbox.reserve(len(requests), e.config.MaxWaiting); err != nil {
+		return nil, err
+	}
+	defer e.inbox.unreserve(len(requests)) // they wait themselves by then, or do not come; a reader may even panic
+	refs, err := e.acquire(ctx, requests)
 	if err != nil {
 		return nil, err
 	}
@@ -211,7 +215,7 @@ func (e *Engine) Submit(ctx context.Context, requests []Request) ([]*Stream, err
 	for i := range requests {
 		sequences[i] = e.newSequence(&requests[i], refs[i])
 	}
-	if err := e.inbox.put(sequences, e.config.MaxWaiting); err != nil {
+	if err := e.inbox.put(sequences); err != nil {
 		for _, ref := range refs {
 			ref.Release()
 		}
@@ -226,8 +230,8 @@ func (e *Engine) Submit(ctx context.Context, requests []Request) ([]*Stream, err
 }
 
 // acquire refers to the requests' adapters, all or none of them; the base
-// model's reference is nil.
-func (e *Engine) acquire(requests []Request) ([]*lora.Ref, error) {
+// model's reference is nil. It may take the time in which adapters are read.
+func (e *Engine) acquire(ctx context.Context, requests []Request) ([]*lora.Ref, error) {
 	names := make([]string, len(requests))
 	for i := range requests {
 		names[i] = requests[i].Adapter
@@ -238,7 +242,7 @@ func (e *Engine) acquire(requests []Request) ([]*lora.Ref, error) {
 	if e.registry == nil {
 		return make([]*lora.Ref, len(requests)), nil
 	}
-	return e.registry.AcquireAll(names)
+	return e.registry.AcquireAll(ctx, names)
 }
 
 func (e *Engine) newSequence(r *Request, adapter *lora.Ref) *sequence {

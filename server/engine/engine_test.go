@@ -8,7 +8,9 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"testing/synctest"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"lorikeet/lora"
@@ -38,6 +40,11 @@ func start(t *testing.T, overlap bool, limits model.Limits) *harness {
 
 // prepare makes an engine that does not run yet.
 func prepare(t *testing.T, config Config, limits model.Limits) *harness {
+	return prepareWithin(t, config, limits, 0)
+}
+
+// prepareWithin is prepare with so many places for adapters in host memory.
+func prepareWithin(t *testing.T, config Config, limits model.Limits, maxLoaded int) *harness {
 	h := &harness{slots: newFakeSlots(2, limits), done: make(chan error, 1)}
 	h.fake = newFakeModel(limits, h.slots)
 	var ids uint64
@@ -50,7 +57,7 @@ func prepare(t *testing.T, config Config, limits model.Limits) *harness {
 		a := &lora.Adapter{Name: name, Path: path, ID: ids, Rank: 8, Targets: fakeTargets}
 		h.all.Store(ids, a)
 		return a, nil
-	}, 2, 0)
+	}, 2, maxLoaded)
 	config.EndTokens, config.Vocab, config.MaxWaiting = []int32{fakeEOS}, fakeVocab, 1000
 	h.Engine = New(config, h.fake, h.registry, h.slots)
 	h.ctx, h.stop = context.WithCancel(context.Background())
@@ -269,6 +276,42 @@ func TestFullQueueIsBusy(t *testing.T) {
 	require.NoError(t, err)
 	_, err = h.Submit(t.Context(), []Request{request})
 	require.ErrorIs(t, err, ErrBusy)
+}
+
+// TestRequestsWaitForTheirAdapter has a request whose adapter is being read: it has its place in the queue already, and
+// whoever leaves gives the place back.
+func TestRequestsWaitForTheirAdapter(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		read := make(chan struct{})
+		registry := lora.NewRegistry(func(name, path string) (*lora.Adapter, error) {
+			<-read
+			return &lora.Adapter{Name: name, Path: path, ID: 1, Rank: 8, Targets: fakeTargets}, nil
+		}, 2, 0)
+		slots := newFakeSlots(1, testLimits)
+		e := New(Config{Vocab: fakeVocab, MaxWaiting: 1}, newFakeModel(testLimits, slots), registry, slots)
+		go func() { assert.NoError(t, e.LoadAdapter(t.Context(), "a", "/a", false)) }()
+		synctest.Wait()
+		request := Request{Adapter: "a", Prompt: []int32{1}, Sampling: Sampling{MaxNewTokens: 1}}
+		ctx, leave := context.WithCancel(t.Context())
+		defer leave()
+		ended := make(chan error)
+		for _, c := range []context.Context{ctx, t.Context()} {
+			go func() { _, err := e.Submit(c, []Request{request}); ended <- err }()
+			synctest.Wait()
+			require.Equal(t, 1, e.Stats().Waiting)
+			_, err := e.Submit(t.Context(), []Request{{Prompt: []int32{1}}})
+			require.ErrorIs(t, err, ErrBusy)
+			if c == ctx {
+				leave()
+				require.ErrorIs(t, <-ended, context.Canceled)
+				require.Zero(t, e.Stats().Waiting)
+			}
+		}
+		close(read)
+		require.NoError(t, <-ended)
+		_, err := e.Submit(t.Context(), []Request{request})
+		require.ErrorIs(t, err, ErrBusy, "the first waits to run")
+	})
 }
 
 // TestDeviceFailureEndsEveryRequest makes a step fail: running and waiting

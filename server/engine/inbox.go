@@ -11,6 +11,7 @@ type inbox struct {
 	mu       sync.Mutex
 	arrived  []*sequence
 	controls []func()
+	reserved int // sequences on their way here, whose adapters may have to be read first
 	waiting  int // sequences taken and not admitted yet
 	closed   error
 	news     chan struct{}
@@ -18,14 +19,39 @@ type inbox struct {
 
 func newInbox() inbox { return inbox{news: make(chan struct{}, 1)} }
 
-func (b *inbox) put(s []*sequence, limit int) error {
+// reserve takes n places in the queue, for sequences that may come, until unreserve.
+func (b *inbox) reserve(n, limit int) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.closed != nil {
 		return b.closed
 	}
-	if waiting := b.waiting + len(b.arrived); waiting+len(s) > limit {
+	if waiting := b.waiting + len(b.arrived) + b.reserved; waiting+n > limit {
 		return fmt.Errorf("%w: %d requests wait already", ErrBusy, waiting)
+	}
+	b.reserved += n
+	return nil
+}
+
+func (b *inbox) unreserve(n int) {
+	b.mu.Lock()
+	b.reserved -= n
+	b.mu.Unlock()
+}
+
+// coming counts the sequences that have places only.
+func (b *inbox) coming() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.reserved
+}
+
+// put hands over sequences that have places.
+func (b *inbox) put(s []*sequence) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.closed != nil {
+		return b.closed
 	}
 	b.arrived = append(b.arrived, s...)
 	b.wake()

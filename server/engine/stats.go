@@ -7,7 +7,7 @@ import (
 
 // Stats is the state of an engine after its last step, and what it has counted since it started.
 type Stats struct {
-	Running, Waiting        int // requests
+	Running, Waiting        int // requests; those whose adapter is being read wait
 	UsedTokens, TotalTokens int // that running requests hold, and that the pool has, in whole pages
 	Pages                   Holdings
 	ResidentAdapters        int
@@ -34,6 +34,7 @@ type Holdings struct {
 func (e *Engine) Stats() Stats {
 	now := *e.stats.Load()
 	now.DecodeSteps, now.NewTokens = e.decodeSteps.Load(), e.newTokens.Load()
+	now.Waiting += e.inbox.coming()
 	if e.registry != nil {
 		now.HostAdapters = e.registry.Held()
 	}
