@@ -98,6 +98,40 @@ func TestAnArrivingAdapterStopsNobody(t *testing.T) {
 	require.Equal(t, 1, h.slots.awaits)
 }
 
+// TestUploadsThatEndAtOnceRefuseNobody has uploads that are over before anybody waits for them. Adapters of requests that
+// come later, and go first, take the places that others have had no time to use: each of them is served all the same.
+func TestUploadsThatEndAtOnceRefuseNobody(t *testing.T) {
+	h := prepare(t, Config{}, plenty)
+	h.slots.delay = 1
+	h.load(t, "a", "b", "c")
+	submit := func(adapter string, priority int) *Stream {
+		r := greedy([]int32{1, 2}, 3)
+		r.Adapter, r.Priority = adapter, priority
+		streams, err := h.Submit(t.Context(), []Request{r})
+		require.NoError(t, err)
+		return streams[0]
+	}
+	turn := func() {
+		h.admit(t.Context(), false)
+		s, err := h.launch(h.next())
+		require.NoError(t, err)
+		require.NoError(t, h.unblock(s != nil))
+		require.NoError(t, h.deliver(s))
+	}
+	streams := []*Stream{submit("a", 0)}
+	turn()
+	streams = append(streams, submit("b", 1), submit("c", 1))
+	turn()
+	for !h.idle() {
+		turn()
+	}
+	for _, s := range streams {
+		tokens, _, finish := collect(t, s)
+		require.Equal(t, FinishLength, finish.Reason, finish.Message)
+		require.Len(t, tokens, 3)
+	}
+}
+
 // TestNoRoomBesidePinnedAdapters asks for more than what adapters that are never
 // evicted leave of the pool: the request ends with the reason, and the next one
 // runs.

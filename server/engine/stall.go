@@ -14,7 +14,9 @@ import (
 //   - Else nothing runs, and all lanes are free. What a sequence waits for can
 //     be an upload, so this waits for one to end: for that of its adapter, or
 //     for one that nobody needs any more, to be evicted.
-//   - Else one may have ended during the pass, so another pass is made.
+//   - Else one that a sequence was told to wait for has ended during the pass, so
+//     another pass is made; and so it is once when there was none, since one that
+//     nobody waits for can have held the room.
 //   - Else what the sequence needs is held by adapters that are never evicted,
 //     and it is refused.
 func (e *Engine) unblock(busy bool) error {
@@ -30,7 +32,7 @@ func (e *Engine) unblock(busy bool) error {
 		if err != nil {
 			return fmt.Errorf("engine: upload an adapter: %w", err)
 		}
-		if ended {
+		if ended || e.arriving {
 			e.barren = 0
 			return nil
 		}
