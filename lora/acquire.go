@@ -77,7 +77,7 @@ func (r *Registry) reach(g *grasp, names []string, turn bool) (done bool, behind
 		}
 	}
 	for _, m := range missing {
-		r.claim(m.name, m.source)
+		r.claim(m, false)
 		g.claimed = append(g.claimed, m.name)
 	}
 	return true, nil, nil

@@ -32,30 +32,32 @@ type names struct {
 // record is what is remembered of a name.
 type record struct {
 	source
-	name string
-	in   *list.List // evicted or unloaded; nil: there is an adapter
-	at   *list.Element
+	name     string
+	unloaded bool       // by a client, since one last loaded it: requests may have had it loaded again
+	in       *list.List // evicted or unloaded; nil: there is an adapter
+	at       *list.Element
 }
 
 func newNames() names {
 	return names{records: map[string]*record{}, evicted: list.New(), unloaded: list.New()}
 }
 
-// found notes that a name has an adapter.
-func (n *names) found(name string, from source) {
-	r := n.records[name]
-	if r == nil {
-		r = &record{name: name}
-		n.records[name] = r
+// found notes that a name has an adapter. Its record may be a new one, or have been forgotten meanwhile.
+func (n *names) found(r *record) {
+	if was := n.records[r.name]; was != nil {
+		was.leave()
 	}
-	r.source = from
 	r.leave()
+	n.records[r.name] = r
 }
 
 // lost notes that a name has lost its adapter, and forgets who has been without for longest.
-func (n *names) lost(name string, to *list.List) {
-	r := n.records[name]
+func (n *names) lost(r *record) {
 	r.leave()
+	to := n.evicted
+	if r.unloaded {
+		to = n.unloaded
+	}
 	r.in, r.at = to, to.PushBack(r)
 	if to.Len() > maxNames {
 		oldest := to.Front().Value.(*record)

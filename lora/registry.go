@@ -2,9 +2,6 @@ package lora
 
 import (
 	"cmp"
-	"context"
-	"fmt"
-	"log/slog"
 	"slices"
 	"sync"
 )
@@ -15,8 +12,8 @@ import (
 //
 // A name that was loaded once stays known: a request for it after it was
 // evicted or unloaded loads it again from where it last came from. This is what
-// clients of SGLang rely on. How many names are known is bounded (see names),
-// and so is how many adapters host memory has (see room).
+// clients of SGLang rely on. How many names are known is bounded (names.go), and
+// so is how many adapters host memory has (room.go).
 type Registry struct {
 	read             func(name, path string) (*Adapter, error)
 	slots, maxLoaded int
@@ -50,10 +47,11 @@ type entry struct {
 	freed   chan struct{}
 }
 
-// loading is a name whose adapter is being read; done is closed at the end.
+// loading is a name whose adapter is being read.
 type loading struct {
-	source
-	done chan struct{}
+	*record
+	asked bool          // by a client, not for a request
+	done  chan struct{} // closed at the end
 }
 
 // NewRegistry makes an empty registry. read loads an adapter; it is called
@@ -87,155 +85,6 @@ func (r *Registry) Held() Held {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.held
-}
-
-// Load reads an adapter and registers it under a name. When ctx ends meanwhile the name is as it was, though another
-// adapter may have been evicted.
-func (r *Registry) Load(ctx context.Context, name, path string, pinned bool) error {
-	if len(name) > maxNameBytes {
-		return refuseName(name)
-	}
-	from := source{path, pinned}
-	err := r.do(ctx, func(turn bool) (bool, *loading, error) { return r.take(name, from, turn) })
-	if err != nil {
-		return err
-	}
-	_, err = r.fill(ctx, name, 0)
-	return err
-}
-
-// take is the attempt to claim a name for a load.
-func (r *Registry) take(name string, from source, turn bool) (done bool, behind *loading, err error) {
-	switch {
-	case r.loaded[name] != nil || r.loading[name] != nil:
-		return false, nil, refuseLoaded(name)
-	case from.pinned && r.pinned(nil) >= r.slots-1:
-		return false, nil, refusePinned(name)
-	case !r.fits(1, nil):
-		return false, nil, refuseEviction()
-	case !turn || !r.room(1, nil):
-		return false, nil, nil
-	}
-	r.claim(name, from)
-	return true, nil, nil
-}
-
-// claim reserves a name, and a place, for an adapter that is about to be read.
-func (r *Registry) claim(name string, from source) {
-	r.loading[name] = &loading{source: from, done: make(chan struct{})}
-}
-
-// unclaim gives up a name whose adapter was registered, or is not to come.
-func (r *Registry) unclaim(name string) {
-	close(r.loading[name].done)
-	delete(r.loading, name)
-	r.change()
-}
-
-// fill reads the adapter whose name is claimed and registers it with its first references. The claim ends at once with
-// the registration, so that the name is never free in between, nor counted twice.
-func (r *Registry) fill(ctx context.Context, name string, refs int) (e *entry, err error) {
-	from := r.claimed(name)
-	var adapter *Adapter
-	defer func() {
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		if adapter != nil {
-			e = r.register(adapter, from, refs)
-		}
-		r.unclaim(name)
-	}()
-	a, err := r.read(name, from.path)
-	if err != nil {
-		return nil, err
-	}
-	if err := context.Cause(ctx); err != nil {
-		return nil, fmt.Errorf("lora: load %q: %w", name, err)
-	}
-	a.Pinned = from.pinned
-	adapter = a
-	return nil, nil
-}
-
-// claimed is where the adapter of a claimed name is to come from.
-func (r *Registry) claimed(name string) source {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.loading[name].source
-}
-
-func (r *Registry) register(a *Adapter, from source, refs int) *entry {
-	for _, e := range r.loaded {
-		if e.adapter.Path == from.path {
-			slog.Warn("lora: one path under two names", "path", from.path, "adapter", e.adapter.Name, "and", a.Name)
-			break
-		}
-	}
-	r.clock++
-	e := &entry{adapter: a, refs: refs, since: r.clock, used: r.clock, freed: make(chan struct{})}
-	r.loaded[a.Name] = e
-	r.names.found(a.Name, from)
-	r.held.Adapters++
-	r.held.Bytes += a.Bytes()
-	return e
-}
-
-// Unload takes an adapter's name away and waits until its last user is gone and
-// it is freed. When ctx ends first the adapter is freed later all the same.
-func (r *Registry) Unload(ctx context.Context, name string) error {
-	e, err := r.remove(name)
-	if err != nil {
-		return err
-	}
-	if err := wait(ctx, e.freed); err != nil {
-		return fmt.Errorf("lora: unload %q: waiting for the requests that use it: %w", name, err)
-	}
-	return nil
-}
-
-func (r *Registry) remove(name string) (*entry, error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	e := r.loaded[name]
-	if e == nil {
-		return nil, refuseUnload(name, r.loadedNames())
-	}
-	r.retire(e)
-	r.names.lost(name, r.names.unloaded)
-	return e, nil
-}
-
-// retire takes an adapter's name away; it is freed now or by the last release.
-func (r *Registry) retire(e *entry) {
-	delete(r.loaded, e.adapter.Name)
-	e.retired = true
-	r.change()
-	r.freeIfUnused(e)
-}
-
-// letGo takes references back.
-func (r *Registry) letGo(e *entry, refs int) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if e.refs -= refs; e.refs == 0 {
-		r.change()
-	}
-	r.freeIfUnused(e)
-}
-
-// freeIfUnused starts a goroutine because OnFree may wait for the very
-// goroutine that released the adapter.
-func (r *Registry) freeIfUnused(e *entry) {
-	if !e.retired || e.refs > 0 {
-		return
-	}
-	r.held.Adapters--
-	r.held.Bytes -= e.adapter.Bytes()
-	onFree := r.onFree
-	go func() {
-		onFree(e.adapter)
-		close(e.freed)
-	}()
 }
 
 // Listing is what a list of adapters says of one.

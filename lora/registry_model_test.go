@@ -18,16 +18,21 @@ type twin struct {
 	slots, maxLoaded int
 	next             uint64
 	loaded           []twinAdapter // least recently used first
-	known            map[string]source
+	known            map[string]twinName
 	oldestFirst      bool
 	held             map[uint64]int
 	freed            map[uint64]int
 }
 
 type twinAdapter struct {
-	name   string
-	id     uint64
-	pinned bool
+	name, path string
+	id         uint64
+	pinned     bool
+}
+
+type twinName struct {
+	source
+	unloaded bool
 }
 
 // outcome is what an operation comes to.
@@ -74,24 +79,47 @@ func (w *twin) room(n int, keep []string) bool {
 	return true
 }
 
-func (w *twin) load(name string, from source) outcome {
-	if w.index(name) >= 0 || from.pinned && w.pinned(nil) >= w.slots-1 || w.pinned(nil)+1 > w.maxLoaded {
+func (w *twin) load(name string, from source, replace bool) outcome {
+	was, known := w.known[name]
+	replace = replace || known && was.unloaded && was.path != from.path
+	others := w.pinned([]string{name})
+	if w.index(name) >= 0 && !replace || from.pinned && others >= w.slots-1 || others+1 > w.maxLoaded {
 		return refused
 	}
-	if !w.room(1, nil) {
+	if i := w.index(name); i >= 0 && others+2 > w.maxLoaded {
+		w.remove(i)
+	}
+	if !w.room(1, []string{name}) {
 		return waits
 	}
 	if from.path == "bad" {
 		return refused
 	}
+	if i := w.index(name); i >= 0 {
+		w.remove(i)
+	}
 	w.add(name, from)
+	w.known[name] = twinName{source: from}
 	return done
 }
 
 func (w *twin) add(name string, from source) {
 	w.next++
-	w.loaded = append(w.loaded, twinAdapter{name, w.next, from.pinned})
-	w.known[name] = from
+	w.loaded = append(w.loaded, twinAdapter{name, from.path, w.next, from.pinned})
+}
+
+// unload says whether there was something to unload.
+func (w *twin) unload(name string) bool {
+	is, known := w.known[name]
+	i := w.index(name)
+	if i < 0 && (!known || is.unloaded) {
+		return false
+	}
+	if i >= 0 {
+		w.remove(i)
+	}
+	w.known[name] = twinName{is.source, true}
+	return true
 }
 
 func (w *twin) remove(i int) {
@@ -135,7 +163,7 @@ func (w *twin) acquire(names []string) ([]uint64, outcome) {
 		}
 	}
 	for _, name := range missing {
-		w.add(name, w.known[name])
+		w.add(name, w.known[name].source)
 	}
 	var ids []uint64
 	for _, name := range names {
@@ -192,7 +220,7 @@ func modelRun(t *testing.T, rnd *rand.Rand, met map[outcome]int) {
 	if oldestFirst {
 		r.EvictOldest()
 	}
-	w := &twin{slots: slots, maxLoaded: maxLoaded, oldestFirst: oldestFirst, known: map[string]source{}, held: map[uint64]int{}, freed: map[uint64]int{}}
+	w := &twin{slots: slots, maxLoaded: maxLoaded, oldestFirst: oldestFirst, known: map[string]twinName{}, held: map[uint64]int{}, freed: map[uint64]int{}}
 	var refs []*Ref
 	gone, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -200,20 +228,20 @@ func modelRun(t *testing.T, rnd *rand.Rand, met map[outcome]int) {
 	for range 300 {
 		switch name := name(); rnd.IntN(8) {
 		case 0:
-			from := source{name, rnd.IntN(3) == 0}
+			from := source{name + []string{" there", " elsewhere"}[rnd.IntN(2)], rnd.IntN(3) == 0}
 			if rnd.IntN(4) == 0 {
 				from.path = "bad"
 			}
-			got, err := attend(t, func(ctx context.Context) error { return r.Load(ctx, name, from.path, from.pinned) })
-			require.Equal(t, w.load(name, from), got, "%v", err)
+			load, replace := r.Load, rnd.IntN(2) == 0
+			if replace {
+				load = r.Replace
+			}
+			got, err := attend(t, func(ctx context.Context) error { return load(ctx, name, from.path, from.pinned) })
+			require.Equal(t, w.load(name, from, replace), got, "%v", err)
 			met[got]++
 		case 1:
-			i := w.index(name)
 			err := r.Unload(gone, name)
-			require.Equal(t, i >= 0, !errors.Is(err, ErrRefused))
-			if i >= 0 {
-				w.remove(i)
-			}
+			require.Equal(t, w.unload(name), !errors.Is(err, ErrRefused))
 		case 2, 3, 4:
 			names := []string{name}
 			for rnd.IntN(3) == 0 {
@@ -240,7 +268,7 @@ func modelRun(t *testing.T, rnd *rand.Rand, met map[outcome]int) {
 		synctest.Wait()
 		var wanted []Listing
 		for _, a := range w.loaded {
-			wanted = append(wanted, Listing{a.name, a.name, 1, a.pinned, w.held[a.id]})
+			wanted = append(wanted, Listing{a.name, a.path, 1, a.pinned, w.held[a.id]})
 		}
 		require.ElementsMatch(t, wanted, r.List())
 		require.Equal(t, w.freed, s.freed)

@@ -78,10 +78,8 @@ func (r *Registry) room(n int, keep []string) bool {
 		if victim == nil || victim.refs > 0 && leaving >= missing {
 			return false
 		}
-		name := victim.adapter.Name
-		slog.Info("lora: evict", "adapter", name, "users", victim.refs)
-		r.retire(victim)
-		r.names.lost(name, r.names.evicted)
+		slog.Info("lora: evict", "adapter", victim.adapter.Name, "users", victim.refs)
+		r.lose(victim)
 	}
 	return true
 }

@@ -11,22 +11,28 @@ type adapterAnswer struct {
 	Loaded       map[string]string `json:"loaded_adapters"`
 }
 
-// loadAdapter answers POST /load_lora_adapter.
+// loadAdapter answers POST /load_lora_adapter. With upsert, a key of SGLang's for other ways of loading, the name may be
+// taken: the adapter that has it is replaced.
 func (s *Server) loadAdapter(w http.ResponseWriter, r *http.Request) {
 	o, err := readObject(r)
 	var name, path string
-	var pinned bool
+	var pinned, upsert bool
 	if err == nil {
 		name = keep[string](&err)(required(o, "lora_name", readString))
 		path = keep[string](&err)(required(o, "lora_path", readString))
 		pinned = keep[bool](&err)(field(o, "pinned", readBool))
+		upsert = keep[bool](&err)(field(o, "upsert", readBool))
 	}
 	if err != nil {
 		s.fail(w, r, err)
 		return
 	}
 	note(r.Context(), "adapter", name, "path_on_disk", path)
-	s.answerAdapter(w, r, s.engine.LoadAdapter(r.Context(), name, path, pinned))
+	load := s.engine.LoadAdapter
+	if upsert {
+		load = s.engine.ReplaceAdapter
+	}
+	s.answerAdapter(w, r, load(r.Context(), name, path, pinned))
 }
 
 // unloadAdapter answers POST /unload_lora_adapter. It answers when the last request that uses the adapter has ended.

@@ -38,6 +38,10 @@ func TestLoadAndUnloadAdapter(t *testing.T) {
 	require.Equal(t, http.StatusOK, status)
 	require.Equal(t, map[string]any{"lora1": "/adapters/one", "lora2": "/two"}, get(t, v, "loaded_adapters"))
 
+	status, v = r.call(http.MethodPost, "/load_lora_adapter", `{"lora_name":"lora1","lora_path":"/three","upsert":true}`)
+	require.Equal(t, http.StatusOK, status)
+	require.Equal(t, map[string]any{"lora1": "/three", "lora2": "/two"}, get(t, v, "loaded_adapters"))
+
 	r.engine.loadErr = errors.New("open /nowhere: no such file")
 	status, v = r.call(http.MethodPost, "/load_lora_adapter", `{"lora_name":"l","lora_path":"/nowhere"}`)
 	require.Equal(t, http.StatusBadRequest, status)
@@ -66,6 +70,7 @@ func TestAdapterRequestsAreChecked(t *testing.T) {
 		{"/load_lora_adapter", `{"lora_name":"l","lora_path":""}`, "lora_path is required"},
 		{"/load_lora_adapter", `{"lora_name":"l","lora_path":3}`, "lora_path must be a string, got a number"},
 		{"/load_lora_adapter", `{"lora_name":"l","lora_path":"p","pinned":"y"}`, "pinned must be a boolean"},
+		{"/load_lora_adapter", `{"lora_name":"l","lora_path":"p","upsert":"y"}`, "upsert must be a boolean"},
 		{"/load_lora_adapter", `nope`, "not valid JSON"},
 		{"/unload_lora_adapter", `{}`, "lora_name is required"},
 		{"/abort_request", `{"rid":3}`, "rid must be a string"},

@@ -122,6 +122,13 @@ func (e *fakeEngine) LoadAdapter(_ context.Context, name, path string, _ bool) e
 	return e.loadErr
 }
 
+func (e *fakeEngine) ReplaceAdapter(ctx context.Context, name, path string, pinned bool) error {
+	if err := e.UnloadAdapter(ctx, name); err != nil {
+		return err
+	}
+	return e.LoadAdapter(ctx, name, path, pinned)
+}
+
 func (e *fakeEngine) UnloadAdapter(_ context.Context, name string) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()

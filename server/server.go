@@ -24,6 +24,7 @@ type Engine interface {
 	// Submit queues all requests or none. Cancelling ctx aborts them.
 	Submit(ctx context.Context, requests []engine.Request) ([]Stream, error)
 	LoadAdapter(ctx context.Context, name, path string, pinned bool) error
+	ReplaceAdapter(ctx context.Context, name, path string, pinned bool) error // the name may be taken
 	UnloadAdapter(ctx context.Context, name string) error
 	Adapters() []Adapter // in order of loading
 	Flush() error

@@ -182,6 +182,11 @@ func (s *supervisor) LoadAdapter(ctx context.Context, name, path string, pinned 
 	return m.LoadAdapter(ctx, name, path, pinned)
 }
 
+func (s *supervisor) ReplaceAdapter(ctx context.Context, name, path string, pinned bool) error {
+	m, _ := s.latest()
+	return m.ReplaceAdapter(ctx, name, path, pinned)
+}
+
 func (s *supervisor) UnloadAdapter(ctx context.Context, name string) error {
 	m, _ := s.latest()
 	return m.UnloadAdapter(ctx, name)

@@ -17,6 +17,15 @@ func (e *Engine) LoadAdapter(ctx context.Context, name, path string, pinned bool
 	return e.registry.Load(ctx, name, path, pinned)
 }
 
+// ReplaceAdapter is LoadAdapter of a name that another adapter may have: requests
+// that run keep that one, and later ones get the new one.
+func (e *Engine) ReplaceAdapter(ctx context.Context, name, path string, pinned bool) error {
+	if e.registry == nil {
+		return lora.ErrDisabled
+	}
+	return e.registry.Replace(ctx, name, path, pinned)
+}
+
 // UnloadAdapter takes an adapter's name away, waits for the requests that use
 // it, and frees its memory.
 func (e *Engine) UnloadAdapter(ctx context.Context, name string) error {

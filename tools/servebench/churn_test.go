@@ -111,6 +111,7 @@ func requireBalanced(t *testing.T, o *options, p *player, r *report, logged *log
 	require.Zero(t, r.Refused)
 	require.Zero(t, r.Wrong)
 	require.Zero(t, r.Failed)
+	require.Zero(t, r.Taken)
 	leavers := 0
 	for _, q := range p.trace.requests {
 		if q.leave != stays {
@@ -128,14 +129,15 @@ func requireBalanced(t *testing.T, o *options, p *player, r *report, logged *log
 	require.NotContains(t, logged.String(), "level=ERROR")
 }
 
-// TestChurn sends 2 000 requests over 200 adapters through 8 slots, while clients leave and adapters are replaced.
+// TestChurn sends 2 000 requests over 200 adapters through 8 slots and 24 places in host memory, while clients leave and
+// adapters are replaced.
 func TestChurn(t *testing.T) {
 	folder := tinyModel(t)
 	const distinct, rank = 8, 4
 	adapters := filepath.Join(folder, "adapters")
 	require.NoError(t, makeAdapters(folder, adapters, distinct, rank, 1))
 	url, logged := serve(t, "--model-path", folder, "--load-format", "dummy", "--allow-cpu", "--enable-lora",
-		"--max-lora-rank", fmt.Sprint(rank), "--lora-target-modules", "all", "--max-loras-per-batch", "8")
+		"--max-lora-rank", fmt.Sprint(rank), "--lora-target-modules", "all", "--max-loras-per-batch", "8", "--max-loaded-loras", "24")
 	args := []string{
 		"-url", url, "-name", "churn", "-requests", "2000", "-adapters", "200", "-popularity", "zipf:1.1", "-base", "0.1",
 		"-arrivals", "closed:48", "-input", "20-60", "-prefix", "16", "-pool", "6", "-vocab", "512", "-output", "4-8",
@@ -149,7 +151,6 @@ func TestChurn(t *testing.T) {
 	p, r, err := bench(t.Context(), o)
 	require.NoError(t, err)
 	requireBalanced(t, o, p, r, logged)
-	require.Less(t, r.Taken, r.Swaps)
 	require.NotZero(t, r.Cached, "prompts have the same beginning")
 	require.Greater(t, r.Compared, 0.9)
 	requireDistinct(t, p.solos, distinct)

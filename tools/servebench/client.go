@@ -81,6 +81,11 @@ func (c *client) load(ctx context.Context, name, path string) error {
 	return c.call(ctx, "/load_lora_adapter", map[string]any{"lora_name": name, "lora_path": path}, new(struct{}))
 }
 
+// replace gives a name to another adapter in one call.
+func (c *client) replace(ctx context.Context, name, path string) error {
+	return c.call(ctx, "/load_lora_adapter", map[string]any{"lora_name": name, "lora_path": path, "upsert": true}, new(struct{}))
+}
+
 // unload takes an adapter's name away and waits for the requests that use it.
 func (c *client) unload(ctx context.Context, name string) error {
 	return c.call(ctx, "/unload_lora_adapter", map[string]any{"lora_name": name}, new(struct{}))
@@ -139,11 +144,8 @@ func (c *client) generate(ctx context.Context, q question, asked func(), heard f
 	return readAnswer(response.Body, heard)
 }
 
-// notLoaded and takenAlready know SGLang's words for the two refusals that are no fault when names come and go.
-func notLoaded(err error) bool    { return refusedAs(err, "does not exist") }
-func takenAlready(err error) bool { return refusedAs(err, "already loaded") }
-
-func refusedAs(err error, words string) bool {
+// takenAlready knows SGLang's words for a name that a request has had loaded again.
+func takenAlready(err error) bool {
 	var said *refusal
-	return errors.As(err, &said) && said.status == http.StatusBadRequest && strings.Contains(said.message, words)
+	return errors.As(err, &said) && said.status == http.StatusBadRequest && strings.Contains(said.message, "already loaded")
 }

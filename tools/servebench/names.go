@@ -84,6 +84,14 @@ func (d *directory) unregister(ctx context.Context, c *client) error {
 	return nil
 }
 
+// onFrom is the folder that comes so many after the one that a name stands for.
+func (d *directory) onFrom(name, by int) int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	at := slices.IndexFunc(d.tenures[name], func(t tenure) bool { return t.to == forever })
+	return (d.tenures[name][at].folder + by) % len(d.folders)
+}
+
 // begin notes that a name may stand for another folder from now on. What it returns notes at the end of the load
 // whether it does.
 func (d *directory) begin(name, folder int) (end func(loaded bool)) {

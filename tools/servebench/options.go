@@ -51,7 +51,7 @@ func parseOptions(args []string) (*options, error) {
 	f.IntVar(&p.vocab, "vocab", 1000, "drawn token ids are below it")
 	prompts := f.String("prompts", "", "file with prompts to choose from: {\"cases\":[{\"prompt_ids\":[..]}]}")
 	f.Float64Var(&p.leave, "leave", 0, "share of clients that leave before their answer is whole")
-	f.IntVar(&p.swapEvery, "swap-every", 0, "requests between two swaps of an adapter: unload, load, first token; 0: none")
+	f.IntVar(&p.swapEvery, "swap-every", 0, "requests between two swaps of an adapter, half of them in one call, half by an unload and a load, then a first token; 0: none")
 	f.IntVar(&p.swapFrom, "swap-from", 0, "number of the first adapter to swap: with those that are asked for below it, no swap waits for a request")
 	f.BoolVar(&o.check, "check", false, "compare every answer with its solo answer")
 	f.Float64Var(&o.rounding, "rounding", 0.15, "difference of log probabilities that company may turn round")

@@ -159,22 +159,26 @@ func (p *player) folders(adapter int, sent time.Time) []int {
 // swapOutcome is what became of a swap.
 type swapOutcome struct {
 	err    error         // neither loaded nor taken
-	taken  bool          // a request had the name loaded again from its old folder first
+	taken  bool          // refused because a request had the name loaded again first
 	wrong  bool          // what the new adapter answered first differs from its solo answer
 	loaded time.Duration // until the load was answered
 	first  time.Duration // from asking for the load to the first token of the adapter
 }
 
-// swap unloads an adapter, loads another under its name and asks it something.
+// swap loads another adapter under a name and asks it something.
 func (p *player) swap(ctx context.Context, s swap) (o swapOutcome) {
-	name := p.directory.names[s.adapter]
-	if err := p.client.unload(ctx, name); err != nil && !notLoaded(err) {
-		o.err = fmt.Errorf("unload %s: %w", name, err)
-		return o
+	name, folder := p.directory.names[s.adapter], p.directory.onFrom(s.adapter, s.by)
+	load := p.client.replace
+	if !s.upsert {
+		if err := p.client.unload(ctx, name); err != nil {
+			o.err = fmt.Errorf("unload %s: %w", name, err)
+			return o
+		}
+		load = p.client.load
 	}
-	end := p.directory.begin(s.adapter, s.folder)
+	end := p.directory.begin(s.adapter, folder)
 	begin := time.Now()
-	err := p.client.load(ctx, name, p.directory.folders[s.folder])
+	err := load(ctx, name, p.directory.folders[folder])
 	end(err == nil)
 	if o.taken = err != nil && takenAlready(err); o.taken {
 		return o

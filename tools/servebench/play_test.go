@@ -127,6 +127,7 @@ func TestDirectory(t *testing.T) {
 		return time.Now()
 	}
 	before := moment()
+	require.Equal(t, []int{2, 0}, []int{d.onFrom(1, 1), d.onFrom(1, 2)})
 	end := d.begin(1, 2)
 	during := moment()
 	require.Equal(t, []int{1}, d.between(1, before.Add(-time.Second), before))
@@ -135,6 +136,7 @@ func TestDirectory(t *testing.T) {
 	after := moment()
 	require.Equal(t, []int{1, 2}, d.between(1, during, after))
 	require.Equal(t, []int{2}, d.between(1, after, moment()))
+	require.Equal(t, 0, d.onFrom(1, 1))
 	d.begin(1, 0)(false)
 	after = moment()
 	require.Equal(t, []int{2}, d.between(1, after, moment()), "a load that failed leaves the old folder")

@@ -50,11 +50,12 @@ type request struct {
 	leave   int           // tokens after which the client leaves, 0 as soon as it has asked; stays: never
 }
 
-// swap gives an adapter's name to another folder: it is unloaded and loaded while requests go on.
+// swap gives an adapter's name to another folder while requests go on.
 type swap struct {
 	after   int // requests sent before
 	adapter int
-	folder  int
+	by      int  // how many folders on from the one that it has
+	upsert  bool // in one call; else it is unloaded, then loaded
 }
 
 // lengths is a range of token counts, both ends in it.
@@ -139,7 +140,8 @@ func (p *plan) tokens(r *rand.Rand, n int) []int32 {
 	return ids
 }
 
-// drawSwaps draws names that take turns and for each the folder that it gets.
+// drawSwaps draws names that take turns, for each the folder that it gets, and in how many calls. With one folder alone
+// it is always one: a server refuses to load what it has already.
 func (p *plan) drawSwaps() []swap {
 	if p.swapEvery == 0 || p.adapters == 0 {
 		return nil
@@ -147,7 +149,11 @@ func (p *plan) drawSwaps() []swap {
 	r := p.random(ofSwaps)
 	var list []swap
 	for after := p.swapEvery; after <= p.requests; after += p.swapEvery {
-		list = append(list, swap{after: after, adapter: p.swapFrom + r.IntN(p.adapters-p.swapFrom), folder: r.IntN(p.folders)})
+		s := swap{after: after, adapter: p.swapFrom + r.IntN(p.adapters-p.swapFrom), upsert: true}
+		if p.folders > 1 {
+			s.by, s.upsert = 1+r.IntN(p.folders-1), r.IntN(2) == 0
+		}
+		list = append(list, s)
 	}
 	return list
 }

@@ -66,7 +66,8 @@ func TestTraceKeepsItsPlan(t *testing.T) {
 	for i, s := range trace.swaps {
 		require.Equal(t, (i+1)*p.swapEvery, s.after)
 		require.Less(t, s.adapter, p.adapters)
-		require.Less(t, s.folder, p.folders)
+		require.Less(t, s.by, p.folders)
+		require.NotZero(t, s.by, "another folder")
 	}
 }
 
