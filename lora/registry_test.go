@@ -251,6 +251,45 @@ func TestRegistryReaderPanics(t *testing.T) {
 	}
 }
 
+// TestRegistryReloadFails has one of several adapters that cannot be read again, or whose reader panics: the request holds
+// nothing then, and whatever was claimed for it is free.
+func TestRegistryReloadFails(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, r := newShelf(4, 5)
+		all := []string{"a", "b", "c", "d"}
+		for _, name := range all {
+			require.NoError(t, r.Load(t.Context(), name, name, false))
+		}
+		for _, name := range all[1:] { // a stays
+			require.NoError(t, r.Unload(t.Context(), name))
+		}
+		r.names.records["c"].path = "bad"
+		for range 2 {
+			_, err := r.AcquireAll(t.Context(), all)
+			require.EqualError(t, err, "Failed to implicitly load LoRA adapter c: bad path")
+		}
+		read := r.read
+		r.read = func(name, path string) (*Adapter, error) {
+			if name == "c" {
+				panic("reader")
+			}
+			return read(name, path)
+		}
+		for range 2 {
+			require.PanicsWithValue(t, "reader", func() { _, _ = r.AcquireAll(t.Context(), all) })
+		}
+		require.Equal(t, []string{"a", "b"}, loadedNames(r), "what was read before is loaded")
+		for _, l := range r.List() {
+			require.Zero(t, l.Users)
+			require.NoError(t, r.Unload(t.Context(), l.Name))
+		}
+		require.Zero(t, r.Held())
+		require.Empty(t, r.loading)
+		synctest.Wait()
+		require.Len(t, s.freed, int(s.next))
+	})
+}
+
 // TestRegistryFreeInUse lets OnFree wait for the goroutine that releases.
 func TestRegistryFreeInUse(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
