@@ -20,6 +20,13 @@ type activations struct {
 	hidden   shaders.Rows // shrink outputs, [row or logit row][3·MaxRank]
 	logits   shaders.Rows // [logit row][vocab]
 
+	// What projections by cooperative matrices read; without addresses where
+	// there are none.
+	halfX        shaders.Halves // gamma · x, of the norm that comes next
+	halfAttended shaders.Halves
+	halfInner    shaders.Halves
+	halfHead     shaders.Halves // [logit row]: gamma · x of the last norm
+
 	scratch  uint64 // attention over split keys: partial results
 	counters uint64 // and how many of a row's parts have arrived
 	arrivals uint64 // who arrived at the tiles of fused projections
@@ -45,16 +52,26 @@ func (m *Llama) allocateActivations() error {
 	rows := func(n, width int) shaders.Rows {
 		return shaders.Rows{Address: alloc(int64(n) * int64(pad(width)) * 4), Stride: pad(width)}
 	}
+	halves := func(n, width int) shaders.Halves {
+		if !m.kernels.Panels(s.Type) {
+			return shaders.Halves{}
+		}
+		return shaders.Halves{Address: alloc(shaders.PanelsBytes(n, width)), Width: width}
+	}
+	a.halfX = halves(l.Rows, s.Hidden)
+	a.halfAttended = halves(l.Rows, s.Heads*s.HeadDim)
+	a.halfInner = halves(l.Rows, s.Inner)
+	a.halfHead = halves(l.Logits, s.Hidden)
 	a.x = rows(l.Rows, s.Hidden)
 	a.squares = alloc(int64(l.Rows) * int64(squareParts(s.Hidden, shaders.SquaresUnit)) * 4)
 	a.qkv = rows(l.Rows, s.QKV())
 	a.attended = rows(l.Rows, s.Heads*s.HeadDim)
 	a.y = rows(l.Rows, s.Hidden)
-	a.gateUp = rows(l.Rows, 2*pad(s.Inner))
+	a.gateUp = rows(l.Rows, 2*s.upRow())
 	a.inner = rows(l.Rows, s.Inner)
 	if m.adapters.enabled() {
 		a.hidden = rows(max(l.Rows, l.Logits), 3*m.adapters.MaxRank)
-		a.arrivals = alloc(shaders.ArrivalsBytes(max(s.QKV(), 2*pad(s.Inner), s.Hidden), l.Rows))
+		a.arrivals = alloc(shaders.ArrivalsBytes(max(s.QKV(), 2*s.upRow(), s.Hidden), l.Rows))
 	}
 	a.logits = rows(l.Logits, s.Vocab)
 	a.scratch = alloc(shaders.AttendDecodeScratch(l.Lanes*maxSplits, s.Heads, s.HeadDim))

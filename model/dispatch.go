@@ -15,15 +15,47 @@ type projection struct {
 	label   string
 	w       shaders.Matrix
 	x, y    shaders.Rows
+	half    *shaders.Halves // x as halves, or nil
 	in, out int
 	norm    *shaders.Norm
 	gather  uint64
 }
 
 func (f *forward) project(p projection) shaders.Project {
-	return shaders.Project{
+	project := shaders.Project{
 		W: p.w, X: p.x, Y: p.y, In: p.in, Out: p.out, Tokens: f.key.rows, Norm: p.norm, Gather: p.gather,
 	}
+	if p.half != nil {
+		project.Half = *p.half
+	}
+	return project
+}
+
+// half is halves with the gamma of the norm that they go through, 0 for none;
+// nil where projections read none.
+func (f *forward) half(h shaders.Halves, gamma uint64) *shaders.Halves {
+	if h.Address == 0 {
+		return nil
+	}
+	h.Gamma = gamma
+	return &h
+}
+
+// halfAfter is the halves that a layer leaves for the next one; the head
+// gathers its own.
+func (f *forward) halfAfter(layer int) *shaders.Halves {
+	if layer == f.shape.Layers-1 {
+		return nil
+	}
+	return f.half(f.activations.halfX, f.weights.layers[layer+1].attentionNorm.Weight)
+}
+
+// gatherHalves takes the rows that want logits.
+func (f *forward) gatherHalves(h shaders.Halves) *compute.Dispatch {
+	d := shaders.PackRows{
+		X: f.activations.x, Gather: address(f.block.buffer, f.block.gather), Halves: h, Type: f.shape.Type, Count: f.key.rows,
+	}.Dispatch(f.kernels)
+	return &d
 }
 
 // shrinkage is A·x of consecutive sites, whose input is a projection's.
@@ -72,7 +104,9 @@ func labelled(label string, d compute.Dispatch) *compute.Dispatch {
 }
 
 // fused says whether the program's projections end their own outputs.
-func (f *forward) fused() bool { return f.kernels.Fuses(f.key.rows) }
+func (f *forward) fused() bool {
+	return f.kernels.Fuses(f.key.rows, f.shape.HeadDim, f.shape.Type)
+}
 
 // norm is a norm as its readers in this program find it: residual as a stage of
 // its own sums squares by larger blocks, except before the head, which reads
@@ -88,7 +122,7 @@ func (f *forward) embed() *compute.Dispatch {
 	a := &f.activations
 	d := shaders.Embed{
 		Table: f.weights.embedding, Tokens: address(f.block.buffer, f.block.tokens), LastTokens: f.lastTokens.Address(),
-		X: a.x, Squares: a.squares, Width: f.shape.Hidden, Lora: f.embedDelta(), Count: f.key.rows,
+		X: a.x, Squares: a.squares, Width: f.shape.Hidden, Half: f.half(a.halfX, f.weights.layers[0].attentionNorm.Weight), Lora: f.embedDelta(), Count: f.key.rows,
 	}.Dispatch(f.kernels)
 	return f.varying(d, gridEmbed)
 }
@@ -189,7 +223,7 @@ func (f *forward) ropeStore(layer int) shaders.RopeStore {
 func (f *forward) attendDecode(layer int) *compute.Dispatch {
 	s, a := &f.shape, &f.activations
 	d := shaders.AttendDecode{
-		QKV: a.qkv, Out: a.attended, Items: address(f.block.buffer, f.block.decodes),
+		QKV: a.qkv, Out: a.attended, Half: f.half(a.halfAttended, 0), Items: address(f.block.buffer, f.block.decodes),
 		PageTable: f.pageBuffer.Address(), MaxPages: f.pagesPerLane,
 		Pool: f.pool.base, PageBytes: pageUnit, LayerOffset: s.layerOffset(layer),
 		Heads: s.Heads, KVHeads: s.KVHeads, HeadDim: s.HeadDim,
@@ -205,7 +239,7 @@ func (f *forward) attendPrefill(layer int) *compute.Dispatch {
 	}
 	s, a := &f.shape, &f.activations
 	d := shaders.AttendPrefill{
-		QKV: a.qkv, Out: a.attended, Items: address(f.block.buffer, f.block.prefills),
+		QKV: a.qkv, Out: a.attended, Half: f.half(a.halfAttended, 0), Items: address(f.block.buffer, f.block.prefills),
 		PageTable: f.pageBuffer.Address(), MaxPages: f.pagesPerLane,
 		Pool: f.pool.base, PageBytes: pageUnit, LayerOffset: s.layerOffset(layer),
 		Heads: s.Heads, KVHeads: s.KVHeads, HeadDim: s.HeadDim,
@@ -221,10 +255,10 @@ func (f *forward) attentionScale() float32 {
 // residual adds the projection in y, and its adapters' delta, to the residual
 // stream and prepares the sums of squares of the next norm, which the head reads
 // behind the last layer.
-func (f *forward) residual(layer int, site lora.Site, last bool) shaders.Residual {
+func (f *forward) residual(layer int, site lora.Site, half *shaders.Halves, last bool) shaders.Residual {
 	a := &f.activations
 	return shaders.Residual{
-		X: a.x, Y: a.y, Squares: a.squares, Fine: last, Width: f.shape.Hidden, Tiles: f.tiles(),
+		X: a.x, Y: a.y, Half: half, Squares: a.squares, Fine: last, Width: f.shape.Hidden, Tiles: f.tiles(),
 		Lora: f.delta(layer, site), Type: f.shape.Type, Count: f.key.rows,
 	}
 }
@@ -232,7 +266,7 @@ func (f *forward) residual(layer int, site lora.Site, last bool) shaders.Residua
 func (f *forward) siluMul(layer int) shaders.SiluMul {
 	a := &f.activations
 	return shaders.SiluMul{
-		GateUp: a.gateUp, UpOffset: pad(f.shape.Inner), Out: a.inner, Inner: f.shape.Inner, Tiles: f.tiles(),
+		GateUp: a.gateUp, UpOffset: f.shape.upRow(), Out: a.inner, Half: f.half(a.halfInner, 0), Inner: f.shape.Inner, Tiles: f.tiles(),
 		Lora: f.delta(layer, lora.Gate), Type: f.shape.Type, Count: f.key.rows,
 	}
 }

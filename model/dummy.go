@@ -31,7 +31,7 @@ func (p *weightPlan) fillRandom(ctx context.Context, d *compute.Device, k *shade
 			}
 			continue
 		}
-		if t.width != pad(t.width) {
+		if !t.panels && t.width != pad(t.width) {
 			return fmt.Errorf("model: random weights need widths that are multiples of 8, %q has %d", t.parts[0].name, t.width)
 		}
 		err := runOnce(d, compute.Stage{Label: "random_fill", Dispatches: []compute.Dispatch{shaders.RandomFill{

@@ -9,7 +9,7 @@ const (
 	// maxSplits bounds the ranges that the keys of one decoding row are cut into.
 	maxSplits = 32
 	// minSplit is the shortest such range, in tokens.
-	minSplit = 64
+	minSplit = 128
 )
 
 // SplitLength is the number of keys that one workgroup of decode attention

@@ -32,6 +32,9 @@ type forward struct {
 // adapters add no stage. With few rows that reader is the projection's own
 // kernel, which also rotates and stores, gates, or adds to x: five stages per
 // layer. With many rows it is a stage behind the projection: nine.
+//
+// Where projections go by cooperative matrices, who writes their input also
+// leaves it as halves, which is what they read.
 func (f *forward) body() {
 	f.stage("embed", f.embed())
 	for l := range f.weights.layers {
@@ -43,22 +46,22 @@ func (f *forward) layer(l int, w *layerWeights) {
 	s, a := &f.shape, &f.activations
 	attentionNorm, mlpNorm := f.norm(w.attentionNorm, l == 0), f.norm(w.mlpNorm, false)
 	f.projected(l,
-		projection{label: "qkv", w: w.qkv, x: a.x, y: a.qkv, in: s.Hidden, out: s.QKV(), norm: &attentionNorm},
+		projection{label: "qkv", w: w.qkv, x: a.x, half: f.half(a.halfX, w.attentionNorm.Weight), y: a.qkv, in: s.Hidden, out: s.QKV(), norm: &attentionNorm},
 		shrinkage{sites: []lora.Site{lora.Q, lora.K, lora.V}, grid: gridShrinkQKV},
 		ending{label: "rope_store", op: f.ropeStore(l), grid: gridRopeStore})
 	f.stage("attend", f.attendDecode(l), f.attendPrefill(l))
 	f.projected(l,
-		projection{label: "o", w: w.o, x: a.attended, y: a.y, in: s.Heads * s.HeadDim, out: s.Hidden},
+		projection{label: "o", w: w.o, x: a.attended, half: f.half(a.halfAttended, 0), y: a.y, in: s.Heads * s.HeadDim, out: s.Hidden},
 		shrinkage{sites: []lora.Site{lora.O}, grid: gridShrinkO},
-		ending{label: "residual", op: f.residual(l, lora.O, false), grid: gridResidual})
+		ending{label: "residual", op: f.residual(l, lora.O, f.half(a.halfX, w.mlpNorm.Weight), false), grid: gridResidual})
 	f.projected(l,
-		projection{label: "gate_up", w: w.gateUp, x: a.x, y: a.gateUp, in: s.Hidden, out: 2 * pad(s.Inner), norm: &mlpNorm},
+		projection{label: "gate_up", w: w.gateUp, x: a.x, half: f.half(a.halfX, w.mlpNorm.Weight), y: a.gateUp, in: s.Hidden, out: 2 * s.upRow(), norm: &mlpNorm},
 		shrinkage{sites: []lora.Site{lora.Gate, lora.Up}, grid: gridShrinkGateUp},
 		ending{label: "silu_mul", op: f.siluMul(l), grid: gridSiluMul})
 	f.projected(l,
-		projection{label: "down", w: w.down, x: a.inner, y: a.y, in: s.Inner, out: s.Hidden},
+		projection{label: "down", w: w.down, x: a.inner, half: f.half(a.halfInner, 0), y: a.y, in: s.Inner, out: s.Hidden},
 		shrinkage{sites: []lora.Site{lora.Down}, grid: gridShrinkDown},
-		ending{label: "residual", op: f.residual(l, lora.Down, l == s.Layers-1), grid: gridResidual})
+		ending{label: "residual", op: f.residual(l, lora.Down, f.halfAfter(l), l == s.Layers-1), grid: gridResidual})
 }
 
 // head turns the rows that want logits into tokens: logits = W·norm(x), then
@@ -67,8 +70,12 @@ func (f *forward) layer(l int, w *layerWeights) {
 // program for batches that have such an adapter.
 func (f *forward) head() {
 	s, a := &f.shape, &f.activations
+	half := f.half(a.halfHead, f.weights.finalNorm.Weight)
+	if half != nil {
+		f.stage("gather", f.gatherHalves(*half))
+	}
 	logits := f.project(projection{
-		w: f.weights.head, x: a.x, y: a.logits, in: s.Hidden, out: s.Vocab,
+		w: f.weights.head, x: a.x, half: half, y: a.logits, in: s.Hidden, out: s.Vocab,
 		norm: &f.weights.finalNorm, gather: address(f.block.buffer, f.block.gather),
 	})
 	f.stage("lm_head", f.shrinkHead(logits.Gather), labelled("lm_head", logits.Dispatch(f.kernels)))

@@ -90,7 +90,7 @@ func (m *Llama) record() error {
 // recordProgram makes one program and puts the parameters of its fused
 // projections on the device.
 func (m *Llama) recordProgram(key programKey) (*compute.Program, error) {
-	if key.part == head || !m.kernels.Fuses(key.rows) {
+	if key.part == head || !m.kernels.Fuses(key.rows, m.shape.HeadDim, m.shape.Type) {
 		stages, _ := m.stages(key, 0)
 		return m.device.Record(key.String(), stages, m.profiler)
 	}

@@ -98,6 +98,12 @@ func (s *Shape) PageBytes() int64 { return 2 * s.kvBytes() * int64(s.Layers) }
 // layerOffset is where a layer's keys begin within a page.
 func (s *Shape) layerOffset(layer int) int64 { return 2 * s.kvBytes() * int64(layer) }
 
+// upRow is where the up projection begins behind the gate's, in rows of their matrix and columns of its outputs: at a panel's
+// begin.
+func (s *Shape) upRow() int {
+	return (s.Inner + shaders.PanelRows - 1) / shaders.PanelRows * shaders.PanelRows
+}
+
 // pad rounds a width up to the eight elements that one 16-byte load of 16-bit
 // weights covers.
 func pad(n int) int { return (n + 7) &^ 7 }

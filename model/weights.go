@@ -40,6 +40,9 @@ type plannedTensor struct {
 	width int // columns, unpadded
 	parts []tensorPart
 	norm  bool // a vector of norm weights
+	// panels says that the matrix is in panels (shaders.PutPanels), not row by
+	// row.
+	panels bool
 }
 
 // weightPlan lays the weights out on the device before anything is read, so
@@ -47,8 +50,19 @@ type plannedTensor struct {
 type weightPlan struct {
 	shape   *Shape
 	arena   *compute.Arena
+	panels  bool // what projections multiply is in panels
 	tensors []plannedTensor
 	err     error
+}
+
+// projection plans a matrix [rows][columns] that projections multiply.
+func (p *weightPlan) projection(rows, columns int, parts ...tensorPart) shaders.Matrix {
+	if !p.panels {
+		return p.matrix(rows, columns, parts...)
+	}
+	span := p.alloc(shaders.PanelsBytes(rows, columns))
+	p.tensors = append(p.tensors, plannedTensor{span: span, width: columns, parts: parts, panels: true})
+	return shaders.Matrix{Address: span.Address(), Type: p.shape.Type, Panels: true}
 }
 
 // matrix plans a matrix [rows][columns] made of parts stacked below each other.
@@ -83,14 +97,17 @@ func (p *weightPlan) alloc(n int64) compute.Span {
 
 // planWeights lays out a whole model. squares is where the partial sums of
 // squares of the residual stream are.
-func planWeights(d *compute.Device, s *Shape, tied bool, squares uint64) (*weights, *weightPlan, error) {
+func planWeights(d *compute.Device, s *Shape, tied, panels bool, squares uint64) (*weights, *weightPlan, error) {
 	w := &weights{arena: d.NewArena("weights", compute.Local, min(weightChunk, s.parameterBytes(tied)))}
-	p := &weightPlan{shape: s, arena: w.arena}
+	p := &weightPlan{shape: s, arena: w.arena, panels: panels}
 	h, q, kv := s.Hidden, s.Heads*s.HeadDim, s.KVHeads*s.HeadDim
 	w.embedding = p.matrix(s.Vocab, h, tensorPart{"model.embed_tokens.weight", 0, s.Vocab, h})
 	w.head = w.embedding
-	if !tied {
-		w.head = p.matrix(s.Vocab, h, tensorPart{"lm_head.weight", 0, s.Vocab, h})
+	switch {
+	case !tied:
+		w.head = p.projection(s.Vocab, h, tensorPart{"lm_head.weight", 0, s.Vocab, h})
+	case panels: // rows to look up and panels to multiply are two copies
+		w.head = p.projection(s.Vocab, h, tensorPart{"model.embed_tokens.weight", 0, s.Vocab, h})
 	}
 	w.finalNorm = p.norm("model.norm.weight", squares)
 	for l := range s.Layers {
@@ -98,15 +115,15 @@ func planWeights(d *compute.Device, s *Shape, tied bool, squares uint64) (*weigh
 		w.layers = append(w.layers, layerWeights{
 			attentionNorm: p.norm(name("input_layernorm"), squares),
 			mlpNorm:       p.norm(name("post_attention_layernorm"), squares),
-			qkv: p.matrix(q+2*kv, h,
+			qkv: p.projection(q+2*kv, h,
 				tensorPart{name("self_attn.q_proj"), 0, q, h},
 				tensorPart{name("self_attn.k_proj"), q, kv, h},
 				tensorPart{name("self_attn.v_proj"), q + kv, kv, h}),
-			o: p.matrix(h, q, tensorPart{name("self_attn.o_proj"), 0, h, q}),
-			gateUp: p.matrix(2*pad(s.Inner), h,
+			o: p.projection(h, q, tensorPart{name("self_attn.o_proj"), 0, h, q}),
+			gateUp: p.projection(2*s.upRow(), h,
 				tensorPart{name("mlp.gate_proj"), 0, s.Inner, h},
-				tensorPart{name("mlp.up_proj"), pad(s.Inner), s.Inner, h}),
-			down: p.matrix(h, s.Inner, tensorPart{name("mlp.down_proj"), 0, h, s.Inner}),
+				tensorPart{name("mlp.up_proj"), s.upRow(), s.Inner, h}),
+			down: p.projection(h, s.Inner, tensorPart{name("mlp.down_proj"), 0, h, s.Inner}),
 		})
 	}
 	w.rope = p.alloc(int64(s.Context) * int64(s.HeadDim) * 4)
@@ -136,6 +153,13 @@ func (p *weightPlan) load(ctx context.Context, d *compute.Device, c *checkpoint.
 		group.Go(func() error {
 			if ctx.Err() != nil {
 				return context.Cause(ctx)
+			}
+			if t.panels {
+				if err := p.loadPanels(d, c, t); err != nil {
+					return err
+				}
+				progress(t.span.Size)
+				return nil
 			}
 			if err := p.clearGaps(d, t); err != nil {
 				return err
@@ -169,20 +193,29 @@ func (p *weightPlan) loadPart(d *compute.Device, c *checkpoint.Checkpoint, t *pl
 	if err != nil {
 		return err
 	}
-	data, err := p.convert(tensor)
+	data, err := p.values(tensor, part)
 	if err != nil {
 		return err
 	}
 	size := int64(p.shape.Type.Size())
 	stride, width := int64(pad(t.width))*size, int64(part.columns)*size
-	if int64(len(data)) != int64(part.rows)*width {
-		return fmt.Errorf("model: tensor %q has %d bytes, expected %d for [%d, %d]", part.name, len(data), int64(part.rows)*width, part.rows, part.columns)
-	}
 	data = padRows(data, width, stride)
 	if err := d.Upload(t.span.Slice(int64(part.row)*stride, int64(len(data))), data); err != nil {
 		return fmt.Errorf("model: upload %q: %w", part.name, err)
 	}
 	return nil
+}
+
+// values are a part's values in the model's type, row by row.
+func (p *weightPlan) values(t checkpoint.Tensor, part tensorPart) ([]byte, error) {
+	data, err := p.convert(t)
+	if err != nil {
+		return nil, err
+	}
+	if want := part.rows * part.columns * p.shape.Type.Size(); len(data) != want {
+		return nil, fmt.Errorf("model: tensor %q has %d bytes, expected %d for [%d, %d]", part.name, len(data), want, part.rows, part.columns)
+	}
+	return data, nil
 }
 
 // convert returns the tensor's values in the model's type. Checkpoints of mixed
@@ -217,5 +250,6 @@ func squareParts(width, block int) int { return (width + block - 1) / block }
 
 const (
 	weightChunk = 1 << 30
-	uploaders   = 8 // one core cannot fill the bus to device memory
+	panelSlab   = 8 << 20 // bytes that are put into panels at a time
+	uploaders   = 8       // one core cannot fill the bus to device memory
 )

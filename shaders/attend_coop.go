@@ -19,8 +19,7 @@ var attendTiles = []struct {
 }
 
 // attendCoopSpec returns the constants of attend_coop on the device, or false where attend_prefill has to do it: in
-// other styles, for heads of other sizes, for types that the device has no cooperative matrices of, and where the matrices
-// have not 8 rows: the tiles for 16 have run on no device yet, and the plain kernel has.
+// other styles, for heads of other sizes, and for types that the device has no cooperative matrices of.
 func (k *Kernels) attendCoopSpec(headDim int, t Type) (attendCoopF16Spec, bool) {
 	if k.style != Matrices {
 		return attendCoopF16Spec{}, false
@@ -64,6 +63,7 @@ func (s attendCoopF16Spec) shared() int {
 
 // coop launches attend_coop; grid: {key heads, items, 1}.
 func (a AttendPrefill) coop(k *Kernels, spec attendCoopF16Spec) compute.Dispatch {
+	spec.Half = a.Half != nil
 	return compute.Dispatch{
 		Label:  "attend_coop",
 		Kernel: k.kernel("attend_coop_"+a.Type.String(), spec),
@@ -72,6 +72,7 @@ func (a AttendPrefill) coop(k *Kernels, spec attendCoopF16Spec) compute.Dispatch
 			QkvStride: count32(a.QKV.Stride), OutStride: count32(a.Out.Stride), MaxPages: count32(a.MaxPages),
 			PageBytes: count32(int(a.PageBytes)), LayerOffset: count32(int(a.LayerOffset)),
 			KvHeads: count32(a.KVHeads), Group: count32(a.Heads / a.KVHeads), Scale: a.Scale,
+			Halves: a.Half.address(), HalfPanels: a.Half.panels(),
 		}),
 		Groups: k.AttendPrefillGroups(a.Heads, a.KVHeads, a.HeadDim, a.Type, a.Count),
 	}

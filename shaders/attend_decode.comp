@@ -16,9 +16,11 @@
 
 #include "include/items.glsl"
 #include "include/pages.glsl"
+#include "include/panels.glsl"
 
 layout(constant_id = 1) const uint HEAD_DIM = 128; // a multiple of 8, at most 256
 layout(constant_id = 2) const uint GROUP = 4;      // query heads per key head, at most 16
+layout(constant_id = 3) const bool HALF = false;   // the result is also left as halves
 
 const uint THREADS = 128;
 layout(local_size_x = 128) in;
@@ -34,6 +36,7 @@ layout(push_constant) uniform Push {
     uint64_t pool;      // page p begins at pool + p * pageBytes
     uint64_t scratch;   // fp32 [range][key head] parts
     uint64_t counters;  // uint32 [row][key head], zero between dispatches
+    uint64_t halves;    // TYPE, in panels, written with HALF
     uint qkvStride;
     uint outStride;
     uint maxPages;
@@ -41,6 +44,7 @@ layout(push_constant) uniform Push {
     uint layerOffset; // bytes from a page's begin to the layer's keys; its values follow them
     uint kvHeads;
     float scale;
+    uint halfPanels; // that the columns of the halves take
 } push;
 
 const uint VECTORS = HEAD_DIM / 8; // loads of eight elements per token and head
@@ -219,9 +223,17 @@ vec2 partStats(uint part, uint g) {
     return g % 2 == 0 ? pair.xy : pair.zw;
 }
 
+// Writes four columns of the row's result; at counts fours from the group's first head on.
+void write(DecodeItem item, uint at, vec4 v) {
+    const uint column = (gl_WorkGroupID.x * GROUP * HEAD_DIM) + at * 4;
+    Floats4(push.outputs).at[(item.row * push.outStride + column) >> 2] = v;
+    if (HALF) {
+        storeHalves4(push.halves, item.row, column, push.halfPanels, v);
+    }
+}
+
 // Adds up what the value groups of each head have, four columns per invocation, and stores it.
 void store(DecodeItem item, uint thread) {
-    const uint64_t row = push.outputs + (uint64_t(item.row) * push.outStride + gl_WorkGroupID.x * GROUP * HEAD_DIM) * 4;
     const uint part = partOf(item, item.split);
     [[unroll]] for (uint first = 0; first < GROUP; first += HEADS_AT_ONCE) {
         barrier();
@@ -241,7 +253,7 @@ void store(DecodeItem item, uint thread) {
             }
             uint at = g * (HEAD_DIM / 4) + thread % (VECTORS * 2);
             if (item.splits == 1) {
-                Floats4(row).at[at] = sum / total[g];
+                write(item, at, sum / total[g]);
             } else {
                 Parts(push.scratch).at[part + at] = sum;
             }
@@ -272,7 +284,6 @@ bool arriveLast(DecodeItem item, uint thread) {
 
 // Folds a row's parts together, MERGED at a time so that their loads are in flight together.
 void merge(DecodeItem item, uint thread) {
-    const uint64_t row = push.outputs + (uint64_t(item.row) * push.outStride + gl_WorkGroupID.x * GROUP * HEAD_DIM) * 4;
     for (uint i = thread; i < GROUP * HEAD_DIM / 4; i += THREADS) {
         uint g = i / (HEAD_DIM / 4);
         float top = LOWEST;
@@ -298,7 +309,7 @@ void merge(DecodeItem item, uint thread) {
                 sum = fma(vec4(factor), parts[s], sum);
             }
         }
-        Floats4(row).at[i] = sum / weight;
+        write(item, i, sum / weight);
     }
 }
 

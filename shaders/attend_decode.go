@@ -15,10 +15,11 @@ const (
 // over the keys of the row's items. A row may have several items, ranges of its keys that different workgroups read;
 // the last one to finish merges them in the order of the keys, so the result does not depend on timing.
 type AttendDecode struct {
-	QKV         Rows   // the query heads come first
-	Out         Rows   // Heads*HeadDim columns
-	Items       uint64 // DecodeItem [Count]
-	PageTable   uint64 // uint32 [lane][MaxPages]
+	QKV         Rows    // the query heads come first
+	Out         Rows    // Heads*HeadDim columns
+	Half        *Halves // Out once more, written; nil: not
+	Items       uint64  // DecodeItem [Count]
+	PageTable   uint64  // uint32 [lane][MaxPages]
 	MaxPages    int
 	Pool        uint64 // page p begins at Pool + p*PageBytes
 	PageBytes   int64
@@ -54,7 +55,7 @@ func (a AttendDecode) Dispatch(k *Kernels) compute.Dispatch {
 	if k.style == Lanes {
 		return a.lanes(k)
 	}
-	spec := attendDecodeSpec{Type: uint32(a.Type), HeadDim: count32(a.HeadDim), Group: count32(a.Heads / a.KVHeads)}
+	spec := attendDecodeSpec{Type: uint32(a.Type), HeadDim: count32(a.HeadDim), Group: count32(a.Heads / a.KVHeads), Half: a.Half != nil}
 	return compute.Dispatch{
 		Label:  "attend_decode",
 		Kernel: k.kernel("attend_decode", spec),
@@ -64,6 +65,7 @@ func (a AttendDecode) Dispatch(k *Kernels) compute.Dispatch {
 			QkvStride: count32(a.QKV.Stride), OutStride: count32(a.Out.Stride), MaxPages: count32(a.MaxPages),
 			PageBytes: count32(int(a.PageBytes)), LayerOffset: count32(int(a.LayerOffset)),
 			KvHeads: count32(a.KVHeads), Scale: a.Scale,
+			Halves: a.Half.address(), HalfPanels: a.Half.panels(),
 		}),
 		Groups: k.AttendDecodeGroups(a.Heads, a.KVHeads, a.HeadDim, a.Count),
 	}

@@ -14,8 +14,10 @@
 
 #include "include/items.glsl"
 #include "include/pages.glsl"
+#include "include/panels.glsl"
 
 layout(constant_id = 1) const uint HEAD_DIM = 128; // a multiple of 8, at most 256
+layout(constant_id = 2) const bool HALF = false;   // the result is also left as halves
 
 const uint ROWS = 32;
 const uint KEYS = 64;
@@ -28,6 +30,7 @@ layout(push_constant) uniform Push {
     uint64_t items;     // PrefillItem [gl_WorkGroupID.y]
     uint64_t pageTable; // uint32 [lane][maxPages]
     uint64_t pool;      // page p begins at pool + p * pageBytes
+    uint64_t halves;    // TYPE, in panels, written with HALF
     uint qkvStride;
     uint outStride;
     uint maxPages;
@@ -36,6 +39,7 @@ layout(push_constant) uniform Push {
     uint kvHeads;
     uint group; // query heads per key head
     float scale;
+    uint halfPanels; // that the columns of the halves take
 } push;
 
 // Threads stand ACROSS by DOWN; each has EACH_ROW rows of EACH_KEY keys, and then of EACH_FOUR vectors of columns.
@@ -231,7 +235,11 @@ void store(PrefillItem item, uint thread) {
         [[unroll]] for (uint j = 0; j < EACH_FOUR; j++) {
             uint four = thread % ACROSS + j * ACROSS;
             if (r < item.rows && four < FOURS) {
-                Floats4(o + uint64_t(r) * push.outStride * 4).at[four] = sums[i * EACH_FOUR + j] / rescale[r];
+                const vec4 v = sums[i * EACH_FOUR + j] / rescale[r];
+                Floats4(o + uint64_t(r) * push.outStride * 4).at[four] = v;
+                if (HALF) {
+                    storeHalves4(push.halves, item.row + r, gl_WorkGroupID.x * HEAD_DIM + four * 4, push.halfPanels, v);
+                }
             }
         }
     }

@@ -7,10 +7,11 @@ import "lorikeet/compute"
 //
 //	out[i, h, :] = sum_{t <= position(i)} softmax_t(Scale * q[i, h] · K[t]) V[t, :]
 type AttendPrefill struct {
-	QKV         Rows   // the query heads come first
-	Out         Rows   // Heads*HeadDim columns
-	Items       uint64 // PrefillItem [Count]
-	PageTable   uint64 // uint32 [lane][MaxPages]
+	QKV         Rows    // the query heads come first
+	Out         Rows    // Heads*HeadDim columns
+	Half        *Halves // Out once more, written; nil: not
+	Items       uint64  // PrefillItem [Count]
+	PageTable   uint64  // uint32 [lane][MaxPages]
 	MaxPages    int
 	Pool        uint64 // page p begins at Pool + p*PageBytes
 	PageBytes   int64
@@ -46,12 +47,13 @@ func (a AttendPrefill) Dispatch(k *Kernels) compute.Dispatch {
 	}
 	return compute.Dispatch{
 		Label:  "attend_prefill",
-		Kernel: k.kernel("attend_prefill", attendPrefillSpec{Type: uint32(a.Type), HeadDim: count32(a.HeadDim)}),
+		Kernel: k.kernel("attend_prefill", attendPrefillSpec{Type: uint32(a.Type), HeadDim: count32(a.HeadDim), Half: a.Half != nil}),
 		Push: pushBytes(attendPrefillPush{
 			Qkv: a.QKV.Address, Outputs: a.Out.Address, Items: a.Items, PageTable: a.PageTable, Pool: a.Pool,
 			QkvStride: count32(a.QKV.Stride), OutStride: count32(a.Out.Stride), MaxPages: count32(a.MaxPages),
 			PageBytes: count32(int(a.PageBytes)), LayerOffset: count32(int(a.LayerOffset)),
 			KvHeads: count32(a.KVHeads), Group: count32(a.Heads / a.KVHeads), Scale: a.Scale,
+			Halves: a.Half.address(), HalfPanels: a.Half.panels(),
 		}),
 		Groups: k.AttendPrefillGroups(a.Heads, a.KVHeads, a.HeadDim, a.Type, a.Count),
 	}

@@ -8,9 +8,11 @@
 
 #include "include/lora.glsl"
 #include "include/squares.glsl"
+#include "include/panels.glsl"
 #include "include/weights.glsl"
 
 layout(constant_id = 1) const bool LORA = false;
+layout(constant_id = 2) const bool HALF = false; // gamma * x is also left as halves
 
 const uint THREADS = 64;
 const uint COLUMNS = 256; // of a workgroup
@@ -24,12 +26,15 @@ layout(push_constant) uniform Push {
     uint64_t squares;    // fp32 [t][unit], written
     uint64_t slots;      // uint32 [t]: a row of sites, or BASE_SLOT
     uint64_t sites;      // AdapterSite [slot][sitesPerSlot]
+    uint64_t halves;     // TYPE, in panels, written with HALF
+    uint64_t gamma;      // TYPE [width]: of the first norm
     uint tableStride;
     uint xStride;
     uint width;
     uint vocabulary; // tokens, the columns of A
     uint sitesPerSlot;
     uint site;
+    uint halfPanels; // that the columns of the halves take
 } push;
 
 const uint FROM_LAST = 0x80000000u; // marks a token that is sampled on the device
@@ -80,6 +85,9 @@ void main() {
         }
         Floats4(push.x).at[(t * push.xStride + column) >> 2] = v;
         square = dot(v, v);
+        if (HALF) {
+            storeHalves4(push.halves, t, column, push.halfPanels, v * load4(push.gamma, column));
+        }
     }
     square += subgroupShuffleXor(square, 1);
     if (column < padded && column % SQUARES_UNIT == 0) {

@@ -11,11 +11,12 @@ const FromLast = embedFromLast
 //
 // with A [rank][vocabulary] and B [rank][Width] of the row's adapter, and leaves the partial sums of squares of each row.
 type Embed struct {
-	Table      Matrix // [vocabulary][Width]
-	Tokens     uint64 // uint32 [Count]: an id, or FromLast | lane
-	LastTokens uint64 // uint32 [lane]
-	X          Rows   // written, pad too
-	Squares    uint64 // fp32 [Count][ceil(Width/SquaresUnit)], written
+	Table      Matrix  // [vocabulary][Width]
+	Tokens     uint64  // uint32 [Count]: an id, or FromLast | lane
+	LastTokens uint64  // uint32 [lane]
+	X          Rows    // written, pad too
+	Squares    uint64  // fp32 [Count][ceil(Width/SquaresUnit)], written
+	Half       *Halves // X once more, times gamma, written; nil: not
 	Width      int
 	Lora       *EmbedDelta // nil without adapters
 	Count      int         // rows
@@ -40,6 +41,7 @@ func (e Embed) Dispatch(k *Kernels) compute.Dispatch {
 	push := embedPush{
 		Table: e.Table.Address, Tokens: e.Tokens, LastTokens: e.LastTokens, X: e.X.Address, Squares: e.Squares,
 		TableStride: count32(e.Table.Stride), XStride: count32(e.X.Stride), Width: count32(e.Width),
+		Halves: e.Half.address(), Gamma: e.Half.gamma(), HalfPanels: e.Half.panels(),
 	}
 	if e.Lora != nil {
 		push.Slots, push.Sites, push.Vocabulary = e.Lora.Slots, e.Lora.Table, count32(e.Lora.Vocabulary)
@@ -47,7 +49,7 @@ func (e Embed) Dispatch(k *Kernels) compute.Dispatch {
 	}
 	return compute.Dispatch{
 		Label:  "embed",
-		Kernel: k.kernel("embed", embedSpec{Type: uint32(e.Table.Type), Lora: e.Lora != nil}),
+		Kernel: k.kernel("embed", embedSpec{Type: uint32(e.Table.Type), Lora: e.Lora != nil, Half: e.Half != nil}),
 		Push:   pushBytes(push),
 		Groups: EmbedGroups(e.Width, e.Count),
 		Bytes:  int64(e.Count) * int64(e.Width) * int64(e.Table.Type.Size()+4),

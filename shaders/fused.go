@@ -26,8 +26,11 @@ type Fused struct {
 // small beside the products, which have other kernels.
 const mostFused = mostFew
 
-// Fuses says whether projections of so many rows end their own outputs.
-func (k *Kernels) Fuses(rows int) bool { return k.style == Lanes || rows <= mostFused }
+// Fuses says whether projections of so many rows end their own outputs. By cooperative matrices, the two halves of a head have to be
+// whole panels' rows.
+func (k *Kernels) Fuses(rows, headDim int, t Type) bool {
+	return k.style == Lanes || rows <= mostFused && (!k.Panels(t) || headDim%(2*PanelRows) == 0)
+}
 
 // ArrivalsBytes is the size of Fused.Arrivals for the largest of several projections.
 func ArrivalsBytes(outputs, rows int) int64 {
@@ -42,14 +45,17 @@ const unitOutputs = 8
 func (f Fused) Dispatches(k *Kernels) (Epilogue, []compute.Dispatch) {
 	kind, e := f.Ending.ending()
 	p := f.Project
-	p.end = inPlace{at: f.At, slots: f.Slots, arrivals: f.Arrivals, kind: kind, lora: f.Shrink != nil}
+	p.end = inPlace{at: f.At, slots: f.Slots, arrivals: f.Arrivals, kind: kind, lora: f.Shrink != nil, half: e.Halves != 0}
 	if rope, ok := f.Ending.(RopeStore); ok {
 		p.end.headDim = count32(rope.HeadDim)
 	}
 	projection, tile := p.launch(k)
 	e.Outputs, e.OutputStride = p.Y.Address, count32(p.Y.Stride)
 	e.Slots, e.Arrivals = f.Slots, f.Arrivals
-	e.Rows, e.Units = count32(p.Tokens), count32(ceilDiv(p.Out, unitOutputs))
+	e.Rows = count32(p.Tokens)
+	if e.Units == 0 {
+		e.Units = count32(ceilDiv(p.Out, unitOutputs))
+	}
 	e.TileUnits, e.TileRows = count32(tile.outputs/unitOutputs), count32(tile.rows)
 	e.RowTiles = count32(ceilDiv(p.Tokens, tile.rows))
 	e.Tiles = e.RowTiles * count32(ceilDiv(p.padded(), tile.outputs))
@@ -67,6 +73,7 @@ type inPlace struct {
 
 	kind    uint32
 	lora    bool
+	half    bool   // the ending leaves halves
 	headDim uint32 // of a RopeStore
 }
 
@@ -75,6 +82,11 @@ func (p inPlace) head() uint32 { return max(p.headDim, unitOutputs) }
 
 // tileShape is the outputs by rows of one workgroup.
 type tileShape struct{ outputs, rows int }
+
+// setHalves enters where the result goes once more.
+func (e *Epilogue) setHalves(h *Halves) {
+	e.Halves, e.HalfPanels, e.Gamma = h.address(), h.panels(), h.gamma()
+}
 
 // setDelta enters where the ending's LoRA deltas come from.
 func (e *Epilogue) setDelta(d *SiteDelta) {

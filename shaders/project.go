@@ -7,10 +7,12 @@ import "lorikeet/compute"
 //	y[t, n] = sum_k W[n, k] * x[row(t), k]          without Norm
 //	y[t, n] = sum_k W[n, k] * normed(row(t), k)     with it
 //
-// row(t) is the t-th entry of Gather, or t itself. It writes Out columns of Y and the pad behind them.
+// row(t) is the t-th entry of Gather, or t itself. It writes Out columns of Y and the pad behind them. Where Kernels.Panels says so, W is
+// in panels, and Half has the rows of x instead of X: already gathered, already rounded to W's type and, with Norm, times gamma.
 type Project struct {
 	W       Matrix // [Out][In]
 	X       Rows   // In columns
+	Half    Halves // or these
 	Y       Rows   // Out columns
 	In, Out int
 	Tokens  int // rows of Y
@@ -20,8 +22,11 @@ type Project struct {
 	end inPlace // set by Fused
 }
 
-// mostFew is the number of rows up to which project_few is the faster kernel.
+// mostFew is the number of rows up to which the kernels for few rows are the faster ones.
 const mostFew = 64
+
+// mostNarrow is that number by cooperative matrices where W has few outputs: there are too few tiles of them otherwise.
+const mostNarrow = 256
 
 // Dispatch is the product by the kernel that suits the style and the number of rows.
 func (p Project) Dispatch(k *Kernels) compute.Dispatch {
@@ -34,10 +39,11 @@ func (p Project) launch(k *Kernels) (compute.Dispatch, tileShape) {
 	if k.style == Lanes {
 		return p.lanes(k, p.lanesSpec())
 	}
-	if k.style == Matrices {
-		if spec, ok := p.coopSpec(k.info); ok {
-			return p.coop(k, spec)
+	if k.Panels(p.W.Type) {
+		if p.Tokens <= mostFew || p.Tokens <= mostNarrow && p.Out < wideOutputs {
+			return p.coop(k, p.coopSpec(k, nil))
 		}
+		return p.coopMany(k, p.coopManySpec(k, nil)), tileShape{}
 	}
 	if p.Tokens <= mostFew {
 		return p.few(k, p.fewSpec())

@@ -8,17 +8,19 @@ import (
 
 // Choice is one way to run a product: a kernel, and how it cuts the product into workgroups.
 type Choice struct {
-	Source string // as the tables in project_few.go and project_coop.go spell the cut; "" is what Dispatch takes
+	Source string // as the tables in project_few.go, project_coop.go and project_coop_many.go spell the cut; "" is what Dispatch takes
 	Launch func(p Project) compute.Dispatch
 }
 
 // Choices lists the ways to run a product that tuning compares: what Dispatch takes, every cut of the tables, and every cut that
-// has one number of those doubled or halved, as far as the device can run them. The kernels' style decides between products
-// by cooperative matrices and others; few rows are tried without such matrices as well.
+// has one number of those doubled or halved, as far as the device can run them.
 func (p Project) Choices(k *Kernels) []Choice {
 	list := []Choice{{Launch: func(p Project) compute.Dispatch { return p.Dispatch(k) }}}
 	if k.style == Lanes {
 		return list
+	}
+	if k.Panels(p.W.Type) {
+		return p.coopChoices(k, list)
 	}
 	if p.Tokens <= mostFew {
 		for _, shape := range neighbours(fewCuts(), func(s *[3]uint32) []*uint32 { return []*uint32{&s[0], &s[1], &s[2]} }) {
@@ -36,22 +38,42 @@ func (p Project) Choices(k *Kernels) []Choice {
 			})
 		}
 	}
-	if k.style != Matrices {
+	return list
+}
+
+// coopChoices is Choices where products go by cooperative matrices.
+func (p Project) coopChoices(k *Kernels, list []Choice) []Choice {
+	if p.Tokens <= mostFew {
+		var cuts []coopCut
+		for _, entry := range coopCuts {
+			cuts = append(cuts, entry.cut)
+		}
+		for _, cut := range neighbours(cuts, func(c *coopCut) []*uint32 { return []*uint32{&c.strips, &c.split, &c.unroll} }) {
+			if spec := p.coopSpec(k, &cut); cut.unroll <= 4 && cut.strips <= 4 && spec.fits(k.info) {
+				list = append(list, Choice{
+					Source: fmt.Sprintf("coopCut{%d, %d, %d}", cut.strips, cut.split, cut.unroll),
+					Launch: func(p Project) compute.Dispatch {
+						d, _ := p.coop(k, p.coopSpec(k, &cut))
+						return d
+					},
+				})
+			}
+		}
 		return list
 	}
-	for _, tile := range neighbours(coopCuts(), (*coopTile).numbers) {
-		spec, ok := p.coopSpecOf(k.info, tile)
-		if !ok || tile.buffers > 2 || tile.depth > 4 || tile.eachN*tile.eachT > 16 || spec.tileT() >= 2*max(p.Tokens, int(spec.SizeT)) {
-			continue // it does not fit, or half of its rows would be empty
+	var cuts []coopManyCut
+	for _, entry := range coopManyCuts {
+		cuts = append(cuts, entry.wide, entry.few)
+	}
+	numbers := func(c *coopManyCut) []*uint32 { return []*uint32{&c.eachM, &c.eachN, &c.subgroupsM, &c.subgroupsN} }
+	for _, cut := range neighbours(cuts, numbers) {
+		spec := p.coopManySpec(k, &cut)
+		if cut.eachM*cut.eachN > 16 || !spec.fits(k.info) || spec.tile().rows >= 2*p.Tokens {
+			continue // its sums take more registers than there are, it does not fit, or half of its rows would be empty
 		}
 		list = append(list, Choice{
-			Source: fmt.Sprintf("coopTile{%d, %d, %d, %d, %d, %d, %d, %d}",
-				tile.eachN, tile.eachT, tile.acrossN, tile.acrossT, tile.splitK, tile.tileK, tile.buffers, tile.depth),
-			Launch: func(p Project) compute.Dispatch {
-				spec, _ := p.coopSpecOf(k.info, tile)
-				d, _ := p.coop(k, spec)
-				return d
-			},
+			Source: fmt.Sprintf("coopManyCut{%d, %d, %d, %d}", cut.eachM, cut.eachN, cut.subgroupsM, cut.subgroupsN),
+			Launch: func(p Project) compute.Dispatch { return p.coopMany(k, p.coopManySpec(k, &cut)) },
 		})
 	}
 	return list
@@ -63,22 +85,6 @@ func fewCuts() [][3]uint32 {
 		list = append(list, entry.wide, entry.few)
 	}
 	return list
-}
-
-func coopCuts() []coopTile {
-	var list []coopTile
-	for _, entry := range coopTiles {
-		for _, tile := range []coopTile{entry.wide, entry.few} {
-			if tile != (coopTile{}) {
-				list = append(list, tile)
-			}
-		}
-	}
-	return list
-}
-
-func (t *coopTile) numbers() []*uint32 {
-	return []*uint32{&t.eachN, &t.eachT, &t.acrossN, &t.acrossT, &t.splitK, &t.tileK, &t.buffers, &t.depth}
 }
 
 // neighbours adds to a list of cuts those with one number doubled or halved; each once.

@@ -3,4 +3,4 @@
 #extension GL_GOOGLE_include_directive : require
 
 #include "include/element_bf16.glsl"
-#include "include/coop.glsl"
+#include "include/project_coop.glsl"

@@ -24,6 +24,7 @@ layout(constant_id = 6) const bool GATHER = false; // rows of x are looked up
 layout(constant_id = 7) const uint ENDING = 0;   // what the kernel does with its outputs; see include/epilogue.glsl
 layout(constant_id = 8) const bool LORA = false;
 layout(constant_id = 9) const uint HEAD_DIM = 128;
+const bool HALF = false;
 
 #include "include/ahead.glsl"
 #include "include/norm.glsl"
@@ -203,7 +204,7 @@ void main() {
     if (ENDING != END_NONE) {
         keepAhead(ahead, COLUMNS, thread);
         if (LORA) {
-            lookAt(push.arrivals, gl_WorkGroupID.x, thread);
+            lookAt(push.arrivals, gl_WorkGroupID.x, thread, LOOKS);
         }
     }
     fold(thread, min(LANES, gl_SubgroupSize));

@@ -20,9 +20,6 @@ var fewShapes = []struct {
 	{tokens: mostFew, wide: [3]uint32{16, 8, 2}, few: [3]uint32{32, 8, 2}},
 }
 
-// wideOutputs is where a W begins to have many outputs.
-const wideOutputs = 16384
-
 func (p Project) fewSpec() projectFewSpec {
 	i := 0
 	for p.Tokens > fewShapes[i].tokens {

@@ -11,6 +11,7 @@ layout(constant_id = 3) const bool GATHER = false; // rows of x are looked up
 layout(constant_id = 4) const uint ENDING = 0;  // what the kernel does with its outputs; see include/epilogue.glsl
 layout(constant_id = 5) const bool LORA = false;
 layout(constant_id = 6) const uint HEAD_DIM = 128;
+const bool HALF = false;
 
 #include "include/arrive.glsl"
 #include "include/lanes.glsl"
@@ -111,7 +112,7 @@ void main() {
     if (ENDING != END_NONE) {
         const uint at = gl_WorkGroupID.x * gl_NumWorkGroups.y + gl_WorkGroupID.y;
         if (LORA) {
-            lookAt(push.arrivals, at, thread);
+            lookAt(push.arrivals, at, thread, 1);
         }
         [[unroll]] for (uint c = 0; c < COLUMNS; c++) {
             [[unroll]] for (uint side = 0; side < 2; side++) {

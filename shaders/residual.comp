@@ -6,9 +6,11 @@
 #include "include/ends.glsl"
 #include "include/expand.glsl"
 #include "include/squares.glsl"
+#include "include/panels.glsl"
 
 layout(constant_id = 1) const bool LORA = false;
 layout(constant_id = 2) const bool FINE = false; // squares are summed by SQUARES_UNIT columns, else by SQUARES_BLOCK
+layout(constant_id = 3) const bool HALF = false; // gamma * x is also left as halves
 
 const uint LANES = SQUARES_BLOCK / 8;
 layout(local_size_x = 256) in;
@@ -20,12 +22,15 @@ layout(push_constant) uniform Push {
     uint64_t tiles;   // RowTile [gl_WorkGroupID.y]
     uint64_t table;   // AdapterSite [slot][sitesPerSlot]
     uint64_t hidden;  // fp32 [t][hiddenStride]
+    uint64_t halves;  // TYPE, in panels, written with HALF
+    uint64_t gamma;   // TYPE [width]: of the next norm
     uint xStride;
     uint yStride;
     uint width;
     uint sitesPerSlot;
     uint firstSite;
     uint hiddenStride;
+    uint halfPanels; // that the columns of the halves take
 } push;
 
 shared float sums[EXPAND_THREADS];
@@ -61,6 +66,9 @@ void main() {
         Floats4(push.x).at[(t * push.xStride + column) >> 2] = v.lo;
         Floats4(push.x).at[((t * push.xStride + column) >> 2) + 1] = v.hi;
         square = squares8(v);
+        if (HALF) {
+            storeHalves8(push.halves, t, column, push.halfPanels, mul8(v, load8(push.gamma, column)));
+        }
         if (FINE) {
             Floats(push.squares).at[(t * padded + column) / SQUARES_UNIT] = square;
         }

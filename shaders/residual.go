@@ -9,8 +9,9 @@ import "lorikeet/compute"
 // and leaves the partial sums of squares of each row for the next norm.
 type Residual struct {
 	X, Y      Rows
-	Squares   uint64 // fp32 [t][ceil(Width/SquaresBlock)], written; with Fine [t][ceil(Width/SquaresUnit)]
-	Fine      bool   // whether squares are summed by SquaresUnit columns instead of SquaresBlock; a Fused one does
+	Half      *Halves // X once more, times gamma, written; nil: not
+	Squares   uint64  // fp32 [t][ceil(Width/SquaresBlock)], written; with Fine [t][ceil(Width/SquaresUnit)]
+	Fine      bool    // whether squares are summed by SquaresUnit columns instead of SquaresBlock; a Fused one does
 	Width     int
 	Tiles     uint64     // RowTile [TileCount]; rows outside every tile are left alone
 	Lora      *SiteDelta // one site; nil without adapters
@@ -29,6 +30,7 @@ func (r Residual) Dispatch(k *Kernels) compute.Dispatch {
 	push := residualPush{
 		X: r.X.Address, Y: r.Y.Address, Squares: r.Squares, Tiles: r.Tiles,
 		XStride: count32(r.X.Stride), YStride: count32(r.Y.Stride), Width: count32(r.Width),
+		Halves: r.Half.address(), Gamma: r.Half.gamma(), HalfPanels: r.Half.panels(),
 	}
 	if r.Lora != nil {
 		push.Table, push.Hidden = r.Lora.Table, r.Lora.Hidden.Address
@@ -38,7 +40,7 @@ func (r Residual) Dispatch(k *Kernels) compute.Dispatch {
 	values := int64(r.Count) * int64(r.Width)
 	return compute.Dispatch{
 		Label:  "residual",
-		Kernel: k.kernel("residual", residualSpec{Type: uint32(r.Type), Lora: r.Lora != nil, Fine: r.Fine}),
+		Kernel: k.kernel("residual", residualSpec{Type: uint32(r.Type), Lora: r.Lora != nil, Fine: r.Fine, Half: r.Half != nil}),
 		Push:   pushBytes(push),
 		Groups: ResidualGroups(r.Width, r.TileCount),
 		Bytes:  12 * values,
@@ -51,5 +53,6 @@ func (r Residual) ending() (kind uint32, e Epilogue) {
 		Result: r.X.Address, ResultStride: count32(r.X.Stride), Width: count32(r.Width), Squares: r.Squares,
 	}
 	e.setDelta(r.Lora)
+	e.setHalves(r.Half)
 	return EndResidual, e
 }

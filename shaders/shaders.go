@@ -58,6 +58,7 @@ type Matrix struct {
 	Address uint64
 	Stride  int // elements between rows
 	Type    Type
+	Panels  bool // not row by row but in panels (panels.go), which have no stride
 }
 
 // Rows is fp32 activations, one row per token.
@@ -69,7 +70,7 @@ type Rows struct {
 // Norm is an RMS norm folded into the kernel that reads its input:
 // normed(t, k) = Weight[k] * x[t, k] / sqrt(sum_p Squares[t, p] / Width + Eps).
 type Norm struct {
-	Weight  uint64 // gamma, in the matrix' type, padded with zeros to a multiple of 8
+	Weight  uint64 // gamma, in the matrix' type, padded with zeros to a multiple of 8; halves have it in them already
 	Squares uint64 // fp32 [t][Parts]
 	Parts   int
 	Width   int
@@ -126,6 +127,8 @@ type Kernels struct {
 	style  Style
 	mu     sync.Mutex
 	made   map[string]*compute.Kernel
+	// lanesHold is what fragments has found out.
+	lanesHold map[Type]bool
 }
 
 // New returns the kernels of a device in the style that suits it; each is compiled when first asked for.
@@ -143,7 +146,7 @@ func New(device *compute.Device) *Kernels {
 // NewStyle returns the kernels of a device in a given style. All run everywhere; Matrices falls back to Groups where
 // the device has no such product.
 func NewStyle(device *compute.Device, style Style) *Kernels {
-	return &Kernels{device: device, info: device.Info(), style: style, made: map[string]*compute.Kernel{}}
+	return &Kernels{device: device, info: device.Info(), style: style, made: map[string]*compute.Kernel{}, lanesHold: map[Type]bool{}}
 }
 
 // Style is what the kernels were made with.
@@ -154,10 +157,14 @@ type constants interface{ constants() []uint32 }
 
 // kernel returns the stem's kernel with the given specialization.
 func (k *Kernels) kernel(stem string, spec constants) *compute.Kernel {
-	words := spec.constants()
-	key := fmt.Sprint(stem, words)
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	return k.locked(stem, spec.constants())
+}
+
+// locked is kernel while k.mu is held.
+func (k *Kernels) locked(stem string, words []uint32) *compute.Kernel {
+	key := fmt.Sprint(stem, words)
 	if kernel, ok := k.made[key]; ok {
 		return kernel
 	}

@@ -12,6 +12,7 @@ layout(constant_id = 1) const bool NORM = false;   // x is read through an RMS n
 layout(constant_id = 2) const bool GATHER = false; // a row's x is another row of push.x
 layout(constant_id = 3) const uint ENDING = 0;     // what the projection beside it does with its outputs, see include/epilogue.glsl
 layout(constant_id = 4) const uint HEAD_DIM = 128;
+layout(constant_id = 5) const bool HALF = false;   // and whether it leaves halves
 const bool LORA = true;
 
 #include "include/drain.glsl"

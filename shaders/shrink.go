@@ -51,10 +51,12 @@ func (s Shrink) Dispatch(k *Kernels) compute.Dispatch {
 		push.Gamma, push.Squares = s.Norm.Weight, s.Norm.Squares
 		push.Parts, push.Eps = count32(s.Norm.Parts), s.Norm.Eps
 	}
-	spec := shrinkSpec{Type: uint32(s.Type), Norm: s.Norm != nil, Gather: s.Gather != 0, Ending: s.end.kind, HeadDim: s.end.head()}
-	kernel := k.kernel("shrink", spec)
+	spec := shrinkLanesSpec{Type: uint32(s.Type), Norm: s.Norm != nil, Gather: s.Gather != 0, Ending: s.end.kind, HeadDim: s.end.head()}
+	var kernel *compute.Kernel
 	if k.style == Lanes {
-		kernel = k.kernel("shrink_lanes", shrinkLanesSpec(spec))
+		kernel = k.kernel("shrink_lanes", spec)
+	} else {
+		kernel = k.kernel("shrink", shrinkSpec{spec.Type, spec.Norm, spec.Gather, spec.Ending, spec.HeadDim, s.end.half})
 	}
 	weights := int64(s.Sites) * int64(s.MaxRank) * int64(s.In)
 	return compute.Dispatch{

@@ -6,8 +6,10 @@
 
 #include "include/ends.glsl"
 #include "include/expand.glsl"
+#include "include/panels.glsl"
 
 layout(constant_id = 1) const bool LORA = false;
+layout(constant_id = 2) const bool HALF = false; // the result is also left as halves
 
 const uint COLUMNS = 256; // a workgroup has
 const uint LANES = COLUMNS / 8;
@@ -19,6 +21,7 @@ layout(push_constant) uniform Push {
     uint64_t tiles;  // RowTile [gl_WorkGroupID.y]
     uint64_t table;  // AdapterSite [slot][sitesPerSlot]
     uint64_t hidden; // fp32 [t][hiddenStride]
+    uint64_t halves; // TYPE, in panels, written with HALF
     uint gateUpStride;
     uint upOffset; // column of the first up, a multiple of 4
     uint outStride;
@@ -27,6 +30,7 @@ layout(push_constant) uniform Push {
     uint firstSite; // table column of gate; up is the next
     uint hiddenStride;
     uint maxRank;
+    uint halfPanels; // that the columns of the halves take
 } push;
 
 void main() {
@@ -63,6 +67,10 @@ void main() {
         return;
     }
     uint target = (t * push.outStride + column) >> 2;
-    Floats4(push.result).at[target] = clip(siluMul(gate.lo, up.lo), column, push.width);
-    Floats4(push.result).at[target + 1] = clip(siluMul(gate.hi, up.hi), column + 4, push.width);
+    Eight v = Eight(clip(siluMul(gate.lo, up.lo), column, push.width), clip(siluMul(gate.hi, up.hi), column + 4, push.width));
+    Floats4(push.result).at[target] = v.lo;
+    Floats4(push.result).at[target + 1] = v.hi;
+    if (HALF) {
+        storeHalves8(push.halves, t, column, push.halfPanels, v);
+    }
 }

@@ -6,9 +6,10 @@ import "lorikeet/compute"
 //
 //	Out[t,n] = silu(GateUp[t,n] + delta_gate(t,n)) * (GateUp[t,UpOffset+n] + delta_up(t,n)),  silu(g) = g / (1 + exp(-g))
 type SiluMul struct {
-	GateUp    Rows // [t]: gate, then from UpOffset up; at least UpOffset plus Inner rounded up to 8 columns
-	UpOffset  int  // a multiple of 4
-	Out       Rows // written, pad too
+	GateUp    Rows    // [t]: gate, then from UpOffset up; at least UpOffset plus Inner rounded up to 8 columns
+	UpOffset  int     // a multiple of 4
+	Out       Rows    // written, pad too
+	Half      *Halves // Out once more, written; nil: not
 	Inner     int
 	Tiles     uint64     // RowTile [TileCount]; rows outside every tile are left alone
 	Lora      *SiteDelta // two sites; nil without adapters
@@ -28,6 +29,7 @@ func (s SiluMul) Dispatch(k *Kernels) compute.Dispatch {
 		GateUp: s.GateUp.Address, Result: s.Out.Address, Tiles: s.Tiles,
 		GateUpStride: count32(s.GateUp.Stride), UpOffset: count32(s.UpOffset),
 		OutStride: count32(s.Out.Stride), Width: count32(s.Inner),
+		Halves: s.Half.address(), HalfPanels: s.Half.panels(),
 	}
 	if s.Lora != nil {
 		push.Table, push.Hidden = s.Lora.Table, s.Lora.Hidden.Address
@@ -37,7 +39,7 @@ func (s SiluMul) Dispatch(k *Kernels) compute.Dispatch {
 	values := int64(s.Count) * int64(s.Inner)
 	return compute.Dispatch{
 		Label:  "silu_mul",
-		Kernel: k.kernel("silu_mul", siluMulSpec{Type: uint32(s.Type), Lora: s.Lora != nil}),
+		Kernel: k.kernel("silu_mul", siluMulSpec{Type: uint32(s.Type), Lora: s.Lora != nil, Half: s.Half != nil}),
 		Push:   pushBytes(push),
 		Groups: SiluMulGroups(s.Inner, s.TileCount),
 		Bytes:  12 * values,
@@ -47,6 +49,8 @@ func (s SiluMul) Dispatch(k *Kernels) compute.Dispatch {
 
 func (s SiluMul) ending() (kind uint32, e Epilogue) {
 	e = Epilogue{Result: s.Out.Address, ResultStride: count32(s.Out.Stride), Width: count32(s.Inner)}
+	e.Units = count32(ceilDiv(s.Inner, unitOutputs) * 2) // four gates and their ups; behind them may be rows of W that are padding
 	e.setDelta(s.Lora)
+	e.setHalves(s.Half)
 	return EndSiluMul, e
 }

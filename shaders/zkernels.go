@@ -10,16 +10,24 @@ const (
 	EndResidual                = 2          // as residual does, with a sum of squares for every SQUARES_UNIT columns
 	EndRopeStore               = 1          // as rope_store does
 	EndSiluMul                 = 3          // as silu_mul does
-	EpilogueAddresses          = 12         // of an Epilogue
-	EpiloguePairs              = 21         // of words: its addresses, and the numbers behind them
+	EpilogueAddresses          = 14         // of an Epilogue
+	EpiloguePairs              = 24         // of words: its addresses, and the numbers behind them
+	ExpandLoads                = 4          // How many rows of B an invocation has on their way.
 	ExpandParts                = 8          // most teams on one row, and leaves of a sum
 	ExpandThreads              = 256        // invocations in a workgroup that expands
+	Looks                      = 20000      // on a GPU, where each takes about half a microsecond
 	NoRow                      = 0xfffffffe // the slot of a row that the step does not have
+	NormFours                  = 4          // loads of a leaf that are on their way together
+	NormLeaves                 = 8          // sums of a row that are folded in the end
 	PageTokens                 = 16         // tokens in one KV page
-	SquaresBlock               = 256        // and between stages of many rows, which read the sums more often
-	SquaresUnit                = 8          // columns in one partial sum of squares where few rows run
-	TileRows                   = 8          // most rows in one RowTile
-	attendDecodeKeyLanes       = 4          // Scores: KEY_LANES invocations share a key, each group of them has KEYS keys at once.
+	PanelChunks                = 64         // of a panel, 16 bytes each
+	PanelColumns               = 32
+	PanelRows                  = 16
+	SquaresBlock               = 256 // and between stages of many rows, which read the sums more often
+	SquaresUnit                = 8   // columns in one partial sum of squares where few rows run
+	TileRows                   = 8   // most rows in one RowTile
+	TilesTogether              = 16
+	attendDecodeKeyLanes       = 4 // Scores: KEY_LANES invocations share a key, each group of them has KEYS keys at once.
 	attendDecodeKeys           = 2
 	attendDecodeMerged         = 8
 	attendDecodeThreads        = 128
@@ -35,6 +43,7 @@ const (
 	embedFromLast              = 0x80000000 // marks a token that is sampled on the device
 	embedThreads               = 64
 	expandColumns              = 256 // a workgroup has
+	packRowsColumns            = 512 // of a workgroup
 	projectFewSmallestSubgroup = 8
 	projectFewThreads          = 256
 	projectLanesRows           = 8 // outputs per lane, a unit
@@ -93,6 +102,8 @@ type Epilogue struct {
 	PageTable    uint64 // uint32 [lane][maxPages]
 	Pool         uint64 // page p begins at pool + p * pageBytes
 	Rope         uint64 // fp32 [position][HEAD_DIM]: cosines, then sines, of each pair
+	Halves       uint64 // TYPE, in panels: with HALF, the result once more, times gamma
+	Gamma        uint64 // TYPE [width]: of the norm that follows the residual stream
 	OutputStride uint32
 	ResultStride uint32
 	Rows         uint32 // t of the dispatch
@@ -111,6 +122,8 @@ type Epilogue struct {
 	TileUnits    uint32 // units of a tile's row
 	TileRows     uint32 // rows of a tile
 	RowTiles     uint32 // tiles of the same outputs
+	HalfPanels   uint32 // that the columns of the halves take
+	_            [4]byte
 }
 
 // PrefillItem: query rows row to row + rows - 1 of one lane, at most a tile; the first is at position start.
@@ -164,6 +177,7 @@ type attendCoopBf16Push struct {
 	Items       uint64
 	PageTable   uint64
 	Pool        uint64
+	Halves      uint64
 	QkvStride   uint32
 	OutStride   uint32
 	MaxPages    uint32
@@ -172,6 +186,7 @@ type attendCoopBf16Push struct {
 	KvHeads     uint32
 	Group       uint32
 	Scale       float32
+	HalfPanels  uint32
 }
 
 type attendCoopBf16Spec struct {
@@ -184,12 +199,13 @@ type attendCoopBf16Spec struct {
 	Each      uint32
 	Subgroups uint32
 	Keys      uint32
+	Half      bool
 }
 
-var attendCoopBf16Defaults = attendCoopBf16Spec{Type: 0, HeadDim: 128, Threads: 256, SizeM: 16, SizeN: 16, SizeK: 16, Each: 1, Subgroups: 8, Keys: 64}
+var attendCoopBf16Defaults = attendCoopBf16Spec{Type: 0, HeadDim: 128, Threads: 256, SizeM: 16, SizeN: 16, SizeK: 16, Each: 1, Subgroups: 8, Keys: 64, Half: false}
 
 func (s attendCoopBf16Spec) constants() []uint32 {
-	return []uint32{s.Type, s.HeadDim, s.Threads, s.SizeM, s.SizeN, s.SizeK, s.Each, s.Subgroups, s.Keys}
+	return []uint32{s.Type, s.HeadDim, s.Threads, s.SizeM, s.SizeN, s.SizeK, s.Each, s.Subgroups, s.Keys, boolWord(s.Half)}
 }
 
 type attendCoopF16Push struct {
@@ -198,6 +214,7 @@ type attendCoopF16Push struct {
 	Items       uint64
 	PageTable   uint64
 	Pool        uint64
+	Halves      uint64
 	QkvStride   uint32
 	OutStride   uint32
 	MaxPages    uint32
@@ -206,6 +223,7 @@ type attendCoopF16Push struct {
 	KvHeads     uint32
 	Group       uint32
 	Scale       float32
+	HalfPanels  uint32
 }
 
 type attendCoopF16Spec struct {
@@ -218,12 +236,13 @@ type attendCoopF16Spec struct {
 	Each      uint32
 	Subgroups uint32
 	Keys      uint32
+	Half      bool
 }
 
-var attendCoopF16Defaults = attendCoopF16Spec{Type: 0, HeadDim: 128, Threads: 256, SizeM: 16, SizeN: 16, SizeK: 16, Each: 1, Subgroups: 8, Keys: 64}
+var attendCoopF16Defaults = attendCoopF16Spec{Type: 0, HeadDim: 128, Threads: 256, SizeM: 16, SizeN: 16, SizeK: 16, Each: 1, Subgroups: 8, Keys: 64, Half: false}
 
 func (s attendCoopF16Spec) constants() []uint32 {
-	return []uint32{s.Type, s.HeadDim, s.Threads, s.SizeM, s.SizeN, s.SizeK, s.Each, s.Subgroups, s.Keys}
+	return []uint32{s.Type, s.HeadDim, s.Threads, s.SizeM, s.SizeN, s.SizeK, s.Each, s.Subgroups, s.Keys, boolWord(s.Half)}
 }
 
 type attendDecodePush struct {
@@ -234,6 +253,7 @@ type attendDecodePush struct {
 	Pool        uint64
 	Scratch     uint64
 	Counters    uint64
+	Halves      uint64
 	QkvStride   uint32
 	OutStride   uint32
 	MaxPages    uint32
@@ -241,18 +261,20 @@ type attendDecodePush struct {
 	LayerOffset uint32
 	KvHeads     uint32
 	Scale       float32
+	HalfPanels  uint32
 }
 
 type attendDecodeSpec struct {
 	Type    uint32
 	HeadDim uint32
 	Group   uint32
+	Half    bool
 }
 
-var attendDecodeDefaults = attendDecodeSpec{Type: 0, HeadDim: 128, Group: 4}
+var attendDecodeDefaults = attendDecodeSpec{Type: 0, HeadDim: 128, Group: 4, Half: false}
 
 func (s attendDecodeSpec) constants() []uint32 {
-	return []uint32{s.Type, s.HeadDim, s.Group}
+	return []uint32{s.Type, s.HeadDim, s.Group, boolWord(s.Half)}
 }
 
 type attendLanesPush struct {
@@ -289,6 +311,7 @@ type attendPrefillPush struct {
 	Items       uint64
 	PageTable   uint64
 	Pool        uint64
+	Halves      uint64
 	QkvStride   uint32
 	OutStride   uint32
 	MaxPages    uint32
@@ -297,17 +320,19 @@ type attendPrefillPush struct {
 	KvHeads     uint32
 	Group       uint32
 	Scale       float32
+	HalfPanels  uint32
 }
 
 type attendPrefillSpec struct {
 	Type    uint32
 	HeadDim uint32
+	Half    bool
 }
 
-var attendPrefillDefaults = attendPrefillSpec{Type: 0, HeadDim: 128}
+var attendPrefillDefaults = attendPrefillSpec{Type: 0, HeadDim: 128, Half: false}
 
 func (s attendPrefillSpec) constants() []uint32 {
-	return []uint32{s.Type, s.HeadDim}
+	return []uint32{s.Type, s.HeadDim, boolWord(s.Half)}
 }
 
 type embedPush struct {
@@ -318,23 +343,27 @@ type embedPush struct {
 	Squares      uint64
 	Slots        uint64
 	Sites        uint64
+	Halves       uint64
+	Gamma        uint64
 	TableStride  uint32
 	XStride      uint32
 	Width        uint32
 	Vocabulary   uint32
 	SitesPerSlot uint32
 	Site         uint32
+	HalfPanels   uint32
 }
 
 type embedSpec struct {
 	Type uint32
 	Lora bool
+	Half bool
 }
 
-var embedDefaults = embedSpec{Type: 0, Lora: false}
+var embedDefaults = embedSpec{Type: 0, Lora: false, Half: false}
 
 func (s embedSpec) constants() []uint32 {
-	return []uint32{s.Type, boolWord(s.Lora)}
+	return []uint32{s.Type, boolWord(s.Lora), boolWord(s.Half)}
 }
 
 type expandPush struct {
@@ -359,20 +388,67 @@ func (s expandSpec) constants() []uint32 {
 	return []uint32{s.Type}
 }
 
+type fragmentsBf16Push struct {
+	Result uint64
+}
+
+type fragmentsBf16Spec struct {
+	Type uint32
+}
+
+var fragmentsBf16Defaults = fragmentsBf16Spec{Type: 0}
+
+func (s fragmentsBf16Spec) constants() []uint32 {
+	return []uint32{s.Type}
+}
+
+type fragmentsF16Push struct {
+	Result uint64
+}
+
+type fragmentsF16Spec struct {
+	Type uint32
+}
+
+var fragmentsF16Defaults = fragmentsF16Spec{Type: 0}
+
+func (s fragmentsF16Spec) constants() []uint32 {
+	return []uint32{s.Type}
+}
+
+type packRowsPush struct {
+	X       uint64
+	Halves  uint64
+	Gamma   uint64
+	Gather  uint64
+	XStride uint32
+	Width   uint32
+	Panels  uint32
+}
+
+type packRowsSpec struct {
+	Type   uint32
+	Norm   bool
+	Gather bool
+}
+
+var packRowsDefaults = packRowsSpec{Type: 0, Norm: false, Gather: false}
+
+func (s packRowsSpec) constants() []uint32 {
+	return []uint32{s.Type, boolWord(s.Norm), boolWord(s.Gather)}
+}
+
 type projectCoopBf16Push struct {
 	W         uint64
 	X         uint64
 	Y         uint64
-	Gamma     uint64
 	Squares   uint64
 	Gather    uint64
 	Epilogue  uint64
 	Slots     uint64
 	Arrivals  uint64
-	WStride   uint32
-	XStride   uint32
+	Panels    uint32
 	YStride   uint32
-	Inputs    uint32
 	Outputs   uint32
 	Tokens    uint32
 	Parts     uint32
@@ -381,46 +457,41 @@ type projectCoopBf16Push struct {
 }
 
 type projectCoopBf16Spec struct {
-	Type    uint32
-	Threads uint32
-	SizeN   uint32
-	SizeT   uint32
-	SizeK   uint32
-	EachN   uint32
-	EachT   uint32
-	AcrossN uint32
-	AcrossT uint32
-	SplitK  uint32
-	TileK   uint32
-	Buffers uint32
-	Depth   uint32
-	Norm    bool
-	Gather  bool
-	Ending  uint32
-	Lora    bool
-	HeadDim uint32
+	Type      uint32
+	Threads   uint32
+	SizeM     uint32
+	SizeN     uint32
+	SizeK     uint32
+	Fragments bool
+	Norm      bool
+	Strips    uint32
+	RowTiles  uint32
+	Split     uint32
+	Unroll    uint32
+	Gather    bool
+	Ending    uint32
+	Lora      bool
+	Half      bool
+	HeadDim   uint32
 }
 
-var projectCoopBf16Defaults = projectCoopBf16Spec{Type: 0, Threads: 256, SizeN: 16, SizeT: 16, SizeK: 16, EachN: 1, EachT: 1, AcrossN: 1, AcrossT: 1, SplitK: 8, TileK: 128, Buffers: 2, Depth: 1, Norm: false, Gather: false, Ending: 0, Lora: false, HeadDim: 128}
+var projectCoopBf16Defaults = projectCoopBf16Spec{Type: 0, Threads: 256, SizeM: 16, SizeN: 16, SizeK: 16, Fragments: false, Norm: false, Strips: 2, RowTiles: 1, Split: 8, Unroll: 2, Gather: false, Ending: 0, Lora: false, Half: false, HeadDim: 128}
 
 func (s projectCoopBf16Spec) constants() []uint32 {
-	return []uint32{s.Type, s.Threads, s.SizeN, s.SizeT, s.SizeK, s.EachN, s.EachT, s.AcrossN, s.AcrossT, s.SplitK, s.TileK, s.Buffers, s.Depth, boolWord(s.Norm), boolWord(s.Gather), s.Ending, boolWord(s.Lora), s.HeadDim}
+	return []uint32{s.Type, s.Threads, s.SizeM, s.SizeN, s.SizeK, boolWord(s.Fragments), boolWord(s.Norm), s.Strips, s.RowTiles, s.Split, s.Unroll, boolWord(s.Gather), s.Ending, boolWord(s.Lora), boolWord(s.Half), s.HeadDim}
 }
 
 type projectCoopF16Push struct {
 	W         uint64
 	X         uint64
 	Y         uint64
-	Gamma     uint64
 	Squares   uint64
 	Gather    uint64
 	Epilogue  uint64
 	Slots     uint64
 	Arrivals  uint64
-	WStride   uint32
-	XStride   uint32
+	Panels    uint32
 	YStride   uint32
-	Inputs    uint32
 	Outputs   uint32
 	Tokens    uint32
 	Parts     uint32
@@ -429,30 +500,100 @@ type projectCoopF16Push struct {
 }
 
 type projectCoopF16Spec struct {
-	Type    uint32
-	Threads uint32
-	SizeN   uint32
-	SizeT   uint32
-	SizeK   uint32
-	EachN   uint32
-	EachT   uint32
-	AcrossN uint32
-	AcrossT uint32
-	SplitK  uint32
-	TileK   uint32
-	Buffers uint32
-	Depth   uint32
-	Norm    bool
-	Gather  bool
-	Ending  uint32
-	Lora    bool
-	HeadDim uint32
+	Type      uint32
+	Threads   uint32
+	SizeM     uint32
+	SizeN     uint32
+	SizeK     uint32
+	Fragments bool
+	Norm      bool
+	Strips    uint32
+	RowTiles  uint32
+	Split     uint32
+	Unroll    uint32
+	Gather    bool
+	Ending    uint32
+	Lora      bool
+	Half      bool
+	HeadDim   uint32
 }
 
-var projectCoopF16Defaults = projectCoopF16Spec{Type: 0, Threads: 256, SizeN: 16, SizeT: 16, SizeK: 16, EachN: 1, EachT: 1, AcrossN: 1, AcrossT: 1, SplitK: 8, TileK: 128, Buffers: 2, Depth: 1, Norm: false, Gather: false, Ending: 0, Lora: false, HeadDim: 128}
+var projectCoopF16Defaults = projectCoopF16Spec{Type: 0, Threads: 256, SizeM: 16, SizeN: 16, SizeK: 16, Fragments: false, Norm: false, Strips: 2, RowTiles: 1, Split: 8, Unroll: 2, Gather: false, Ending: 0, Lora: false, Half: false, HeadDim: 128}
 
 func (s projectCoopF16Spec) constants() []uint32 {
-	return []uint32{s.Type, s.Threads, s.SizeN, s.SizeT, s.SizeK, s.EachN, s.EachT, s.AcrossN, s.AcrossT, s.SplitK, s.TileK, s.Buffers, s.Depth, boolWord(s.Norm), boolWord(s.Gather), s.Ending, boolWord(s.Lora), s.HeadDim}
+	return []uint32{s.Type, s.Threads, s.SizeM, s.SizeN, s.SizeK, boolWord(s.Fragments), boolWord(s.Norm), s.Strips, s.RowTiles, s.Split, s.Unroll, boolWord(s.Gather), s.Ending, boolWord(s.Lora), boolWord(s.Half), s.HeadDim}
+}
+
+type projectCoopManyBf16Push struct {
+	W         uint64
+	X         uint64
+	Y         uint64
+	Squares   uint64
+	Gather    uint64
+	Panels    uint32
+	YStride   uint32
+	Outputs   uint32
+	Tokens    uint32
+	Parts     uint32
+	NormWidth uint32
+	Eps       float32
+}
+
+type projectCoopManyBf16Spec struct {
+	Type       uint32
+	Threads    uint32
+	SizeM      uint32
+	SizeN      uint32
+	SizeK      uint32
+	Fragments  bool
+	Norm       bool
+	EachM      uint32
+	EachN      uint32
+	SubgroupsM uint32
+	SubgroupsN uint32
+	Gather     bool
+}
+
+var projectCoopManyBf16Defaults = projectCoopManyBf16Spec{Type: 0, Threads: 256, SizeM: 16, SizeN: 16, SizeK: 16, Fragments: false, Norm: false, EachM: 4, EachN: 4, SubgroupsM: 2, SubgroupsN: 2, Gather: false}
+
+func (s projectCoopManyBf16Spec) constants() []uint32 {
+	return []uint32{s.Type, s.Threads, s.SizeM, s.SizeN, s.SizeK, boolWord(s.Fragments), boolWord(s.Norm), s.EachM, s.EachN, s.SubgroupsM, s.SubgroupsN, boolWord(s.Gather)}
+}
+
+type projectCoopManyF16Push struct {
+	W         uint64
+	X         uint64
+	Y         uint64
+	Squares   uint64
+	Gather    uint64
+	Panels    uint32
+	YStride   uint32
+	Outputs   uint32
+	Tokens    uint32
+	Parts     uint32
+	NormWidth uint32
+	Eps       float32
+}
+
+type projectCoopManyF16Spec struct {
+	Type       uint32
+	Threads    uint32
+	SizeM      uint32
+	SizeN      uint32
+	SizeK      uint32
+	Fragments  bool
+	Norm       bool
+	EachM      uint32
+	EachN      uint32
+	SubgroupsM uint32
+	SubgroupsN uint32
+	Gather     bool
+}
+
+var projectCoopManyF16Defaults = projectCoopManyF16Spec{Type: 0, Threads: 256, SizeM: 16, SizeN: 16, SizeK: 16, Fragments: false, Norm: false, EachM: 4, EachN: 4, SubgroupsM: 2, SubgroupsN: 2, Gather: false}
+
+func (s projectCoopManyF16Spec) constants() []uint32 {
+	return []uint32{s.Type, s.Threads, s.SizeM, s.SizeN, s.SizeK, boolWord(s.Fragments), boolWord(s.Norm), s.EachM, s.EachN, s.SubgroupsM, s.SubgroupsN, boolWord(s.Gather)}
 }
 
 type projectFewPush struct {
@@ -589,24 +730,28 @@ type residualPush struct {
 	Tiles        uint64
 	Table        uint64
 	Hidden       uint64
+	Halves       uint64
+	Gamma        uint64
 	XStride      uint32
 	YStride      uint32
 	Width        uint32
 	SitesPerSlot uint32
 	FirstSite    uint32
 	HiddenStride uint32
+	HalfPanels   uint32
 }
 
 type residualSpec struct {
 	Type uint32
 	Lora bool
 	Fine bool
+	Half bool
 }
 
-var residualDefaults = residualSpec{Type: 0, Lora: false, Fine: false}
+var residualDefaults = residualSpec{Type: 0, Lora: false, Fine: false, Half: false}
 
 func (s residualSpec) constants() []uint32 {
-	return []uint32{s.Type, boolWord(s.Lora), boolWord(s.Fine)}
+	return []uint32{s.Type, boolWord(s.Lora), boolWord(s.Fine), boolWord(s.Half)}
 }
 
 type ropeStorePush struct {
@@ -691,12 +836,13 @@ type shrinkSpec struct {
 	Gather  bool
 	Ending  uint32
 	HeadDim uint32
+	Half    bool
 }
 
-var shrinkDefaults = shrinkSpec{Type: 0, Norm: false, Gather: false, Ending: 0, HeadDim: 128}
+var shrinkDefaults = shrinkSpec{Type: 0, Norm: false, Gather: false, Ending: 0, HeadDim: 128, Half: false}
 
 func (s shrinkSpec) constants() []uint32 {
-	return []uint32{s.Type, boolWord(s.Norm), boolWord(s.Gather), s.Ending, s.HeadDim}
+	return []uint32{s.Type, boolWord(s.Norm), boolWord(s.Gather), s.Ending, s.HeadDim, boolWord(s.Half)}
 }
 
 type shrinkLanesPush struct {
@@ -738,6 +884,7 @@ type siluMulPush struct {
 	Tiles        uint64
 	Table        uint64
 	Hidden       uint64
+	Halves       uint64
 	GateUpStride uint32
 	UpOffset     uint32
 	OutStride    uint32
@@ -746,17 +893,19 @@ type siluMulPush struct {
 	FirstSite    uint32
 	HiddenStride uint32
 	MaxRank      uint32
+	HalfPanels   uint32
 }
 
 type siluMulSpec struct {
 	Type uint32
 	Lora bool
+	Half bool
 }
 
-var siluMulDefaults = siluMulSpec{Type: 0, Lora: false}
+var siluMulDefaults = siluMulSpec{Type: 0, Lora: false, Half: false}
 
 func (s siluMulSpec) constants() []uint32 {
-	return []uint32{s.Type, boolWord(s.Lora)}
+	return []uint32{s.Type, boolWord(s.Lora), boolWord(s.Half)}
 }
 
 type streamCopyPush struct {

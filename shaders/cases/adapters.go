@@ -28,6 +28,9 @@ type tiled struct {
 	slots []int
 }
 
+// skips says whether no tile covers a row.
+func (b tiled) skips(row int) bool { return b.slots[row] == skipped }
+
 func tile(runs []run) tiled {
 	var b tiled
 	for _, r := range runs {

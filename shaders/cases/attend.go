@@ -148,8 +148,9 @@ func (a attendShape) buildDecode(s *Setup, lengths []int, length int) Run {
 		c.attend(want.Row(row), values.Row(row), lane, keys, a.scale())
 	}
 	counters := s.Bytes(make([]byte, 4*len(lengths)*a.kvHeads))
+	half := s.halves(len(lengths), a.heads*a.headDim, a.kind, false)
 	op := shaders.AttendDecode{
-		QKV: qkv, Out: out, Items: Place(s, items), PageTable: c.table, MaxPages: c.maxPages,
+		QKV: qkv, Out: out, Half: half.Halves, Items: Place(s, items), PageTable: c.table, MaxPages: c.maxPages,
 		Pool: c.pool, PageBytes: c.pageBytes, LayerOffset: c.layerOffset,
 		Heads: a.heads, KVHeads: a.kvHeads, HeadDim: a.headDim,
 		Scratch:  address(s.Alloc(int(shaders.AttendDecodeScratch(len(items), a.heads, a.headDim)))),
@@ -157,7 +158,7 @@ func (a attendShape) buildDecode(s *Setup, lengths []int, length int) Run {
 	}
 	return Run{
 		Dispatches: []compute.Dispatch{op.Dispatch(s.Kernels)},
-		Check: func() (float64, error) {
+		Check: s.andHalves(half, span, len(lengths), out.Stride, none, func() (float64, error) {
 			left, err := Read[uint32](s, counters, len(lengths)*a.kvHeads)
 			if err != nil {
 				return 0, err
@@ -168,7 +169,7 @@ func (a attendShape) buildDecode(s *Setup, lengths []int, length int) Run {
 				}
 			}
 			return s.CompareRows(span, out.Stride, want)
-		},
+		}),
 	}
 }
 
@@ -240,8 +241,9 @@ func (a attendShape) buildPrefill(s *Setup, chunks []prefillChunk) Run {
 		}
 		row += chunk.rows
 	}
+	half := s.halves(rows, a.heads*a.headDim, a.kind, false)
 	dispatch := shaders.AttendPrefill{
-		QKV: qkv, Out: out, Items: Place(s, items), PageTable: c.table, MaxPages: c.maxPages,
+		QKV: qkv, Out: out, Half: half.Halves, Items: Place(s, items), PageTable: c.table, MaxPages: c.maxPages,
 		Pool: c.pool, PageBytes: c.pageBytes, LayerOffset: c.layerOffset,
 		Heads: a.heads, KVHeads: a.kvHeads, HeadDim: a.headDim,
 		Scale: float32(a.scale()), Type: a.kind, Count: len(items),
@@ -256,7 +258,7 @@ func (a attendShape) buildPrefill(s *Setup, chunks []prefillChunk) Run {
 	return Run{
 		Limit:      limit,
 		Dispatches: []compute.Dispatch{dispatch},
-		Check: func() (float64, error) {
+		Check: s.andHalves(half, span, rows, out.Stride, none, func() (float64, error) {
 			want := reference.NewMatrix(rows, a.heads*a.headDim)
 			row := 0
 			for lane, chunk := range chunks {
@@ -266,6 +268,6 @@ func (a attendShape) buildPrefill(s *Setup, chunks []prefillChunk) Run {
 				}
 			}
 			return s.CompareRows(span, out.Stride, want)
-		},
+		}),
 	}
 }

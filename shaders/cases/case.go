@@ -37,6 +37,8 @@ func (c Case) Styles() []shaders.Style {
 
 // Run is a built case.
 type Run struct {
+	// Before runs first, a stage each.
+	Before []compute.Dispatch
 	// Dispatches run in order, each after the one before it has finished.
 	Dispatches []compute.Dispatch
 	// Together says that they run in one stage instead, in any order or side by side.

@@ -58,11 +58,16 @@ func measure(t *testing.T, device *compute.Device, kernels *shaders.Kernels, c C
 func execute(t *testing.T, device *compute.Device, name string, run Run) {
 	t.Helper()
 	var stages []compute.Stage
-	for _, dispatch := range run.Dispatches {
-		stages = append(stages, compute.Stage{Label: dispatch.Label, Dispatches: []compute.Dispatch{dispatch}})
+	apart := func(dispatches []compute.Dispatch) {
+		for _, dispatch := range dispatches {
+			stages = append(stages, compute.Stage{Label: dispatch.Label, Dispatches: []compute.Dispatch{dispatch}})
+		}
 	}
+	apart(run.Before)
 	if run.Together {
-		stages = []compute.Stage{{Label: name, Dispatches: run.Dispatches}}
+		stages = append(stages, compute.Stage{Label: name, Dispatches: run.Dispatches})
+	} else {
+		apart(run.Dispatches)
 	}
 	program, err := device.Record(name, stages, nil)
 	require.NoError(t, err)

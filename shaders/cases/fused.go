@@ -41,7 +41,7 @@ func fusedShapes() []fusedShape {
 		{ending: "rope_store", t: shaders.F32, in: 100, normed: true, lora: true, describe: "mixed", batch: mixed, heads: headShape{4, 1, 80}},
 		{ending: "rope_store", t: shaders.F16, in: 264, normed: true, lora: true, describe: "few", batch: few, heads: headShape{2, 2, 64}},
 		{ending: "rope_store", t: shaders.BF16, in: 520, normed: true, lora: true, describe: "one row", batch: one, heads: headShape{8, 1, 128}},
-		{ending: "rope_store", t: shaders.BF16, in: 264, normed: true, lora: true, describe: "mixed", batch: mixed, heads: headShape{4, 2, 24}},
+		{ending: "rope_store", t: shaders.BF16, in: 264, normed: true, lora: true, describe: "mixed", batch: mixed, heads: headShape{4, 2, 32}},
 		{ending: "rope_store", t: shaders.F16, in: 136, normed: true, describe: "no adapters", batch: baseTiles(13), heads: headShape{4, 2, 256}},
 		{ending: "residual", t: shaders.F32, in: 72, lora: true, describe: "few", batch: few, outputs: 100},
 		{ending: "residual", t: shaders.F16, in: 1000, lora: true, describe: "mixed", batch: mixed, outputs: 523},
@@ -77,6 +77,11 @@ func (f fusedShape) row(o order) Case {
 	}
 }
 
+// upRow is where the ups begin behind so many gates.
+func upRow(gates int) int {
+	return (gates + shaders.PanelRows - 1) / shaders.PanelRows * shaders.PanelRows
+}
+
 // sites is the outputs of each site that adapters have.
 func (f fusedShape) sites() []int {
 	switch f.ending {
@@ -94,7 +99,7 @@ func (f fusedShape) rowsOfW() int {
 	case "rope_store":
 		return f.heads.columns()
 	case "silu_mul":
-		return 2 * Pad8(f.outputs)
+		return 2 * upRow(f.outputs)
 	}
 	return f.outputs
 }
@@ -102,7 +107,8 @@ func (f fusedShape) rowsOfW() int {
 func (f fusedShape) build(s *Setup, o order) Run {
 	const eps = 1e-5
 	rows := len(f.batch.slots)
-	w, weights := s.Weights(f.rowsOfW(), f.in, f.t, 1/math.Sqrt(float64(f.in)))
+	weights := s.normal(f.rowsOfW(), f.in, f.t, 1/math.Sqrt(float64(f.in)))
+	w := s.Projection(weights, f.t)
 	x, _, values := s.Activations(rows, f.in)
 	normed := values
 	var norm *shaders.Norm
@@ -127,7 +133,8 @@ func (f fusedShape) build(s *Setup, o order) Run {
 		}
 	}
 	outputs := reference.Project(weights, normed, nil)
-	if plain := project.Dispatch(s.Kernels); plain.Label == "project_coop" {
+	before := s.Product(&project)
+	if s.Kernels.Panels(f.t) {
 		outputs = projectShape{kind: f.t, norm: f.normed}.rounded(weights, values, gamma, nil, eps)
 	}
 	ending, check := f.end(s, outputs, d, output{span: ySpan, stride: y.Stride})
@@ -144,7 +151,7 @@ func (f fusedShape) build(s *Setup, o order) Run {
 	if o == shrinkLast {
 		slices.Reverse(dispatches)
 	}
-	return Run{Dispatches: dispatches, Together: o == together, Check: func() (float64, error) {
+	return Run{Before: before, Dispatches: dispatches, Together: o == together, Check: func() (float64, error) {
 		counters, err := Read[byte](s, arrivals, int(arrivals.Size))
 		if err != nil {
 			return 0, err
@@ -158,11 +165,17 @@ func (f fusedShape) build(s *Setup, o order) Run {
 
 // end is what becomes of the outputs, and the check of it. in is where the kernel puts them.
 func (f fusedShape) end(s *Setup, outputs reference.Matrix, d deltas, in output) (shaders.Ending, func() (float64, error)) {
+	half := func(width int, normed bool) halved {
+		if !s.Kernels.Panels(f.t) {
+			return halved{} // who does not read halves does not write them
+		}
+		return s.halves(len(f.batch.slots), width, f.t, normed)
+	}
 	switch f.ending {
 	case "residual":
-		return s.residual(f.batch, outputs, d, true)
+		return s.residual(f.batch, outputs, d, true, half(f.outputs, true))
 	case "silu_mul":
-		return s.siluMul(f.batch, outputs.Slice(0, f.outputs), outputs.Slice(Pad8(f.outputs), f.outputs), d)
+		return s.siluMul(f.batch, outputs.Slice(0, f.outputs), outputs.Slice(upRow(f.outputs), f.outputs), d, half(f.outputs, false))
 	}
 	op, stored, turned := s.ropeStore(f.batch, f.heads, outputs, d, f.t)
 	return op, func() (float64, error) {

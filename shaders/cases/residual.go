@@ -40,13 +40,13 @@ func buildResidual(s *Setup, t shaders.Type, width int, fine, lora bool, batch t
 	if lora {
 		d = s.deltas(batch, 1, []int{width}, t)
 	}
-	op, check := s.residual(batch, yValues, d, fine)
+	op, check := s.residual(batch, yValues, d, fine, s.halves(rows, width, t, true))
 	op.Y, op.Type = y, t
 	return Run{Dispatches: []compute.Dispatch{op.Dispatch(s.Kernels)}, Check: check}
 }
 
 // residual adds y's values, and what d adds to them, to a new residual stream. The caller sets where y lies and its type.
-func (s *Setup) residual(batch tiled, y reference.Matrix, d deltas, fine bool) (shaders.Residual, func() (float64, error)) {
+func (s *Setup) residual(batch tiled, y reference.Matrix, d deltas, fine bool, half halved) (shaders.Residual, func() (float64, error)) {
 	rows := len(batch.slots)
 	x, xSpan, xValues := s.Activations(rows, y.Columns)
 	adapters := make([]reference.Adapter, rows)
@@ -67,10 +67,10 @@ func (s *Setup) residual(batch tiled, y reference.Matrix, d deltas, fine bool) (
 	// A skipped row keeps what was there, so that is written there first.
 	squaresSpan := s.Bytes(shaders.F32.Encode(keepSkipped(squares, batch.slots)))
 	op := shaders.Residual{
-		X: x, Squares: address(squaresSpan), Fine: fine, Width: y.Columns, Tiles: Place(s, batch.tiles), Lora: d.site,
+		X: x, Half: half.Halves, Squares: address(squaresSpan), Fine: fine, Width: y.Columns, Tiles: Place(s, batch.tiles), Lora: d.site,
 		Count: rows, TileCount: len(batch.tiles),
 	}
-	return op, func() (float64, error) {
+	return op, s.andHalves(half, xSpan, rows, x.Stride, batch.skips, func() (float64, error) {
 		return s.worst(output{xSpan, x.Stride, want}, output{squaresSpan, squares.Columns, squares})
-	}
+	})
 }

@@ -48,13 +48,13 @@ func buildSiluMul(s *Setup, t shaders.Type, inner int, lora bool, batch tiled) R
 	if lora {
 		d = s.deltas(batch, 1, []int{inner, inner}, t)
 	}
-	op, check := s.siluMul(batch, gate, up, d)
+	op, check := s.siluMul(batch, gate, up, d, s.halves(rows, inner, t, false))
 	op.GateUp, op.UpOffset, op.Type = gateUp, upOffset, t
 	return Run{Dispatches: []compute.Dispatch{op.Dispatch(s.Kernels)}, Check: check}
 }
 
 // siluMul takes gate and up, and what d adds to them. The caller sets where they lie and the adapters' type.
-func (s *Setup) siluMul(batch tiled, gate, up reference.Matrix, d deltas) (shaders.SiluMul, func() (float64, error)) {
+func (s *Setup) siluMul(batch tiled, gate, up reference.Matrix, d deltas, half halved) (shaders.SiluMul, func() (float64, error)) {
 	want := reference.SiluMul(gate, up, d.set.ofRows(batch.slots, 2), d.hidden, d.set.maxRank)
 	for t, slot := range batch.slots {
 		if slot == skipped {
@@ -64,8 +64,9 @@ func (s *Setup) siluMul(batch tiled, gate, up reference.Matrix, d deltas) (shade
 	stride := Pad8(gate.Columns)
 	span := s.Bytes(shaders.F32.Encode(keepSkipped(padMatrix(want), batch.slots)))
 	op := shaders.SiluMul{
-		Out: shaders.Rows{Address: address(span), Stride: stride}, Inner: gate.Columns,
+		Out: shaders.Rows{Address: address(span), Stride: stride}, Half: half.Halves, Inner: gate.Columns,
 		Tiles: Place(s, batch.tiles), Lora: d.site, Count: len(batch.slots), TileCount: len(batch.tiles),
 	}
-	return op, func() (float64, error) { return s.worst(output{span, stride, want}) }
+	check := func() (float64, error) { return s.worst(output{span, stride, want}) }
+	return op, s.andHalves(half, span, len(batch.slots), stride, batch.skips, check)
 }

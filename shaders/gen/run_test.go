@@ -71,7 +71,7 @@ func TestRunCompilesWhatChanged(t *testing.T) {
 	require.Regexp(t, `Edge +\S+ 32 // side of a tile`, " "+code)
 	require.Regexp(t, `goodThreads +\S+ 64`, " "+code)
 	require.Regexp(t, `type goodPush struct \{\n\tTable +uint64\n`, code)
-	require.Contains(t, code, "func (s goodSpec) constants() []uint32 {\n\treturn []uint32{s.Type, boolWord(s.Lora)}\n}")
+	require.Contains(t, code, "func (s goodSpec) constants() []uint32 {\n\treturn []uint32{s.Type, boolWord(s.Lora), boolWord(s.Half)}\n}")
 	require.Regexp(t, `unsafe.Offsetof\(goodPush\{\}.Width\)`, w.read(t, "zkernels_test.go"))
 }
 

@@ -5,8 +5,8 @@
 
 #include "arrive.glsl"
 
-const uint EPILOGUE_ADDRESSES = 12; // of an Epilogue
-const uint EPILOGUE_PAIRS = 21;     // of words: its addresses, and the numbers behind them
+const uint EPILOGUE_ADDRESSES = 14; // of an Epilogue
+const uint EPILOGUE_PAIRS = 24;     // of words: its addresses, and the numbers behind them
 const uint AHEAD_ROWS = 64; // most rows of a tile
 
 shared uvec2 epiloguePairs[EPILOGUE_PAIRS];
@@ -49,9 +49,10 @@ uint numberAhead(uint i) { return epiloguePairs[EPILOGUE_ADDRESSES + i / 2][i % 
 Epilogue epilogueAhead() {
     return Epilogue(addressAhead(0), addressAhead(1), addressAhead(2), addressAhead(3), addressAhead(4), addressAhead(5),
                     addressAhead(6), addressAhead(7), addressAhead(8), addressAhead(9), addressAhead(10), addressAhead(11),
+                    addressAhead(12), addressAhead(13),
                     numberAhead(0), numberAhead(1), numberAhead(2), numberAhead(3), numberAhead(4), numberAhead(5),
                     numberAhead(6), numberAhead(7), numberAhead(8), numberAhead(9), numberAhead(10), numberAhead(11),
-                    numberAhead(12), numberAhead(13), numberAhead(14), numberAhead(15), numberAhead(16), numberAhead(17));
+                    numberAhead(12), numberAhead(13), numberAhead(14), numberAhead(15), numberAhead(16), numberAhead(17), numberAhead(18));
 }
 
 #endif

@@ -20,7 +20,7 @@ shared uint arrived; // at the counter, before this workgroup
 // Where the outputs of a unit wait.
 uvec2 placesOf(Epilogue e, uint t, uint unit) {
     const uint row = t * e.outputStride;
-    return (row + uvec2(columnOf(unit * 8, e.units * 8), columnOf(unit * 8 + 4, e.units * 8))) >> 2;
+    return (row + uvec2(columnOf(unit * 8, e.outputStride), columnOf(unit * 8 + 4, e.outputStride))) >> 2;
 }
 
 // A barrier of the workgroup that orders its buffer accesses, too.
@@ -39,13 +39,21 @@ void arriveAt(Epilogue e, uint counter, uint thread) {
     meet();
 }
 
-// Looks whether the shrink has arrived at a tile already; the answer is in arrived after the next barrier.
-void lookAt(uint64_t arrivals, uint tile, uint thread) {
+// Looks whether the shrink has arrived at a tile already, up to so many times; the answer is in arrived after the next barrier. On
+// a GPU the shrink begins first and is shorter than any tile, or nearly, while what waits for its last workgroup takes long. So
+// a tile looks again and again; but not forever, since nothing promises that the shrink goes on meanwhile.
+void lookAt(uint64_t arrivals, uint tile, uint thread, uint times) {
     if (thread == 0) {
-        arrived = atomicAdd(Arrivals(arrivals).at[tile], 0);
+        uint seen = 0;
+        for (uint i = 0; i < times && seen == 0; i++) {
+            seen = atomicAdd(Arrivals(arrivals).at[tile], 0);
+        }
+        arrived = seen;
         memoryBarrierBuffer();
     }
 }
+
+const uint LOOKS = 20000; // on a GPU, where each takes about half a microsecond
 
 // Outputs of the tile in the workgroup's shared memory, in the order of units, and the slot of a row of the tile; the
 // kernel defines them.
@@ -81,11 +89,12 @@ void endTile(Epilogue e, uint tile, uint units, uint rows, uint thread, uint thr
         }
     }
     // Where there are more invocations than units, several share the rank of one.
+    rows = min(rows, e.rows - firstRow);
     const uint parts = LORA ? 1u << findMSB(clamp(threads / (units * rows), 1, EXPAND_PARTS)) : 1;
     for (uint i = thread / parts; i < units * rows; i += threads / parts) {
         const uint unit = firstUnit + i % units;
         const uint t = firstRow + i / units;
-        if (unit < e.units && t < e.rows) {
+        if (unit < e.units) {
             endUnit(e, t, tileSlot(e, i / units), unit, tileOutputs(i % units, i / units), thread % parts, parts);
         }
     }

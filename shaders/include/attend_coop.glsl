@@ -21,6 +21,7 @@
 
 #include "items.glsl"
 #include "pages.glsl"
+#include "panels.glsl"
 
 layout(constant_id = 1) const uint HEAD_DIM = 128; // a multiple of SIZE_N, SIZE_K and 8
 layout(constant_id = 2) const uint THREADS = 256;  // SUBGROUPS times the size of a subgroup, a multiple of HEAD_DIM / 8
@@ -30,6 +31,7 @@ layout(constant_id = 5) const uint SIZE_K = 16;    // a divisor of 2 * SIZE_N
 layout(constant_id = 6) const uint EACH = 1;
 layout(constant_id = 7) const uint SUBGROUPS = 8;
 layout(constant_id = 8) const uint KEYS = 64;      // a multiple of 2 * SIZE_N
+layout(constant_id = 9) const bool HALF = false;   // the result is also left as halves
 layout(local_size_x_id = 2) in;
 
 layout(push_constant) uniform Push {
@@ -38,6 +40,7 @@ layout(push_constant) uniform Push {
     uint64_t items;     // PrefillItem [gl_WorkGroupID.y]
     uint64_t pageTable; // uint32 [lane][maxPages]
     uint64_t pool;      // page p begins at pool + p * pageBytes
+    uint64_t halves;    // TYPE, in panels, written with HALF
     uint qkvStride;
     uint outStride;
     uint maxPages;
@@ -46,6 +49,7 @@ layout(push_constant) uniform Push {
     uint kvHeads;
     uint group; // query heads per key head
     float scale;
+    uint halfPanels; // that the columns of the halves take
 } push;
 
 const uint ROWS = SUBGROUPS * EACH * SIZE_M;
@@ -304,8 +308,13 @@ void store(PrefillItem item, uint e) {
         [[unroll]] for (uint u = 0; u < SIZE_M * FOURS; u += LANES) {
             const uint row = row0 + (u + lane) / FOURS;
             if (u + lane < SIZE_M * FOURS && row < item.rows * push.group) {
-                Floats4(push.outputs + (uint64_t(item.row + row / push.group) * push.outStride + headOf(row) * HEAD_DIM + c * SIZE_N) * 4).at[(u + lane) % FOURS] =
-                    uintBitsToFloat(pool[corner + (u + lane) / FOURS * PATCH_LINE + (u + lane) % FOURS]);
+                const uint t = item.row + row / push.group;
+                const uint column = headOf(row) * HEAD_DIM + c * SIZE_N + (u + lane) % FOURS * 4;
+                const vec4 v = uintBitsToFloat(pool[corner + (u + lane) / FOURS * PATCH_LINE + (u + lane) % FOURS]);
+                Floats4(push.outputs).at[(t * push.outStride + column) >> 2] = v;
+                if (HALF) {
+                    storeHalves4(push.halves, t, column, push.halfPanels, v);
+                }
             }
         }
         share();

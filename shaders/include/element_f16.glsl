@@ -2,4 +2,8 @@
 #extension GL_EXT_shader_explicit_arithmetic_types_float16 : require
 
 #define ELEMENT float16_t
+#define ELEMENT2 f16vec2
+
+// The two elements of a word.
+ELEMENT2 elements(uint word) { return unpackFloat2x16(word); }
 uint packElements(vec2 v) { return packFloat2x16(f16vec2(v)); }

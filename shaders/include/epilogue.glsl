@@ -1,5 +1,6 @@
 // Projections that end their own outputs: LoRA's second product and then RoPE and the page cache, the residual sum, or
-// SiLU, without a stage between. The kernel says which by ENDING, whether there are adapters by LORA, and HEAD_DIM.
+// SiLU, without a stage between. The kernel says which by ENDING, whether there are adapters by LORA, whether the
+// result is also left as halves by HALF, and HEAD_DIM.
 //
 // A unit is eight outputs that end together: four columns low and four columns high of the outputs as the matrix has
 // them. RoPE pairs columns half a head apart and SiLU a gate with its up, so the kernels take the rows of W in the order
@@ -12,6 +13,7 @@
 
 #include "ends.glsl"
 #include "expand.glsl"
+#include "panels.glsl"
 
 const uint END_NONE = 0;       // outputs are stored as they are
 const uint END_ROPE_STORE = 1; // as rope_store does
@@ -34,6 +36,8 @@ struct Epilogue {
     uint64_t pageTable; // uint32 [lane][maxPages]
     uint64_t pool;      // page p begins at pool + p * pageBytes
     uint64_t rope;      // fp32 [position][HEAD_DIM]: cosines, then sines, of each pair
+    uint64_t halves;    // TYPE, in panels: with HALF, the result once more, times gamma
+    uint64_t gamma;     // TYPE [width]: of the norm that follows the residual stream
     uint outputStride;
     uint resultStride;
     uint rows;     // t of the dispatch
@@ -52,6 +56,7 @@ struct Epilogue {
     uint tileUnits; // units of a tile's row
     uint tileRows;  // rows of a tile
     uint rowTiles;  // tiles of the same outputs
+    uint halfPanels; // that the columns of the halves take
 };
 
 layout(buffer_reference, std430, buffer_reference_align = 8) readonly buffer Epilogues { Epilogue at[]; };
@@ -148,6 +153,9 @@ void endResidual(Epilogue e, uint t, uint unit, Eight v, Given g) {
     v = Eight(clip(v.lo, column, e.width), clip(v.hi, column + 4, e.width));
     Floats4(e.result).at[at] = v.lo;
     Floats4(e.result).at[at + 1] = v.hi;
+    if (HALF) {
+        storeHalves8(e.halves, t, column, e.halfPanels, mul8(v, load8(e.gamma, column)));
+    }
     Floats(e.squares).at[t * e.units + unit] = squares8(v);
 }
 
@@ -171,7 +179,11 @@ void endUnit(Epilogue e, uint t, uint slot, uint unit, Eight outputs, uint part,
     } else if (ENDING == END_RESIDUAL) {
         endResidual(e, t, unit, outputs, given);
     } else {
-        Floats4(e.result).at[(t * e.resultStride + unit * 4) >> 2] = clip(siluMul(outputs.lo, outputs.hi), unit * 4, e.width);
+        const vec4 v = clip(siluMul(outputs.lo, outputs.hi), unit * 4, e.width);
+        Floats4(e.result).at[(t * e.resultStride + unit * 4) >> 2] = v;
+        if (HALF) {
+            storeHalves4(e.halves, t, unit * 4, e.halfPanels, v);
+        }
     }
 }
 

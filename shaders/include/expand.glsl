@@ -7,6 +7,8 @@
 #ifndef EXPAND_GLSL
 #define EXPAND_GLSL
 
+#extension GL_EXT_control_flow_attributes : require
+
 #include "lora.glsl"
 
 const uint EXPAND_THREADS = 256; // invocations in a workgroup that expands
@@ -58,36 +60,48 @@ void foldIn(inout Fold f, uint i, Eight v) {
     f.sum = plus8(f.four, f.sum);
 }
 
-// This part's share of scale * sum_r B[r, n] * hidden[r] at two runs of four columns. hidden is the address of the
+// How many rows of B an invocation has on their way.
+const uint EXPAND_LOADS = 4;
+
+// scale * sum B[r, columns] * hidden[r] over r = first, first + EXPAND_PARTS, …, at two runs of four columns. hidden is the address of the
 // row's products, stride the elements between rows of B.
+Eight leafAt(AdapterSite site, uint64_t hidden, uint stride, uint low, uint high, uint first) {
+    Eight leaf = Eight(vec4(0.0), vec4(0.0));
+    for (; first < site.rank; first += EXPAND_PARTS * EXPAND_LOADS) {
+        float h[EXPAND_LOADS];
+        vec4 lo[EXPAND_LOADS];
+        vec4 hi[EXPAND_LOADS];
+        [[unroll]] for (uint i = 0; i < EXPAND_LOADS; i++) {
+            const uint r = first + i * EXPAND_PARTS;
+            h[i] = 0.0;
+            if (r < site.rank) {
+                h[i] = Hidden(hidden).at[r];
+                lo[i] = load4(site.B, r * stride + low);
+                hi[i] = load4(site.B, r * stride + high);
+            }
+        }
+        [[unroll]] for (uint i = 0; i < EXPAND_LOADS; i++) {
+            if (first + i * EXPAND_PARTS < site.rank) {
+                leaf.lo = fma(vec4(site.scale * h[i]), lo[i], leaf.lo);
+                leaf.hi = fma(vec4(site.scale * h[i]), hi[i], leaf.hi);
+            }
+        }
+    }
+    return leaf;
+}
+
+// This part's share of scale * sum_r B[r, n] * hidden[r] at two runs of four columns.
 Eight expandShare(AdapterSite site, uint64_t hidden, uint stride, uint low, uint high, Team team) {
     Fold f;
     for (uint i = 0; i < EXPAND_PARTS / team.parts; i++) {
-        Eight leaf = Eight(vec4(0.0), vec4(0.0));
-        for (uint r = team.part + foldOrder(i, EXPAND_PARTS); r < site.rank; r += EXPAND_PARTS) {
-            float h = site.scale * Hidden(hidden).at[r];
-            leaf.lo = fma(vec4(h), load4(site.B, r * stride + low), leaf.lo);
-            leaf.hi = fma(vec4(h), load4(site.B, r * stride + high), leaf.hi);
-        }
-        foldIn(f, i, leaf);
+        foldIn(f, i, leafAt(site, hidden, stride, low, high, team.part + foldOrder(i, EXPAND_PARTS)));
     }
     return f.sum;
 }
 
 // The same at eight columns in a row.
 Eight expandShare8(AdapterSite site, uint64_t hidden, uint stride, uint column, Team team) {
-    Fold f;
-    for (uint i = 0; i < EXPAND_PARTS / team.parts; i++) {
-        Eight leaf = Eight(vec4(0.0), vec4(0.0));
-        for (uint r = team.part + foldOrder(i, EXPAND_PARTS); r < site.rank; r += EXPAND_PARTS) {
-            float h = site.scale * Hidden(hidden).at[r];
-            Eight b = load8(site.B, r * stride + column);
-            leaf.lo = fma(vec4(h), b.lo, leaf.lo);
-            leaf.hi = fma(vec4(h), b.hi, leaf.hi);
-        }
-        foldIn(f, i, leaf);
-    }
-    return f.sum;
+    return expandShare(site, hidden, stride, column, column + 4, team);
 }
 
 shared vec4 sharedLow[EXPAND_THREADS];

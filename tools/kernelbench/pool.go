@@ -4,6 +4,7 @@ import (
 	"lorikeet/compute"
 	"lorikeet/lora"
 	"lorikeet/shaders"
+	"lorikeet/shaders/cases"
 	"lorikeet/tools/yardstick"
 )
 
@@ -60,6 +61,26 @@ func (p *pool) values(from compute.Span, first, count int) ([]float64, error) {
 		return nil, err
 	}
 	return wide(shaders.BF16.Decode(data)), nil
+}
+
+// row reads one row of a matrix.
+func (p *pool) row(from compute.Span, row, columns int) ([]float64, error) {
+	return p.values(from, row*cases.Pad8(columns), columns)
+}
+
+// panelRow reads one row of a matrix in panels.
+func (p *pool) panelRow(from compute.Span, row, columns int) ([]float64, error) {
+	var list []float64
+	across := (columns + shaders.PanelColumns - 1) / shaders.PanelColumns
+	for i := range across {
+		at := ((row/shaders.PanelRows*across+i)*shaders.PanelRows + row%shaders.PanelRows) * shaders.PanelColumns
+		part, err := p.values(from, at, shaders.PanelColumns)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, part...)
+	}
+	return list[:columns], nil
 }
 
 func wide(list []float32) []float64 {

@@ -38,14 +38,25 @@ func projectRows(s *model.Shape, tokens []int) []row {
 }
 
 func (p product) row(tokens int) row {
-	op := shaders.Project{In: p.in, Out: p.out, Tokens: tokens, W: shaders.Matrix{Stride: cases.Pad8(p.in), Type: shaders.BF16}}
+	op := p.op(tokens)
 	return row{
 		name: fmt.Sprintf("project/%s/tokens=%d", p.label, tokens),
-		warm: func(k *shaders.Kernels) { op.Dispatch(k) },
+		warm: func(k *shaders.Kernels) {
+			op := op
+			if k.Panels(op.W.Type) { // placed or not, the kernel is the same
+				op.W.Panels, op.Half = true, shaders.Halves{Address: 1, Width: op.In}
+			}
+			op.Dispatch(k)
+		},
 		build: func(t *trial) {
 			t.project(op, func(op shaders.Project) compute.Dispatch { return op.Dispatch(t.Kernels) })
 		},
 	}
+}
+
+// op is the product of so many rows, its operands not yet placed.
+func (p product) op(tokens int) shaders.Project {
+	return shaders.Project{In: p.in, Out: p.out, Tokens: tokens, W: shaders.Matrix{Stride: cases.Pad8(p.in), Type: shaders.BF16}}
 }
 
 // project is a product whose kernel is chosen by dispatch.
@@ -53,7 +64,14 @@ func (t *trial) project(op shaders.Project, dispatch func(shaders.Project) compu
 	x, xSpan := t.random(op.Tokens, op.In, 1)
 	y, span := t.Output(op.Tokens, op.Out)
 	op.X, op.Y = x, y
-	weights := t.sized(2 * op.Out * op.W.Stride)
+	size, row := 2*op.Out*op.W.Stride, t.pool.row
+	panels := t.Kernels.Panels(op.W.Type)
+	if panels {
+		op.W = shaders.Matrix{Type: op.W.Type, Panels: true}
+		t.fills = append(t.fills, t.Product(&op)...)
+		size, row = int(shaders.PanelsBytes(op.Out, op.In)), t.pool.panelRow
+	}
+	weights := t.sized(size)
 	for _, w := range weights {
 		op.W.Address = w.Address()
 		t.sets = append(t.sets, []compute.Dispatch{dispatch(op)})
@@ -63,20 +81,25 @@ func (t *trial) project(op shaders.Project, dispatch func(shaders.Project) compu
 	}
 	t.bytes, t.flops = t.sets[0][0].Bytes, t.sets[0][0].Flops
 	t.limit = 5e-6
-	if t.Kernels.Style() == shaders.Matrices {
-		t.limit = 3e-3 // activations are rounded to bf16
+	if panels {
+		t.limit = 5e-5 // sums of up to 14 336 products in the matrices' own order
 	}
 	t.check = func() (float64, error) {
-		return t.compareSome(op.Tokens, op.Out, func(row, column int) (got, want float64, err error) {
-			a, err := t.pool.values(weights[0], column*op.W.Stride, op.In)
+		return t.compareSome(op.Tokens, op.Out, func(line, column int) (got, want float64, err error) {
+			a, err := row(weights[0], column, op.In)
 			if err != nil {
 				return 0, 0, err
 			}
-			b, err := t.floats(xSpan, row*x.Stride, op.In)
+			b, err := t.floats(xSpan, line*x.Stride, op.In)
 			if err != nil {
 				return 0, 0, err
 			}
-			result, err := t.floats(span, row*y.Stride+column, 1)
+			if panels { // whose activations are halves
+				for i, v := range b {
+					b[i] = float64(op.W.Type.Round(float32(v)))
+				}
+			}
+			result, err := t.floats(span, line*y.Stride+column, 1)
 			if err != nil {
 				return 0, 0, err
 			}

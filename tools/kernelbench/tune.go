@@ -8,7 +8,6 @@ import (
 	"slices"
 
 	"lorikeet/shaders"
-	"lorikeet/shaders/cases"
 	"lorikeet/tools/yardstick"
 )
 
@@ -23,7 +22,7 @@ func (b *bench) tune(o options, r *yardstick.Report, list []product) error {
 			if p.label == "lm_head" && tokens > mostHeadTokens || o.run != nil && !o.run.MatchString(x.name) {
 				continue
 			}
-			op := shaders.Project{In: p.in, Out: p.out, Tokens: tokens, W: shaders.Matrix{Stride: cases.Pad8(p.in), Type: shaders.BF16}}
+			op := p.op(tokens)
 			best, err := b.fastest(x.name, op, op.Choices(b.kernels))
 			wrong = append(wrong, err)
 			if len(best) == 0 {
@@ -51,9 +50,6 @@ type timed struct {
 
 // fastest times ways to run a product, the fastest first. The error names those that were left out.
 func (b *bench) fastest(name string, op shaders.Project, choices []shaders.Choice) ([]timed, error) {
-	for _, c := range choices {
-		c.Launch(op) // they compile side by side
-	}
 	var list []timed
 	var left []error
 	for _, c := range choices {

@@ -29,15 +29,15 @@ func (t *trial) rmsnorm() {
 	squares, _ := t.Output(t.Rows*parts, 1)
 	rows, _ := t.Output(t.Rows, t.Width)
 	y, span := t.Output(t.Rows, t.Width)
-	t.dispatches = []compute.Dispatch{
-		shaders.Embed{
-			Table: t.weights(x), Tokens: cases.Place(t.Setup, tokens), X: rows, Squares: squares.Address, Width: t.Width, Count: t.Rows,
-		}.Dispatch(t.Kernels),
-		shaders.Project{
-			W: t.weights(identity), X: rows, Y: y, In: t.Width, Out: t.Width, Tokens: t.Rows,
-			Norm: &shaders.Norm{Weight: t.weights(gamma).Address, Squares: squares.Address, Parts: parts, Width: t.Width, Eps: eps},
-		}.Dispatch(t.Kernels),
+	project := shaders.Project{
+		W: t.Projection(identity, t.kind), X: rows, Y: y, In: t.Width, Out: t.Width, Tokens: t.Rows,
+		Norm: &shaders.Norm{Weight: t.weights(gamma).Address, Squares: squares.Address, Parts: parts, Width: t.Width, Eps: eps},
 	}
+	t.dispatches = []compute.Dispatch{shaders.Embed{
+		Table: t.weights(x), Tokens: cases.Place(t.Setup, tokens), X: rows, Squares: squares.Address, Width: t.Width, Count: t.Rows,
+	}.Dispatch(t.Kernels)}
+	t.dispatches = append(t.dispatches, t.Product(&project)...)
+	t.dispatches = append(t.dispatches, project.Dispatch(t.Kernels))
 	t.compare = t.compareRows(span, y.Stride, t.Rows, t.Width)
 }
 
@@ -45,9 +45,8 @@ func (t *trial) project() {
 	w := t.input("w", t.Out, t.In, 1/math.Sqrt(float64(t.In)), 0)
 	x := t.input("x", t.Tokens, t.In, 1, 0)
 	y, span := t.Output(t.Tokens, t.Out)
-	t.dispatches = []compute.Dispatch{
-		shaders.Project{W: t.weights(w), X: t.rows(x), Y: y, In: t.In, Out: t.Out, Tokens: t.Tokens}.Dispatch(t.Kernels),
-	}
+	project := shaders.Project{W: t.Projection(w, t.kind), X: t.rows(x), Y: y, In: t.In, Out: t.Out, Tokens: t.Tokens}
+	t.dispatches = append(t.Product(&project), project.Dispatch(t.Kernels))
 	t.compare = t.compareRows(span, y.Stride, t.Tokens, t.Out)
 }
 

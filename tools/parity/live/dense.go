@@ -12,9 +12,11 @@ import (
 
 func (t *trial) project() {
 	y, span := t.Output(t.Tokens, t.Out)
-	t.dispatches = []compute.Dispatch{shaders.Project{
-		W: t.weights("w", t.Out, t.In), X: t.activations("x", t.Tokens, t.In), Y: y, In: t.In, Out: t.Out, Tokens: t.Tokens,
-	}.Dispatch(t.Kernels)}
+	project := shaders.Project{
+		W: t.ProjectionOf(t.input("w", t.Out, t.In), t.In, shaders.BF16), X: t.activations("x", t.Tokens, t.In), Y: y,
+		In: t.In, Out: t.Out, Tokens: t.Tokens,
+	}
+	t.dispatches = append(t.Product(&project), project.Dispatch(t.Kernels))
 	t.compareRows(span, t.Tokens, t.Out)
 }
 
@@ -32,17 +34,16 @@ func (t *trial) rmsnorm() {
 	squares, _ := t.Output(t.Tokens*parts, 1)
 	rows, _ := t.Output(t.Tokens, t.In)
 	y, span := t.Output(t.Tokens, t.In)
-	t.dispatches = []compute.Dispatch{
-		shaders.Embed{
-			Table: t.weights("x", t.Tokens, t.In), Tokens: cases.Place(t.Setup, tokens), X: rows, Squares: squares.Address,
-			Width: t.In, Count: t.Tokens,
-		}.Dispatch(t.Kernels),
-		shaders.Project{
-			W: shaders.Matrix{Address: address(t.Bytes(shaders.BF16.Encode(identity))), Stride: t.In, Type: shaders.BF16},
-			X: rows, Y: y, In: t.In, Out: t.In, Tokens: t.Tokens,
-			Norm: &shaders.Norm{Weight: t.weights("gamma", 1, t.In).Address, Squares: squares.Address, Parts: parts, Width: t.In, Eps: eps},
-		}.Dispatch(t.Kernels),
+	project := shaders.Project{
+		W: t.ProjectionOf(shaders.BF16.Encode(identity), t.In, shaders.BF16), X: rows, Y: y, In: t.In, Out: t.In, Tokens: t.Tokens,
+		Norm: &shaders.Norm{Weight: t.weights("gamma", 1, t.In).Address, Squares: squares.Address, Parts: parts, Width: t.In, Eps: eps},
 	}
+	t.dispatches = []compute.Dispatch{shaders.Embed{
+		Table: t.weights("x", t.Tokens, t.In), Tokens: cases.Place(t.Setup, tokens), X: rows, Squares: squares.Address,
+		Width: t.In, Count: t.Tokens,
+	}.Dispatch(t.Kernels)}
+	t.dispatches = append(t.dispatches, t.Product(&project)...)
+	t.dispatches = append(t.dispatches, project.Dispatch(t.Kernels))
 	t.compareRows(span, t.Tokens, t.In)
 }
 

@@ -1,0 +1,50 @@
+package model
+
+import (
+	"fmt"
+
+	"lorikeet/compute"
+	"lorikeet/model/checkpoint"
+	"lorikeet/shaders"
+)
+
+// loadPanels reads a tensor that lies in panels, some rows of panels at a
+// time. Rows that no part fills are zeros.
+func (p *weightPlan) loadPanels(d *compute.Device, c *checkpoint.Checkpoint, t *plannedTensor) error {
+	parts := make([][]byte, len(t.parts))
+	for i, part := range t.parts {
+		tensor, err := c.Tensor(part.name)
+		if err != nil {
+			return err
+		}
+		if parts[i], err = p.values(tensor, part); err != nil {
+			return err
+		}
+	}
+	line := shaders.PanelsBytes(shaders.PanelRows, t.width)
+	lines := max(1, panelSlab/line)
+	slab := make([]byte, min(lines*line, t.span.Size))
+	for at := int64(0); at < t.span.Size; at += lines * line {
+		slab = slab[:min(lines*line, t.span.Size-at)]
+		clear(slab)
+		first := int(at/line) * shaders.PanelRows
+		for i, part := range t.parts {
+			putRows(slab, parts[i], first, part)
+		}
+		if err := d.Upload(t.span.Slice(at, int64(len(slab))), slab); err != nil {
+			return fmt.Errorf("model: upload %q: %w", t.parts[0].name, err)
+		}
+	}
+	return nil
+}
+
+// putRows puts those rows of a part into a slab that begins at a row of the
+// matrix which lie in it.
+func putRows(slab, values []byte, first int, part tensorPart) {
+	rows := len(slab) / int(shaders.PanelsBytes(shaders.PanelRows, part.columns)) * shaders.PanelRows
+	from, to := max(first, part.row), min(first+rows, part.row+part.rows)
+	if from < to {
+		row := len(values) / part.rows
+		shaders.PutPanels(slab, values[(from-part.row)*row:(to-part.row)*row], from-first, part.columns)
+	}
+}

@@ -1,0 +1,122 @@
+package cases
+
+import (
+	"math"
+	"slices"
+
+	"lorikeet/compute"
+	"lorikeet/shaders"
+	"lorikeet/shaders/reference"
+)
+
+// Projection places a matrix as products with it read it: in panels where the kernels want that.
+func (s *Setup) Projection(m reference.Matrix, t shaders.Type) shaders.Matrix {
+	stride := Pad8(m.Columns)
+	return s.ProjectionOf(t.Encode(padded(m, stride)), stride, t)
+}
+
+// ProjectionOf is Projection of elements row by row, in rows that are padded to a multiple of eight.
+func (s *Setup) ProjectionOf(rows []byte, stride int, t shaders.Type) shaders.Matrix {
+	if !s.Kernels.Panels(t) {
+		return shaders.Matrix{Address: address(s.Bytes(rows)), Stride: stride, Type: t}
+	}
+	panels := make([]byte, shaders.PanelsBytes(len(rows)/stride/t.Size(), stride))
+	shaders.PutPanels(panels, rows, 0, stride)
+	return shaders.Matrix{Address: address(s.Bytes(panels)), Type: t, Panels: true}
+}
+
+// Product is a product and what has to run before it: where the kernels take panels, its fp32 rows become halves.
+func (s *Setup) Product(op *shaders.Project) (before []compute.Dispatch) {
+	if !s.Kernels.Panels(op.W.Type) {
+		return nil
+	}
+	op.Half = shaders.Halves{Address: address(s.Alloc(int(shaders.PanelsBytes(op.Tokens, op.In)))), Width: op.In}
+	if op.Norm != nil {
+		op.Half.Gamma = op.Norm.Weight
+	}
+	return []compute.Dispatch{shaders.PackRows{
+		X: op.X, Gather: op.Gather, Halves: op.Half, Type: op.W.Type, Count: op.Tokens,
+	}.Dispatch(s.Kernels)}
+}
+
+// halved is halves that an operation leaves beside its fp32 rows.
+type halved struct {
+	*shaders.Halves
+	kind  shaders.Type
+	gamma []float32 // nil: none
+	span  compute.Span
+}
+
+// halves places halves of so many rows, all of it poisoned, and with normed a random gamma. There are none of fp32, nor in style
+// Lanes, whose kernels do not write them.
+func (s *Setup) halves(rows, width int, t shaders.Type, normed bool) halved {
+	if t == shaders.F32 || s.Kernels.Style() == shaders.Lanes {
+		return halved{}
+	}
+	h := halved{Halves: &shaders.Halves{Width: width}, kind: t, span: s.Alloc(int(shaders.PanelsBytes(rows, width)))}
+	h.Address = address(h.span)
+	if normed {
+		gamma := s.normal(1, width, t, 1)
+		h.Gamma = address(s.Bytes(t.Encode(padded(gamma, Pad8(width)))))
+		h.gamma = padded(gamma, width)
+	}
+	return h
+}
+
+// verify returns whether the halves are, to the bit, the fp32 rows of span times gamma, rounded; rows that skipped names are untouched.
+func (h halved) verify(s *Setup, span compute.Span, rows, stride int, skip func(row int) bool) (bool, error) {
+	if h.Halves == nil {
+		return true, nil
+	}
+	values, err := Read[float32](s, span, rows*stride)
+	if err != nil {
+		return false, err
+	}
+	got, err := Read[byte](s, h.span, int(h.span.Size))
+	if err != nil {
+		return false, err
+	}
+	want, err := Read[byte](s, s.Alloc(int(h.span.Size)), int(h.span.Size)) // poison
+	if err != nil {
+		return false, err
+	}
+	for t := range rows {
+		if skip(t) {
+			continue
+		}
+		row := slices.Clone(values[t*stride:][:Pad8(h.Width)])
+		for k := range h.gamma {
+			row[k] *= h.gamma[k]
+		}
+		for k := range row {
+			row[k] = bounded(h.kind, row[k])
+		}
+		shaders.PutPanels(want, h.kind.Encode(row), t, Pad8(h.Width))
+	}
+	return slices.Equal(got, want), nil
+}
+
+// bounded keeps what becomes an operand in f16 finite, as the kernels do.
+func bounded(t shaders.Type, v float32) float32 {
+	if t == shaders.F16 {
+		return max(-65504, min(65504, v))
+	}
+	return v
+}
+
+// andHalves is a check that the halves are right, too.
+func (s *Setup) andHalves(h halved, span compute.Span, rows, stride int, skip func(row int) bool, check func() (float64, error)) func() (float64, error) {
+	return func() (float64, error) {
+		relative, err := check()
+		if err != nil {
+			return 0, err
+		}
+		if ok, err := h.verify(s, span, rows, stride, skip); err != nil || !ok {
+			return math.Inf(1), err
+		}
+		return relative, nil
+	}
+}
+
+// none skips no row.
+func none(int) bool { return false }

@@ -1,0 +1,237 @@
+// y[t,n] = inv(t) * sum_k W[n,k] * x[t,k] for few rows, up to 64: W streams from memory once, straight into the registers of the
+// subgroups that multiply it. A workgroup has STRIPS times 16 outputs and all ROW_TILES times 16 rows; its SPLIT subgroups divide the
+// columns between them and add up in shared memory, in their order.
+//
+// Grid: {tiles of outputs * tiles of rows, 1, 1}.
+#include "coop.glsl"
+
+layout(constant_id = 7) const uint STRIPS = 2;    // of 16 outputs; even where outputs end in pairs
+layout(constant_id = 8) const uint ROW_TILES = 1; // of 16 rows, up to 4
+layout(constant_id = 9) const uint SPLIT = 8;     // subgroups
+layout(constant_id = 10) const uint UNROLL = 2;   // panels of each strip on their way, and as many behind them
+layout(constant_id = 11) const bool GATHER = false; // the norm's rows are looked up
+layout(constant_id = 12) const uint ENDING = 0;   // what the kernel does with its outputs; see epilogue.glsl
+layout(constant_id = 13) const bool LORA = false;
+layout(constant_id = 14) const bool HALF = false; // the ending leaves halves
+layout(constant_id = 15) const uint HEAD_DIM = 128;
+
+#include "ahead.glsl"
+#include "norm.glsl"
+
+layout(push_constant) uniform Push {
+    uint64_t w;        // TYPE, in panels
+    uint64_t x;        // TYPE, in panels: halves
+    uint64_t y;        // fp32 [t][yStride]
+    uint64_t squares;  // fp32 [row][parts]
+    uint64_t gather;   // uint32 [t], the norm's row of each t, with GATHER
+    uint64_t epilogue; // Epilogue [1]
+    uint64_t slots;    // uint32 [t]: as the Epilogue's
+    uint64_t arrivals; // uint32 [tile]: as the Epilogue's
+    uint panels; // that the columns take
+    uint yStride;
+    uint outputs;
+    uint tokens;
+    uint parts;
+    uint normWidth;
+    float eps;
+} push;
+
+const uint TILE_N = STRIPS * 16;
+const uint TILE_T = ROW_TILES * 16;
+const uint EACH = STRIPS * ROW_TILES * ACROSS;
+const bool PAIRS = ENDING == END_ROPE_STORE || ENDING == END_SILU_MUL; // the second half of the strips is far from the first
+const uint NORM_LANES = THREADS / TILE_T >= 8 ? 8 : THREADS / TILE_T >= 4 ? 4 : THREADS / TILE_T >= 2 ? 2 : 1; // per row
+const uint PARTIAL = SPLIT * STRIPS * 256; // one row tile's sums of all subgroups
+
+shared float partial[PARTIAL];
+shared float total[TILE_T * TILE_N];
+shared float inverse[TILE_T];
+
+uint wChunks[STRIPS * 2]; // where the lane's chunks begin
+uint xChunks[ROW_TILES * 2];
+uvec4 w[2 * UNROLL * STRIPS * 2];
+uvec4 x[2 * UNROLL * ROW_TILES * 2];
+SUMS sums[EACH];
+
+uint normRow(uint t) {
+    t = min(t, push.tokens - 1);
+    return GATHER ? Uints(push.gather).at[t] : t;
+}
+
+// The row of W where a strip begins.
+uint stripRow(uint firstOutput, uint strip) {
+    if (!PAIRS) {
+        return firstOutput + strip * 16;
+    }
+    const bool high = strip >= STRIPS / 2;
+    return columnOf(firstOutput + (high ? 4 : 0), push.outputs) + strip % (STRIPS / 2) * 16;
+}
+
+// Starts the loads of UNROLL panels from panel on; behind the end they are of the last one, and x counts as zero.
+void load(uint slot, uint panel, uint end) {
+    [[unroll]] for (uint u = 0; u < UNROLL; u++) {
+        const uint at = min(panel + u, end - 1) * PANEL_CHUNKS;
+        [[unroll]] for (uint i = 0; i < STRIPS * 2; i++) {
+            w[(slot * UNROLL + u) * STRIPS * 2 + i] = Uints4(push.w).at[wChunks[i] + at];
+        }
+        [[unroll]] for (uint i = 0; i < ROW_TILES * 2; i++) {
+            x[(slot * UNROLL + u) * ROW_TILES * 2 + i] = uvec4(0);
+            if (panel + u < end) {
+                x[(slot * UNROLL + u) * ROW_TILES * 2 + i] = Uints4(push.x).at[xChunks[i] + at];
+            }
+        }
+    }
+}
+
+void multiply(uint slot) {
+    [[unroll]] for (uint u = 0; u < UNROLL; u++) {
+        [[unroll]] for (uint step = 0; step < 2; step++) {
+            const uint xs = (slot * UNROLL + u) * ROW_TILES * 2;
+            const uint ws = (slot * UNROLL + u) * STRIPS * 2;
+            ROWS rows[ROW_TILES];
+            [[unroll]] for (uint t = 0; t < ROW_TILES; t++) {
+                rows[t] = rowsOf(x[xs + 2 * t], x[xs + 2 * t + 1], step);
+            }
+            [[unroll]] for (uint s = 0; s < STRIPS; s++) {
+                OUTPUTS outputs = outputsOf(w[ws + 2 * s], w[ws + 2 * s + 1], step);
+                [[unroll]] for (uint t = 0; t < ROW_TILES; t++) {
+                    sums[s * ROW_TILES + t] = coopMatMulAdd(rows[t], outputs, sums[s * ROW_TILES + t]);
+                }
+            }
+        }
+    }
+}
+
+// One panel of every strip by the language's loads.
+void multiplyPlainly(uint panel, uint firstOutput, uint firstToken) {
+    [[unroll]] for (uint step = 0; step < STEPS; step++) {
+        ROWS rows[ROW_TILES * ACROSS_M];
+        [[unroll]] for (uint t = 0; t < ROW_TILES * ACROSS_M; t++) {
+            coopMatLoad(rows[t], Uints4(push.x).at, chunkOf(firstToken + t * SIZE_M, step * SIZE_K, push.panels) + panel * PANEL_CHUNKS, 4,
+                        gl_CooperativeMatrixLayoutRowMajor);
+        }
+        [[unroll]] for (uint s = 0; s < STRIPS * ACROSS_N; s++) {
+            const uint row = min(stripRow(firstOutput, s / ACROSS_N), (push.outputs - 1) / 16 * 16) + s % ACROSS_N * SIZE_N;
+            OUTPUTS outputs;
+            coopMatLoad(outputs, Uints4(push.w).at, chunkOf(row, step * SIZE_K, push.panels) + panel * PANEL_CHUNKS, 4,
+                        gl_CooperativeMatrixLayoutColumnMajor);
+            [[unroll]] for (uint t = 0; t < ROW_TILES * ACROSS_M; t++) {
+                const uint i = ((s / ACROSS_N * ROW_TILES + t / ACROSS_M) * ACROSS_M + t % ACROSS_M) * ACROSS_N + s % ACROSS_N;
+                sums[i] = coopMatMulAdd(rows[t], outputs, sums[i]);
+            }
+        }
+    }
+}
+
+// The factors of the tile's rows.
+void findInverse(uint thread, uint firstToken) {
+    if (NORM) {
+        for (uint i = thread; i < TILE_T * NORM_LANES; i += THREADS) {
+            inverse[i / NORM_LANES] =
+                inverseNorm(push.squares, normRow(firstToken + i / NORM_LANES), push.parts, push.normWidth, push.eps, i % NORM_LANES, NORM_LANES);
+        }
+    }
+}
+
+// Adds up the subgroups' sums of one row tile at a time.
+void addUp(uint thread) {
+    [[unroll]] for (uint t = 0; t < ROW_TILES; t++) {
+        if (t > 0) {
+            barrier();
+        }
+        [[unroll]] for (uint s = 0; s < STRIPS; s++) {
+            [[unroll]] for (uint i = 0; i < ACROSS; i++) {
+                coopMatStore(sums[(s * ROW_TILES + t) * ACROSS + i], partial,
+                             (gl_SubgroupID * STRIPS + s) * 256 + i / ACROSS_N * SIZE_M * 16 + i % ACROSS_N * SIZE_N, 16, gl_CooperativeMatrixLayoutRowMajor);
+            }
+        }
+        barrier();
+        for (uint i = thread; i < STRIPS * 256; i += THREADS) {
+            float sum = 0.0;
+            [[unroll]] for (uint part = 0; part < SPLIT; part++) {
+                sum += partial[part * STRIPS * 256 + i];
+            }
+            const uint row = t * 16 + i % 256 / 16;
+            total[row * TILE_N + i / 256 * 16 + i % 16] = sum;
+        }
+    }
+}
+
+float factorOf(uint row) { return NORM ? inverse[row] : 1.0; }
+
+vec4 fourOf(uint row, uint n) {
+    const uint at = row * TILE_N + n;
+    precise vec4 v = vec4(total[at], total[at + 1], total[at + 2], total[at + 3]) * factorOf(row);
+    return v;
+}
+
+Eight tileOutputs(uint unit, uint row) {
+    if (PAIRS) {
+        return Eight(fourOf(row, unit * 4), fourOf(row, TILE_N / 2 + unit * 4));
+    }
+    return Eight(fourOf(row, unit * 8), fourOf(row, unit * 8 + 4));
+}
+
+void main() {
+    const uint lane = gl_SubgroupInvocationID;
+    const uint thread = gl_SubgroupID * gl_SubgroupSize + lane;
+    const uint rowTiles = (push.tokens + TILE_T - 1) / TILE_T;
+    const uint firstToken = gl_WorkGroupID.x % rowTiles * TILE_T;
+    const uint firstOutput = gl_WorkGroupID.x / rowTiles * TILE_N;
+
+    Ahead ahead;
+    if (ENDING != END_NONE) {
+        ahead = fetchAhead(push.epilogue, push.slots, firstToken, TILE_T, push.tokens, thread);
+    }
+    [[unroll]] for (uint i = 0; i < EACH; i++) {
+        sums[i] = SUMS(0.0);
+    }
+    uint panel = push.panels * gl_SubgroupID / SPLIT;
+    const uint end = push.panels * (gl_SubgroupID + 1) / SPLIT;
+    if (FRAGMENTS) {
+        const uint last = (push.outputs + 15) / 16 * 16 - 1;
+        [[unroll]] for (uint i = 0; i < STRIPS * 2; i++) {
+            wChunks[i] = chunkOf(min(stripRow(firstOutput, i / 2) + i % 2 * 8 + lane / 4, last), lane % 4 * 8, push.panels);
+        }
+        [[unroll]] for (uint i = 0; i < ROW_TILES * 2; i++) {
+            xChunks[i] = chunkOf(firstToken + i * 8 + lane / 4, lane % 4 * 8, push.panels);
+        }
+        if (panel < end) {
+            load(0, panel, end);
+        }
+        findInverse(thread, firstToken); // while they are on their way
+        for (; panel < end; panel += 2 * UNROLL) {
+            load(1, panel + UNROLL, end);
+            multiply(0);
+            if (panel + 2 * UNROLL < end) {
+                load(0, panel + 2 * UNROLL, end);
+            }
+            multiply(1);
+        }
+    } else {
+        findInverse(thread, firstToken);
+        for (; panel < end; panel++) {
+            multiplyPlainly(panel, firstOutput, firstToken);
+        }
+    }
+    if (ENDING != END_NONE) {
+        keepAhead(ahead, TILE_T, thread);
+        if (LORA) {
+            lookAt(push.arrivals, gl_WorkGroupID.x, thread, FRAGMENTS ? LOOKS : 1);
+        }
+    }
+    addUp(thread);
+    barrier();
+    if (ENDING != END_NONE) {
+        endTile(epilogueAhead(), gl_WorkGroupID.x, TILE_N / 8, TILE_T, thread, THREADS);
+        return;
+    }
+    for (uint i = thread; i < TILE_T * TILE_N / 4; i += THREADS) {
+        const uint t = i / (TILE_N / 4);
+        const uint n = firstOutput + i % (TILE_N / 4) * 4;
+        if (firstToken + t < push.tokens && n < (push.outputs + 7) / 8 * 8) {
+            const bvec4 pad = greaterThanEqual(uvec4(n) + uvec4(0, 1, 2, 3), uvec4(push.outputs));
+            Floats4(push.y).at[((firstToken + t) * push.yStride + n) >> 2] = mix(fourOf(t, n - firstOutput), vec4(0.0), pad);
+        }
+    }
+}
