@@ -145,7 +145,7 @@ func (f *forward) shrink(layer int, p projection, s shrinkage) *shaders.Shrink {
 	}
 	return &shaders.Shrink{
 		Tiles: f.tiles(), Table: f.adapters.Table, SitesPerSlot: f.adapters.SitesPerSlot,
-		FirstSite: siteIndex(layer, s.sites[0]), Sites: len(s.sites), X: p.x, In: p.in, Norm: p.norm,
+		FirstSite: siteIndex(layer, s.sites[0]), Sites: len(s.sites), X: p.x, Half: p.half, In: p.in, Norm: p.norm,
 		Hidden: f.activations.hidden, MaxRank: f.adapters.MaxRank, Type: f.shape.Type, Count: f.key.rows,
 	}
 }
@@ -173,13 +173,13 @@ func siteIndex(layer int, s lora.Site) int { return layer*int(lora.Sites) + int(
 
 // shrinkHead computes A·norm(x) of the rows that want logits; nil in a program
 // without adapters of the head.
-func (f *forward) shrinkHead(gather uint64) *compute.Dispatch {
+func (f *forward) shrinkHead(gather uint64, half *shaders.Halves) *compute.Dispatch {
 	if !f.key.adapters {
 		return nil
 	}
 	d := shaders.Shrink{
 		Tiles: address(f.block.buffer, f.block.headTiles), Table: f.adapters.Table, SitesPerSlot: f.adapters.SitesPerSlot,
-		FirstSite: f.shape.Sites().Index(0, lora.LMHead), Sites: 1, X: f.activations.x, In: f.shape.Hidden,
+		FirstSite: f.shape.Sites().Index(0, lora.LMHead), Sites: 1, X: f.activations.x, Half: half, In: f.shape.Hidden,
 		Norm: &f.weights.finalNorm, Gather: gather,
 		Hidden: f.activations.hidden, MaxRank: f.adapters.MaxRank, Type: f.shape.Type, Count: f.key.rows,
 	}.Dispatch(f.kernels)

@@ -50,16 +50,16 @@ func (m *Llama) fill(b *block, batch *Batch) {
 	// Fused projections need somebody to arrive for the shrink even in a program whose step has no adapter; that one sees a
 	// base tile.
 	rank, shrinkTiles := max(1, batch.Rank), max(1, adapterTiles)
-	b.setGrid(gridShrinkQKV, m.kernels.ShrinkGroups(rank, shrinkTiles, 3))
-	b.setGrid(gridShrinkO, m.kernels.ShrinkGroups(rank, shrinkTiles, 1))
-	b.setGrid(gridShrinkGateUp, m.kernels.ShrinkGroups(rank, shrinkTiles, 2))
-	b.setGrid(gridShrinkDown, m.kernels.ShrinkGroups(rank, shrinkTiles, 1))
+	b.setGrid(gridShrinkQKV, m.kernels.ShrinkGroups(s.Type, rank, shrinkTiles, 3))
+	b.setGrid(gridShrinkO, m.kernels.ShrinkGroups(s.Type, rank, shrinkTiles, 1))
+	b.setGrid(gridShrinkGateUp, m.kernels.ShrinkGroups(s.Type, rank, shrinkTiles, 2))
+	b.setGrid(gridShrinkDown, m.kernels.ShrinkGroups(s.Type, rank, shrinkTiles, 1))
 	b.setGrid(gridRopeStore, shaders.RopeStoreGroups(s.Heads, s.KVHeads, len(tiles)))
 	b.setGrid(gridAttendDecode, m.kernels.AttendDecodeGroups(s.Heads, s.KVHeads, s.HeadDim, decodes))
 	b.setGrid(gridAttendPrefill, m.kernels.AttendPrefillGroups(s.Heads, s.KVHeads, s.HeadDim, s.Type, prefills))
 	b.setGrid(gridResidual, shaders.ResidualGroups(s.Hidden, len(tiles)))
 	b.setGrid(gridSiluMul, shaders.SiluMulGroups(s.Inner, len(tiles)))
-	b.setGrid(gridShrinkHead, m.kernels.ShrinkGroups(batch.Rank, headTiles, 1))
+	b.setGrid(gridShrinkHead, m.kernels.ShrinkGroups(s.Type, batch.Rank, headTiles, 1))
 	b.setGrid(gridExpandHead, shaders.ExpandGroups(s.Vocab, headTiles))
 	b.setGrid(gridSample, shaders.SampleGroups(logits.rows))
 }

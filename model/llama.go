@@ -78,7 +78,7 @@ func (f *forward) head() {
 		w: f.weights.head, x: a.x, half: half, y: a.logits, in: s.Hidden, out: s.Vocab,
 		norm: &f.weights.finalNorm, gather: address(f.block.buffer, f.block.gather),
 	})
-	f.stage("lm_head", f.shrinkHead(logits.Gather), labelled("lm_head", logits.Dispatch(f.kernels)))
+	f.stage("lm_head", f.shrinkHead(logits.Gather, half), labelled("lm_head", logits.Dispatch(f.kernels)))
 	if f.key.adapters {
 		f.stage("expand", f.expandHead())
 	}

@@ -204,7 +204,7 @@ void main() {
     if (ENDING != END_NONE) {
         keepAhead(ahead, COLUMNS, thread);
         if (LORA) {
-            lookAt(push.arrivals, gl_WorkGroupID.x, thread, LOOKS);
+            lookAt(push.arrivals, gl_WorkGroupID.x, thread, 0, LOOKS);
         }
     }
     fold(thread, min(LANES, gl_SubgroupSize));

@@ -112,7 +112,7 @@ void main() {
     if (ENDING != END_NONE) {
         const uint at = gl_WorkGroupID.x * gl_NumWorkGroups.y + gl_WorkGroupID.y;
         if (LORA) {
-            lookAt(push.arrivals, at, thread, 1);
+            lookAt(push.arrivals, at, thread, 0, 1);
         }
         [[unroll]] for (uint c = 0; c < COLUMNS; c++) {
             [[unroll]] for (uint side = 0; side < 2; side++) {

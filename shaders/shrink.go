@@ -17,9 +17,10 @@ type Shrink struct {
 	FirstSite    int // table column of site 0
 	Sites        int
 	X            Rows
-	In           int    // columns of X and of A; A's rows are In rounded up to 8
-	Norm         *Norm  // nil: X is read as it is
-	Gather       uint64 // uint32 [Count], 0: none
+	Half         *Halves // X as halves, already gathered, where the kernels take those; nil: X
+	In           int     // columns of X and of A; A's rows are In rounded up to 8
+	Norm         *Norm   // nil: X is read as it is
+	Gather       uint64  // uint32 [Count], 0: none
 	Hidden       Rows
 	MaxRank      int // columns of Hidden per site, the largest rank any adapter may have
 	Type         Type
@@ -29,17 +30,29 @@ type Shrink struct {
 	end inPlace // of the projection beside it, set by Fused
 }
 
-// ShrinkGroups is the grid for adapter tiles whose largest rank is rank.
-func (k *Kernels) ShrinkGroups(rank, tiles, sites int) [3]uint32 {
+// ShrinkGroups is the grid for adapter tiles of the type whose largest rank is rank.
+func (k *Kernels) ShrinkGroups(t Type, rank, tiles, sites int) [3]uint32 {
 	block := shrinkRanks
-	if k.style == Lanes {
+	switch {
+	case k.style == Lanes:
 		block = shrinkLanesThreads
+	case k.ShrinksHalves(t):
+		block = CoopRanks
 	}
 	return [3]uint32{count32(ceilDiv(rank, block)), count32(tiles), count32(sites)}
 }
 
+// ShrinksHalves says whether a shrink with weights of the type takes halves.
+func (k *Kernels) ShrinksHalves(t Type) bool {
+	shape, ok := coopShape(k.info, t)
+	return ok && k.style == Matrices && k.fragments(t, shape)
+}
+
 // Dispatch returns the launch. Bytes and flops are those of tiles that all have MaxRank.
 func (s Shrink) Dispatch(k *Kernels) compute.Dispatch {
+	if s.Half != nil && k.ShrinksHalves(s.Type) {
+		return s.coop(k)
+	}
 	push := shrinkPush{
 		Tiles: s.Tiles, Table: s.Table, X: s.X.Address, Hidden: s.Hidden.Address,
 		SitesPerSlot: count32(s.SitesPerSlot), FirstSite: count32(s.FirstSite),
@@ -58,12 +71,32 @@ func (s Shrink) Dispatch(k *Kernels) compute.Dispatch {
 	} else {
 		kernel = k.kernel("shrink", shrinkSpec{spec.Type, spec.Norm, spec.Gather, spec.Ending, spec.HeadDim, s.end.half})
 	}
+	return s.launch(k, kernel, pushBytes(push))
+}
+
+// coop launches shrink_coop.
+func (s Shrink) coop(k *Kernels) compute.Dispatch {
+	var norm Norm
+	if s.Norm != nil {
+		norm = *s.Norm
+	}
+	return s.launch(k, k.kernel("shrink_coop_"+s.Type.String(), shrinkCoopF16Spec{
+		Type: uint32(s.Type), Threads: 256, SizeM: PanelRows, SizeN: PanelRows, SizeK: PanelColumns / 2, Fragments: true,
+		Norm: s.Norm != nil, Gather: s.Gather != 0, Ending: s.end.kind, HeadDim: s.end.head(), Half: s.end.half,
+	}), pushBytes(shrinkCoopF16Push{
+		Tiles: s.Tiles, Table: s.Table, X: s.Half.Address, Hidden: s.Hidden.Address, Squares: norm.Squares, Gather: s.Gather, Epilogue: s.end.at,
+		SitesPerSlot: count32(s.SitesPerSlot), FirstSite: count32(s.FirstSite), Panels: s.Half.panels(), Width: count32(s.In),
+		HiddenStride: count32(s.Hidden.Stride), MaxRank: count32(s.MaxRank), Parts: count32(norm.Parts), Eps: norm.Eps,
+	}))
+}
+
+func (s Shrink) launch(k *Kernels, kernel *compute.Kernel, push []byte) compute.Dispatch {
 	weights := int64(s.Sites) * int64(s.MaxRank) * int64(s.In)
 	return compute.Dispatch{
 		Label:  "shrink",
 		Kernel: kernel,
-		Push:   pushBytes(push),
-		Groups: k.ShrinkGroups(s.MaxRank, s.TileCount, s.Sites),
+		Push:   push,
+		Groups: k.ShrinkGroups(s.Type, s.MaxRank, s.TileCount, s.Sites),
 		Bytes:  int64(s.TileCount)*weights*int64(s.Type.Size()) + 4*int64(s.Count)*int64(s.In+s.Sites*s.MaxRank),
 		Flops:  2 * int64(s.Count) * weights,
 	}

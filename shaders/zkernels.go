@@ -6,13 +6,13 @@ package shaders
 const (
 	AheadRows                  = 64         // most rows of a tile
 	BaseSlot                   = 0xffffffff // the slot of rows without an adapter
+	CoopRanks                  = 16         // rows of A a workgroup has
 	EndNone                    = 0          // outputs are stored as they are
 	EndResidual                = 2          // as residual does, with a sum of squares for every SQUARES_UNIT columns
 	EndRopeStore               = 1          // as rope_store does
 	EndSiluMul                 = 3          // as silu_mul does
 	EpilogueAddresses          = 14         // of an Epilogue
 	EpiloguePairs              = 24         // of words: its addresses, and the numbers behind them
-	ExpandLoads                = 4          // How many rows of B an invocation has on their way.
 	ExpandParts                = 8          // most teams on one row, and leaves of a sum
 	ExpandThreads              = 256        // invocations in a workgroup that expands
 	Looks                      = 20000      // on a GPU, where each takes about half a microsecond
@@ -27,6 +27,7 @@ const (
 	SquaresUnit                = 8   // columns in one partial sum of squares where few rows run
 	TileRows                   = 8   // most rows in one RowTile
 	TilesTogether              = 16
+	Unroll                     = 4 // panels on their way
 	attendDecodeKeyLanes       = 4 // Scores: KEY_LANES invocations share a key, each group of them has KEYS keys at once.
 	attendDecodeKeys           = 2
 	attendDecodeMerged         = 8
@@ -843,6 +844,82 @@ var shrinkDefaults = shrinkSpec{Type: 0, Norm: false, Gather: false, Ending: 0, 
 
 func (s shrinkSpec) constants() []uint32 {
 	return []uint32{s.Type, boolWord(s.Norm), boolWord(s.Gather), s.Ending, s.HeadDim, boolWord(s.Half)}
+}
+
+type shrinkCoopBf16Push struct {
+	Tiles        uint64
+	Table        uint64
+	X            uint64
+	Hidden       uint64
+	Squares      uint64
+	Gather       uint64
+	Epilogue     uint64
+	SitesPerSlot uint32
+	FirstSite    uint32
+	Panels       uint32
+	Width        uint32
+	HiddenStride uint32
+	MaxRank      uint32
+	Parts        uint32
+	Eps          float32
+}
+
+type shrinkCoopBf16Spec struct {
+	Type      uint32
+	Threads   uint32
+	SizeM     uint32
+	SizeN     uint32
+	SizeK     uint32
+	Fragments bool
+	Norm      bool
+	Gather    bool
+	Ending    uint32
+	HeadDim   uint32
+	Half      bool
+}
+
+var shrinkCoopBf16Defaults = shrinkCoopBf16Spec{Type: 0, Threads: 256, SizeM: 16, SizeN: 16, SizeK: 16, Fragments: false, Norm: false, Gather: false, Ending: 0, HeadDim: 128, Half: false}
+
+func (s shrinkCoopBf16Spec) constants() []uint32 {
+	return []uint32{s.Type, s.Threads, s.SizeM, s.SizeN, s.SizeK, boolWord(s.Fragments), boolWord(s.Norm), boolWord(s.Gather), s.Ending, s.HeadDim, boolWord(s.Half)}
+}
+
+type shrinkCoopF16Push struct {
+	Tiles        uint64
+	Table        uint64
+	X            uint64
+	Hidden       uint64
+	Squares      uint64
+	Gather       uint64
+	Epilogue     uint64
+	SitesPerSlot uint32
+	FirstSite    uint32
+	Panels       uint32
+	Width        uint32
+	HiddenStride uint32
+	MaxRank      uint32
+	Parts        uint32
+	Eps          float32
+}
+
+type shrinkCoopF16Spec struct {
+	Type      uint32
+	Threads   uint32
+	SizeM     uint32
+	SizeN     uint32
+	SizeK     uint32
+	Fragments bool
+	Norm      bool
+	Gather    bool
+	Ending    uint32
+	HeadDim   uint32
+	Half      bool
+}
+
+var shrinkCoopF16Defaults = shrinkCoopF16Spec{Type: 0, Threads: 256, SizeM: 16, SizeN: 16, SizeK: 16, Fragments: false, Norm: false, Gather: false, Ending: 0, HeadDim: 128, Half: false}
+
+func (s shrinkCoopF16Spec) constants() []uint32 {
+	return []uint32{s.Type, s.Threads, s.SizeM, s.SizeN, s.SizeK, boolWord(s.Fragments), boolWord(s.Norm), boolWord(s.Gather), s.Ending, s.HeadDim, boolWord(s.Half)}
 }
 
 type shrinkLanesPush struct {

@@ -27,7 +27,9 @@ func (c Case) Styles() []shaders.Style {
 		return []shaders.Style{shaders.Groups, shaders.Lanes, shaders.Matrices}
 	case "attend_prefill":
 		return []shaders.Style{shaders.Groups, shaders.Matrices}
-	case "shrink", "attend_decode", "sample":
+	case "shrink":
+		return []shaders.Style{shaders.Groups, shaders.Lanes, shaders.Matrices}
+	case "attend_decode", "sample":
 		if !c.Split {
 			return []shaders.Style{shaders.Groups, shaders.Lanes}
 		}

@@ -118,25 +118,34 @@ func (f fusedShape) build(s *Setup, o order) Run {
 		norm, gamma, normed = &n, g, reference.Normed(values, g, eps)
 	}
 	y, ySpan := s.Output(rows, f.rowsOfW())
+	exact := normed
+	if s.Kernels.Panels(f.t) {
+		normed = asHalves(values, gamma, eps, f.t)
+	}
 	project := shaders.Project{W: w, X: x, Y: y, In: f.in, Out: f.rowsOfW(), Tokens: rows, Norm: norm}
+	before := s.Product(&project)
+	var half *shaders.Halves
+	if s.Kernels.ShrinksHalves(f.t) {
+		half = &project.Half
+	}
 
 	d := s.noDeltas(rows)
 	var shrink *shaders.Shrink
 	if f.lora {
 		d.set = s.adapters(mixedRanks, f.in, f.sites(), f.t)
 		hidden, _ := s.Output(rows, len(f.sites())*d.set.maxRank)
-		d.site, d.hidden = d.set.delta(hidden), reference.Shrink(normed, d.set.ofRows(f.batch.slots, len(f.sites())), d.set.maxRank)
+		read := normed
+		if !s.Kernels.ShrinksHalves(f.t) {
+			read = exact
+		}
+		d.site, d.hidden = d.set.delta(hidden), reference.Shrink(read, d.set.ofRows(f.batch.slots, len(f.sites())), d.set.maxRank)
 		shrink = &shaders.Shrink{
 			Tiles: Place(s, f.batch.tiles), Table: d.set.table, SitesPerSlot: d.set.sitesPerSlot, FirstSite: d.set.firstSite,
-			Sites: len(f.sites()), X: x, In: f.in, Norm: norm, Hidden: hidden, MaxRank: d.set.maxRank, Type: f.t,
+			Sites: len(f.sites()), X: x, Half: half, In: f.in, Norm: norm, Hidden: hidden, MaxRank: d.set.maxRank, Type: f.t,
 			Count: rows, TileCount: len(f.batch.tiles),
 		}
 	}
 	outputs := reference.Project(weights, normed, nil)
-	before := s.Product(&project)
-	if s.Kernels.Panels(f.t) {
-		outputs = projectShape{kind: f.t, norm: f.normed}.rounded(weights, values, gamma, nil, eps)
-	}
 	ending, check := f.end(s, outputs, d, output{span: ySpan, stride: y.Stride})
 
 	arrivals := s.Bytes(make([]byte, shaders.ArrivalsBytes(f.rowsOfW(), rows)))

@@ -25,18 +25,39 @@ func (s *Setup) ProjectionOf(rows []byte, stride int, t shaders.Type) shaders.Ma
 	return shaders.Matrix{Address: address(s.Bytes(panels)), Type: t, Panels: true}
 }
 
-// Product is a product and what has to run before it: where the kernels take panels, its fp32 rows become halves.
-func (s *Setup) Product(op *shaders.Project) (before []compute.Dispatch) {
-	if !s.Kernels.Panels(op.W.Type) {
-		return nil
+// Halved gives the rows of x as halves, and what has to run before they are there; nothing where the kernels take none.
+func (s *Setup) Halved(x shaders.Rows, rows, width int, t shaders.Type, norm *shaders.Norm, gather uint64) (*shaders.Halves, []compute.Dispatch) {
+	if !s.Kernels.Panels(t) {
+		return nil, nil
 	}
-	op.Half = shaders.Halves{Address: address(s.Alloc(int(shaders.PanelsBytes(op.Tokens, op.In)))), Width: op.In}
-	if op.Norm != nil {
-		op.Half.Gamma = op.Norm.Weight
+	h := shaders.Halves{Address: address(s.Alloc(int(shaders.PanelsBytes(rows, width)))), Width: width}
+	if norm != nil {
+		h.Gamma = norm.Weight
 	}
-	return []compute.Dispatch{shaders.PackRows{
-		X: op.X, Gather: op.Gather, Halves: op.Half, Type: op.W.Type, Count: op.Tokens,
-	}.Dispatch(s.Kernels)}
+	return &h, []compute.Dispatch{shaders.PackRows{X: x, Gather: gather, Halves: h, Type: t, Count: rows}.Dispatch(s.Kernels)}
+}
+
+// Product gives a product halves, where it takes them, and returns what has to run before it.
+func (s *Setup) Product(op *shaders.Project) []compute.Dispatch {
+	half, before := s.Halved(op.X, op.Tokens, op.In, op.W.Type, op.Norm, op.Gather)
+	if half != nil {
+		op.Half = *half
+	}
+	return before
+}
+
+// asHalves is what kernels that take halves see of x: x, or gamma * x, rounded to the type, and then what normalises it.
+func asHalves(x reference.Matrix, gamma []float64, eps float64, t shaders.Type) reference.Matrix {
+	out := x.Clone()
+	inverses := reference.Inverses(x, eps)
+	for i, v := range x.Values {
+		factor := 1.0
+		if gamma != nil {
+			v, factor = v*gamma[i%x.Columns], inverses[i/x.Columns]
+		}
+		out.Values[i] = factor * float64(t.Round(bounded(t, float32(v))))
+	}
+	return out
 }
 
 // halved is halves that an operation leaves beside its fp32 rows.

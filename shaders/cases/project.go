@@ -2,7 +2,6 @@ package cases
 
 import (
 	"fmt"
-	"slices"
 
 	"lorikeet/compute"
 	"lorikeet/shaders"
@@ -97,7 +96,7 @@ func (p projectShape) build(s *Setup) Run {
 			var want reference.Matrix
 			switch {
 			case s.Kernels.Panels(p.kind):
-				want = p.rounded(weights, x, gamma, gather, eps)
+				want = reference.Project(weights, asHalves(x, gamma, eps, p.kind), gather)
 			case p.norm:
 				want = reference.Project(weights, reference.Normed(x, gamma, eps), gather)
 			default:
@@ -106,31 +105,4 @@ func (p projectShape) build(s *Setup) Run {
 			return s.CompareRows(span, op.Y.Stride, want)
 		},
 	}
-}
-
-// rounded is the product by cooperative matrices, of x, or gamma * x, rounded to the type of the weights; what normalises it comes
-// after.
-func (p projectShape) rounded(w, x reference.Matrix, gamma []float64, gather []uint32, eps float64) reference.Matrix {
-	after := slices.Repeat([]float64{1}, x.Rows)
-	if p.norm {
-		after = reference.Inverses(x, eps)
-	}
-	x = x.Clone()
-	for i, v := range x.Values {
-		if p.norm {
-			v *= gamma[i%x.Columns]
-		}
-		x.Values[i] = float64(p.kind.Round(bounded(p.kind, float32(v))))
-	}
-	y := reference.Project(w, x, gather)
-	for t := range y.Rows {
-		row := t
-		if gather != nil {
-			row = int(gather[t])
-		}
-		for n := range y.Row(t) {
-			y.Row(t)[n] *= after[row]
-		}
-	}
-	return y
 }

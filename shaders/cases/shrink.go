@@ -47,23 +47,31 @@ func buildShrink(s *Setup, t shaders.Type, in, sites int, normed, gathered bool,
 	}
 	x, _, values := s.Activations(given, in)
 	var norm *shaders.Norm
+	var gamma []float64
 	if normed {
-		n, gamma := s.Norm(values, t, eps)
-		norm, values = &n, reference.Normed(values, gamma, eps)
+		n, g := s.Norm(values, t, eps)
+		norm, gamma = &n, g
+	}
+	switch {
+	case s.Kernels.ShrinksHalves(t):
+		values = asHalves(values, gamma, eps, t)
+	case normed:
+		values = reference.Normed(values, gamma, eps)
 	}
 	var gather uint64
 	if gathered {
 		gather, values = s.gather(values, rows)
 	}
+	half, before := s.Halved(x, rows, in, t, norm, gather)
 	hidden, span := s.Output(rows, sites*set.maxRank)
 	adapters := set.ofRows(batch.slots, sites)
 	want := reference.Shrink(values, adapters, set.maxRank)
 	d := shaders.Shrink{
 		Tiles: Place(s, batch.tiles), Table: set.table, SitesPerSlot: set.sitesPerSlot, FirstSite: set.firstSite,
-		Sites: sites, X: x, In: in, Norm: norm, Gather: gather, Hidden: hidden, MaxRank: set.maxRank, Type: t,
+		Sites: sites, X: x, Half: half, In: in, Norm: norm, Gather: gather, Hidden: hidden, MaxRank: set.maxRank, Type: t,
 		Count: rows, TileCount: len(batch.tiles),
 	}.Dispatch(s.Kernels)
-	return Run{Dispatches: []compute.Dispatch{d}, Check: func() (float64, error) {
+	return Run{Before: before, Dispatches: []compute.Dispatch{d}, Check: func() (float64, error) {
 		got, err := Read[float32](s, span, rows*hidden.Stride)
 		if err != nil {
 			return 0, err

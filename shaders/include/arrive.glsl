@@ -39,14 +39,16 @@ void arriveAt(Epilogue e, uint counter, uint thread) {
     meet();
 }
 
-// Looks whether the shrink has arrived at a tile already, up to so many times; the answer is in arrived after the next barrier. On
+// What has arrived at a tile already.
+uint lookOnce(uint64_t arrivals, uint tile) { return atomicAdd(Arrivals(arrivals).at[tile], 0); }
+
+// Looks, where seen is 0, whether the shrink has arrived meanwhile, up to so many times; the answer is in arrived after the next barrier. On
 // a GPU the shrink begins first and is shorter than any tile, or nearly, while what waits for its last workgroup takes long. So
 // a tile looks again and again; but not forever, since nothing promises that the shrink goes on meanwhile.
-void lookAt(uint64_t arrivals, uint tile, uint thread, uint times) {
+void lookAt(uint64_t arrivals, uint tile, uint thread, uint seen, uint times) {
     if (thread == 0) {
-        uint seen = 0;
         for (uint i = 0; i < times && seen == 0; i++) {
-            seen = atomicAdd(Arrivals(arrivals).at[tile], 0);
+            seen = lookOnce(arrivals, tile);
         }
         arrived = seen;
         memoryBarrierBuffer();

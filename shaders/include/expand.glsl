@@ -7,8 +7,6 @@
 #ifndef EXPAND_GLSL
 #define EXPAND_GLSL
 
-#extension GL_EXT_control_flow_attributes : require
-
 #include "lora.glsl"
 
 const uint EXPAND_THREADS = 256; // invocations in a workgroup that expands
@@ -60,31 +58,24 @@ void foldIn(inout Fold f, uint i, Eight v) {
     f.sum = plus8(f.four, f.sum);
 }
 
-// How many rows of B an invocation has on their way.
-const uint EXPAND_LOADS = 4;
-
 // scale * sum B[r, columns] * hidden[r] over r = first, first + EXPAND_PARTS, …, at two runs of four columns. hidden is the address of the
-// row's products, stride the elements between rows of B.
+// row's products, stride the elements between rows of B. Two rows of B are on their way together: by names, since with arrays here
+// NVIDIA's compiler kept the sums of kernels that include this in memory.
 Eight leafAt(AdapterSite site, uint64_t hidden, uint stride, uint low, uint high, uint first) {
     Eight leaf = Eight(vec4(0.0), vec4(0.0));
-    for (; first < site.rank; first += EXPAND_PARTS * EXPAND_LOADS) {
-        float h[EXPAND_LOADS];
-        vec4 lo[EXPAND_LOADS];
-        vec4 hi[EXPAND_LOADS];
-        [[unroll]] for (uint i = 0; i < EXPAND_LOADS; i++) {
-            const uint r = first + i * EXPAND_PARTS;
-            h[i] = 0.0;
-            if (r < site.rank) {
-                h[i] = Hidden(hidden).at[r];
-                lo[i] = load4(site.B, r * stride + low);
-                hi[i] = load4(site.B, r * stride + high);
-            }
-        }
-        [[unroll]] for (uint i = 0; i < EXPAND_LOADS; i++) {
-            if (first + i * EXPAND_PARTS < site.rank) {
-                leaf.lo = fma(vec4(site.scale * h[i]), lo[i], leaf.lo);
-                leaf.hi = fma(vec4(site.scale * h[i]), hi[i], leaf.hi);
-            }
+    for (; first < site.rank; first += 2 * EXPAND_PARTS) {
+        const uint second = min(first + EXPAND_PARTS, site.rank - 1);
+        const float a = site.scale * Hidden(hidden).at[first];
+        const float b = site.scale * Hidden(hidden).at[second];
+        const vec4 lowA = load4(site.B, first * stride + low);
+        const vec4 highA = load4(site.B, first * stride + high);
+        const vec4 lowB = load4(site.B, second * stride + low);
+        const vec4 highB = load4(site.B, second * stride + high);
+        leaf.lo = fma(vec4(a), lowA, leaf.lo);
+        leaf.hi = fma(vec4(a), highA, leaf.hi);
+        if (first + EXPAND_PARTS < site.rank) {
+            leaf.lo = fma(vec4(b), lowB, leaf.lo);
+            leaf.hi = fma(vec4(b), highB, leaf.hi);
         }
     }
     return leaf;

@@ -133,27 +133,39 @@ void findInverse(uint thread, uint firstToken) {
     }
 }
 
-// Adds up the subgroups' sums of one row tile at a time.
+// Adds up the subgroups' sums of one row tile.
+void addUpTile(uint t, uint thread) {
+    [[unroll]] for (uint s = 0; s < STRIPS; s++) {
+        [[unroll]] for (uint i = 0; i < ACROSS; i++) {
+            coopMatStore(sums[(s * ROW_TILES + t) * ACROSS + i], partial,
+                         (gl_SubgroupID * STRIPS + s) * 256 + i / ACROSS_N * SIZE_M * 16 + i % ACROSS_N * SIZE_N, 16, gl_CooperativeMatrixLayoutRowMajor);
+        }
+    }
+    barrier();
+    for (uint i = thread; i < STRIPS * 256; i += THREADS) {
+        float sum = 0.0;
+        [[unroll]] for (uint part = 0; part < SPLIT; part++) {
+            sum += partial[part * STRIPS * 256 + i];
+        }
+        const uint row = t * 16 + i % 256 / 16;
+        total[row * TILE_N + i / 256 * 16 + i % 16] = sum;
+    }
+}
+
+// Not a loop over the row tiles: with barriers inside it may not be unrolled, and the sums would end up in memory.
 void addUp(uint thread) {
-    [[unroll]] for (uint t = 0; t < ROW_TILES; t++) {
-        if (t > 0) {
-            barrier();
-        }
-        [[unroll]] for (uint s = 0; s < STRIPS; s++) {
-            [[unroll]] for (uint i = 0; i < ACROSS; i++) {
-                coopMatStore(sums[(s * ROW_TILES + t) * ACROSS + i], partial,
-                             (gl_SubgroupID * STRIPS + s) * 256 + i / ACROSS_N * SIZE_M * 16 + i % ACROSS_N * SIZE_N, 16, gl_CooperativeMatrixLayoutRowMajor);
-            }
-        }
+    addUpTile(0, thread);
+    if (ROW_TILES > 1) {
         barrier();
-        for (uint i = thread; i < STRIPS * 256; i += THREADS) {
-            float sum = 0.0;
-            [[unroll]] for (uint part = 0; part < SPLIT; part++) {
-                sum += partial[part * STRIPS * 256 + i];
-            }
-            const uint row = t * 16 + i % 256 / 16;
-            total[row * TILE_N + i / 256 * 16 + i % 16] = sum;
-        }
+        addUpTile(1, thread);
+    }
+    if (ROW_TILES > 2) {
+        barrier();
+        addUpTile(2, thread);
+    }
+    if (ROW_TILES > 3) {
+        barrier();
+        addUpTile(3, thread);
     }
 }
 
@@ -182,6 +194,10 @@ void main() {
     Ahead ahead;
     if (ENDING != END_NONE) {
         ahead = fetchAhead(push.epilogue, push.slots, firstToken, TILE_T, push.tokens, thread);
+    }
+    uint seen = 0;
+    if (LORA && thread == 0) {
+        seen = lookOnce(push.arrivals, gl_WorkGroupID.x);
     }
     [[unroll]] for (uint i = 0; i < EACH; i++) {
         sums[i] = SUMS(0.0);
@@ -217,7 +233,7 @@ void main() {
     if (ENDING != END_NONE) {
         keepAhead(ahead, TILE_T, thread);
         if (LORA) {
-            lookAt(push.arrivals, gl_WorkGroupID.x, thread, FRAGMENTS ? LOOKS : 1);
+            lookAt(push.arrivals, gl_WorkGroupID.x, thread, seen, FRAGMENTS ? LOOKS : 1);
         }
     }
     addUp(thread);

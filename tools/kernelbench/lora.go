@@ -38,6 +38,8 @@ func (t *trial) lora(width, tokens, rank, adapters int) {
 	list := runs(tokens, adapters)
 	tiles, adapted := lora.Tiles(nil, list)
 	at := cases.Place(t.Setup, tiles)
+	half, before := t.Halved(x, tokens, width, shaders.BF16, nil, 0)
+	t.fills = append(t.fills, before...)
 	matrix := rank * cases.Pad8(width)
 	weights := t.sized(2 * 2 * matrix * adapters)
 	for _, w := range weights {
@@ -49,7 +51,7 @@ func (t *trial) lora(width, tokens, rank, adapters int) {
 		sites := cases.Place(t.Setup, table)
 		t.sets = append(t.sets, []compute.Dispatch{
 			shaders.Shrink{
-				Tiles: at, Table: sites, SitesPerSlot: 1, Sites: 1, X: x, In: width, Hidden: hidden, MaxRank: rank,
+				Tiles: at, Table: sites, SitesPerSlot: 1, Sites: 1, X: x, Half: half, In: width, Hidden: hidden, MaxRank: rank,
 				Type: shaders.BF16, Count: tokens, TileCount: adapted,
 			}.Dispatch(t.Kernels),
 			shaders.Residual{
@@ -90,6 +92,11 @@ func (t *trial) checkLora(weights []compute.Span, list []lora.Run, x, base, stre
 			input, err := t.floats(x, row*stride, width)
 			if err != nil {
 				return 0, 0, err
+			}
+			if t.Kernels.ShrinksHalves(shaders.BF16) {
+				for i, v := range input {
+					input[i] = float64(shaders.BF16.Round(float32(v)))
+				}
 			}
 			for r := range rank {
 				hidden[row] = append(hidden[row], dot(a[r*stride:r*stride+width], input))

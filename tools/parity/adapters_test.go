@@ -37,17 +37,18 @@ func (t *trial) lora() {
 		y.Address = span.Address()
 	}
 	squares, _ := t.Output(t.Tokens, 1)
-	t.dispatches = []compute.Dispatch{
+	rows := t.rows(x)
+	half, before := t.Halved(rows, t.Tokens, t.In, t.kind, nil, 0)
+	t.dispatches = append(before,
 		shaders.Shrink{
-			Tiles: tiles, Table: at, SitesPerSlot: 1, Sites: 1, X: t.rows(x), In: t.In, Hidden: hidden, MaxRank: maxRank,
+			Tiles: tiles, Table: at, SitesPerSlot: 1, Sites: 1, X: rows, Half: half, In: t.In, Hidden: hidden, MaxRank: maxRank,
 			Type: t.kind, Count: t.Tokens, TileCount: adapted,
 		}.Dispatch(t.Kernels),
 		shaders.Residual{
 			X: y, Y: t.rows(base), Squares: squares.Address, Width: t.Out, Tiles: tiles,
 			Lora: &shaders.SiteDelta{Table: at, SitesPerSlot: 1, Hidden: hidden, MaxRank: maxRank},
 			Type: t.kind, Count: t.Tokens, TileCount: all,
-		}.Dispatch(t.Kernels),
-	}
+		}.Dispatch(t.Kernels))
 	compareSums := t.compareRows(span, y.Stride, t.Tokens, t.Out)
 	t.compare = func(label string) (float64, error) {
 		sums, err := compareSums(label)

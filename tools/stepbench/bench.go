@@ -20,7 +20,8 @@ const (
 	// Before a work is timed it runs for so long, so that a GPU that idled raises its clocks, or for so many steps.
 	warmTime  = 200 * time.Millisecond
 	warmSteps = 50
-	warmEach  = 5
+	// A sample takes no longer than this, as far as it has several steps.
+	sampleTime = 500 * time.Millisecond
 )
 
 // errNoRoom means that a work needs more pages than there are.
@@ -95,17 +96,18 @@ func (b *bench) measure(w work) (yardstick.Result, error) {
 		return yardstick.Result{}, err
 	}
 	defer r.close()
-	for begin, n := time.Now(), 0; n < warmSteps && time.Since(begin) < warmTime; n += warmEach {
-		if err := r.steps(warmEach); err != nil {
+	begin, warm := time.Now(), 0
+	for ; warm < warmSteps && time.Since(begin) < warmTime; warm++ {
+		if err := r.steps(1); err != nil {
 			return yardstick.Result{}, err
 		}
 	}
+	each := max(1, min(b.o.steps/samples, int(sampleTime*time.Duration(warm)/time.Since(begin))))
 	if b.profiler != nil {
 		b.profiler.Reset()
 	}
 	r.launching = 0
 	var seconds []float64
-	each := max(1, b.o.steps/samples)
 	for range samples {
 		begin := time.Now()
 		if err := r.steps(each); err != nil {

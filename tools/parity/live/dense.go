@@ -81,17 +81,18 @@ func (t *trial) lora() {
 	base, _ := t.zeros(t.Tokens, t.Out)
 	stream, span := t.zeros(t.Tokens, t.Out)
 	squares, _ := t.Output(t.Tokens*((t.Out+shaders.SquaresBlock-1)/shaders.SquaresBlock), 1)
-	t.dispatches = []compute.Dispatch{
+	x := t.activations("x", t.Tokens, t.In)
+	half, before := t.Halved(x, t.Tokens, t.In, shaders.BF16, nil, 0)
+	t.dispatches = append(before,
 		shaders.Shrink{
-			Tiles: tiles, Table: at, SitesPerSlot: 1, Sites: 1, X: t.activations("x", t.Tokens, t.In), In: t.In, Hidden: hidden,
+			Tiles: tiles, Table: at, SitesPerSlot: 1, Sites: 1, X: x, Half: half, In: t.In, Hidden: hidden,
 			MaxRank: maxRank, Type: shaders.BF16, Count: t.Tokens, TileCount: adapted,
 		}.Dispatch(t.Kernels),
 		shaders.Residual{
 			X: stream, Y: base, Squares: squares.Address, Width: t.Out, Tiles: tiles,
 			Lora: &shaders.SiteDelta{Table: at, SitesPerSlot: 1, Hidden: hidden, MaxRank: maxRank},
 			Type: shaders.BF16, Count: t.Tokens, TileCount: all,
-		}.Dispatch(t.Kernels),
-	}
+		}.Dispatch(t.Kernels))
 	t.compareRows(span, t.Tokens, t.Out)
 }
 
