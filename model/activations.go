@@ -63,7 +63,7 @@ func (m *Llama) allocateActivations() error {
 	a.halfInner = halves(l.Rows, s.Inner)
 	a.halfHead = halves(l.Logits, s.Hidden)
 	a.x = rows(l.Rows, s.Hidden)
-	a.squares = alloc(int64(l.Rows) * int64(squareParts(s.Hidden, shaders.SquaresUnit)) * 4)
+	a.squares = alloc(int64(l.Rows) * int64(squareParts(s.Hidden, m.kernels.SquaresUnit(s.Type))) * 4)
 	a.qkv = rows(l.Rows, s.QKV())
 	a.attended = rows(l.Rows, s.Heads*s.HeadDim)
 	a.y = rows(l.Rows, s.Hidden)

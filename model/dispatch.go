@@ -41,13 +41,13 @@ func (f *forward) half(h shaders.Halves, gamma uint64) *shaders.Halves {
 	return &h
 }
 
-// halfAfter is the halves that a layer leaves for the next one; the head
-// gathers its own.
+// halfAfter is the halves that a layer leaves for who comes next.
 func (f *forward) halfAfter(layer int) *shaders.Halves {
-	if layer == f.shape.Layers-1 {
-		return nil
+	norm := &f.weights.finalNorm
+	if layer < f.shape.Layers-1 {
+		norm = &f.weights.layers[layer+1].attentionNorm
 	}
-	return f.half(f.activations.halfX, f.weights.layers[layer+1].attentionNorm.Weight)
+	return f.half(f.activations.halfX, norm.Weight)
 }
 
 // gatherHalves takes the rows that want logits.

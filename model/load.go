@@ -137,7 +137,7 @@ func (m *Llama) Limits() Limits { return m.limits }
 func (m *Llama) Shape() Shape { return m.shape }
 
 func (m *Llama) loadWeights(ctx context.Context, c checkpoint.Config, source *checkpoint.Checkpoint, progress func(arrived, total int64)) error {
-	w, plan, err := planWeights(m.device, &m.shape, c.TieEmbeddings, m.kernels.Panels(m.shape.Type), m.activations.squares)
+	w, plan, err := planWeights(m.device, m.kernels, &m.shape, c.TieEmbeddings, m.activations.squares)
 	if err != nil {
 		return err
 	}

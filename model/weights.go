@@ -51,6 +51,7 @@ type weightPlan struct {
 	shape   *Shape
 	arena   *compute.Arena
 	panels  bool // what projections multiply is in panels
+	unit    int  // columns that a part of a row's sum of squares is of
 	tensors []plannedTensor
 	err     error
 }
@@ -81,7 +82,7 @@ func (p *weightPlan) norm(name string, squares uint64) shaders.Norm {
 		parts: []tensorPart{{name: name, rows: 1, columns: p.shape.Hidden}},
 	})
 	return shaders.Norm{
-		Weight: span.Address(), Squares: squares, Parts: squareParts(p.shape.Hidden, shaders.SquaresUnit),
+		Weight: span.Address(), Squares: squares, Parts: squareParts(p.shape.Hidden, p.unit),
 		Width: p.shape.Hidden, Eps: p.shape.Eps,
 	}
 }
@@ -97,16 +98,16 @@ func (p *weightPlan) alloc(n int64) compute.Span {
 
 // planWeights lays out a whole model. squares is where the partial sums of
 // squares of the residual stream are.
-func planWeights(d *compute.Device, s *Shape, tied, panels bool, squares uint64) (*weights, *weightPlan, error) {
+func planWeights(d *compute.Device, k *shaders.Kernels, s *Shape, tied bool, squares uint64) (*weights, *weightPlan, error) {
 	w := &weights{arena: d.NewArena("weights", compute.Local, min(weightChunk, s.parameterBytes(tied)))}
-	p := &weightPlan{shape: s, arena: w.arena, panels: panels}
+	p := &weightPlan{shape: s, arena: w.arena, panels: k.Panels(s.Type), unit: k.SquaresUnit(s.Type)}
 	h, q, kv := s.Hidden, s.Heads*s.HeadDim, s.KVHeads*s.HeadDim
 	w.embedding = p.matrix(s.Vocab, h, tensorPart{"model.embed_tokens.weight", 0, s.Vocab, h})
 	w.head = w.embedding
 	switch {
 	case !tied:
 		w.head = p.projection(s.Vocab, h, tensorPart{"lm_head.weight", 0, s.Vocab, h})
-	case panels: // rows to look up and panels to multiply are two copies
+	case p.panels: // rows to look up and panels to multiply are two copies
 		w.head = p.projection(s.Vocab, h, tensorPart{"model.embed_tokens.weight", 0, s.Vocab, h})
 	}
 	w.finalNorm = p.norm("model.norm.weight", squares)

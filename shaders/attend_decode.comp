@@ -97,7 +97,7 @@ uint64_t token(DecodeItem item, uint chunk, uint i, uint skip) {
 
 void loadQuery(DecodeItem item, uint thread) {
     uint64_t from = push.qkv + (uint64_t(item.row) * push.qkvStride + gl_WorkGroupID.x * GROUP * HEAD_DIM) * 4;
-    for (uint i = thread; i < GROUP * HEAD_DIM / 4; i += THREADS) {
+    [[dont_unroll]] for (uint i = thread; i < GROUP * HEAD_DIM / 4; i += THREADS) {
         query[i] = Floats4(from).at[i] * (push.scale * LOG2E);
     }
 }
@@ -284,12 +284,12 @@ bool arriveLast(DecodeItem item, uint thread) {
 
 // Folds a row's parts together, MERGED at a time so that their loads are in flight together.
 void merge(DecodeItem item, uint thread) {
-    for (uint i = thread; i < GROUP * HEAD_DIM / 4; i += THREADS) {
+    [[dont_unroll]] for (uint i = thread; i < GROUP * HEAD_DIM / 4; i += THREADS) {
         uint g = i / (HEAD_DIM / 4);
         float top = LOWEST;
         float weight = 0.0;
         vec4 sum = vec4(0.0);
-        for (uint first = 0; first < item.splits; first += MERGED) {
+        [[dont_unroll]] for (uint first = 0; first < item.splits; first += MERGED) {
             vec2 stats[MERGED];
             vec4 parts[MERGED];
             [[unroll]] for (uint s = 0; s < MERGED; s++) {
@@ -336,7 +336,7 @@ void main() {
     page = pageOf(item, CHUNK + thread);
 
     // The next chunk's keys load while this one's scores turn into outputs, its values while its scores are found.
-    for (uint chunk = 0; chunk < item.count; chunk += CHUNK) {
+    [[dont_unroll]] for (uint chunk = 0; chunk < item.count; chunk += CHUNK) {
         const uint turn = turnOf(chunk);
         const uint next = chunk + CHUNK;
         if (thread < CHUNK) {

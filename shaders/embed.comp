@@ -1,5 +1,5 @@
 // Token embedding: x[t,n] = E[id(t),n] + scale * sum_r B[r,n] * A[r,id(t)], and the squares of x summed by SQUARES_UNIT
-// columns.
+// columns, or where halves are left beside by SQUARES_QUAD.
 // Grid: {blocks of columns, rows, 1}; an invocation has four columns.
 #version 460
 #extension GL_GOOGLE_include_directive : require
@@ -90,7 +90,12 @@ void main() {
         }
     }
     square += subgroupShuffleXor(square, 1);
-    if (column < padded && column % SQUARES_UNIT == 0) {
-        Floats(push.squares).at[(t * padded + column) / SQUARES_UNIT] = square;
+    if (HALF) {
+        square += subgroupShuffleXor(square, 2);
+        square += subgroupShuffleXor(square, 4);
+    }
+    const uint block = HALF ? SQUARES_QUAD : SQUARES_UNIT;
+    if (column < padded && column % block == 0) {
+        Floats(push.squares).at[t * ((padded + block - 1) / block) + column / block] = square;
     }
 }

@@ -15,7 +15,7 @@ type Embed struct {
 	Tokens     uint64  // uint32 [Count]: an id, or FromLast | lane
 	LastTokens uint64  // uint32 [lane]
 	X          Rows    // written, pad too
-	Squares    uint64  // fp32 [Count][ceil(Width/SquaresUnit)], written
+	Squares    uint64  // fp32 [Count][ceil(Width/SquaresUnit)], or with Half SquaresQuad, written
 	Half       *Halves // X once more, times gamma, written; nil: not
 	Width      int
 	Lora       *EmbedDelta // nil without adapters

@@ -35,6 +35,15 @@ func (h *Halves) gamma() uint64 {
 	return h.Gamma
 }
 
+// SquaresUnit is how many columns of the residual stream a partial sum of squares is of, where it is not of SquaresBlock: a unit of
+// outputs, or four where they are left as halves, too.
+func (k *Kernels) SquaresUnit(t Type) int {
+	if k.Panels(t) {
+		return SquaresQuad
+	}
+	return SquaresUnit
+}
+
 // PanelsBytes is the size of so many rows and columns in panels.
 func PanelsBytes(rows, columns int) int64 {
 	return int64(ceilDiv(rows, PanelRows)) * int64(ceilDiv(columns, PanelColumns)) * panelBytes

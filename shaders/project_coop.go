@@ -15,7 +15,7 @@ var coopCuts = []struct {
 	rows int
 	cut  coopCut
 }{
-	{16, coopCut{2, 8, 2}},
+	{16, coopCut{2, 8, 1}},
 	{32, coopCut{2, 8, 1}},
 	{mostFew, coopCut{2, 8, 1}},
 }

@@ -3,13 +3,15 @@
 #version 460
 #extension GL_GOOGLE_include_directive : require
 
+#extension GL_KHR_shader_subgroup_shuffle : require
+
 #include "include/ends.glsl"
 #include "include/expand.glsl"
 #include "include/squares.glsl"
 #include "include/panels.glsl"
 
 layout(constant_id = 1) const bool LORA = false;
-layout(constant_id = 2) const bool FINE = false; // squares are summed by SQUARES_UNIT columns, else by SQUARES_BLOCK
+layout(constant_id = 2) const bool FINE = false; // squares are summed by SQUARES_UNIT columns, with HALF SQUARES_QUAD, else by SQUARES_BLOCK
 layout(constant_id = 3) const bool HALF = false; // gamma * x is also left as halves
 
 const uint LANES = SQUARES_BLOCK / 8;
@@ -69,8 +71,15 @@ void main() {
         if (HALF) {
             storeHalves8(push.halves, t, column, push.halfPanels, mul8(v, load8(push.gamma, column)));
         }
-        if (FINE) {
+        if (FINE && !HALF) {
             Floats(push.squares).at[(t * padded + column) / SQUARES_UNIT] = square;
+        }
+    }
+    if (FINE && HALF) {
+        square += subgroupShuffleXor(square, 1);
+        square += subgroupShuffleXor(square, 2);
+        if (writes && column % SQUARES_QUAD == 0) {
+            Floats(push.squares).at[t * ((padded + SQUARES_QUAD - 1) / SQUARES_QUAD) + column / SQUARES_QUAD] = square;
         }
     }
     if (FINE) {

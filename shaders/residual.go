@@ -10,7 +10,7 @@ import "lorikeet/compute"
 type Residual struct {
 	X, Y      Rows
 	Half      *Halves // X once more, times gamma, written; nil: not
-	Squares   uint64  // fp32 [t][ceil(Width/SquaresBlock)], written; with Fine [t][ceil(Width/SquaresUnit)]
+	Squares   uint64  // fp32 [t][ceil(Width/SquaresBlock)], written; with Fine [t][ceil(Width/SquaresUnit)], or with Half SquaresQuad
 	Fine      bool    // whether squares are summed by SquaresUnit columns instead of SquaresBlock; a Fused one does
 	Width     int
 	Tiles     uint64     // RowTile [TileCount]; rows outside every tile are left alone

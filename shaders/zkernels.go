@@ -8,7 +8,7 @@ const (
 	BaseSlot                   = 0xffffffff // the slot of rows without an adapter
 	CoopRanks                  = 16         // rows of A a workgroup has
 	EndNone                    = 0          // outputs are stored as they are
-	EndResidual                = 2          // as residual does, with a sum of squares for every SQUARES_UNIT columns
+	EndResidual                = 2          // as residual does, with a sum of squares for every SQUARES_UNIT columns, or with HALF SQUARES_QUAD
 	EndRopeStore               = 1          // as rope_store does
 	EndSiluMul                 = 3          // as silu_mul does
 	EpilogueAddresses          = 14         // of an Epilogue
@@ -24,6 +24,7 @@ const (
 	PanelColumns               = 32
 	PanelRows                  = 16
 	SquaresBlock               = 256 // and between stages of many rows, which read the sums more often
+	SquaresQuad                = 32  // the same where halves are left beside, whose products end four units of a row together
 	SquaresUnit                = 8   // columns in one partial sum of squares where few rows run
 	TileRows                   = 8   // most rows in one RowTile
 	TilesTogether              = 16
@@ -97,7 +98,7 @@ type Epilogue struct {
 	Table        uint64 // AdapterSite [slot][sitesPerSlot]
 	Hidden       uint64 // fp32 [t][hiddenStride]
 	Result       uint64 // fp32 [t][resultStride]: the residual stream, or silu(gate) * up
-	Squares      uint64 // fp32 [t][unit]: sums of squares of the residual stream
+	Squares      uint64 // fp32 [t][unit]: sums of squares of the residual stream; with HALF by four units
 	Positions    uint64 // uint32 [t]
 	Lanes        uint64 // uint32 [t]: row of the page table
 	PageTable    uint64 // uint32 [lane][maxPages]

@@ -65,9 +65,9 @@ func buildEmbed(s *Setup, t shaders.Type, width int, lora bool) Run {
 		}
 	}
 	want := reference.Embed(values, ids, adapters)
-	squares := reference.Squares(want, shaders.SquaresUnit)
-	squaresSpan := s.Alloc(4 * rows * squares.Columns)
 	half := s.halves(rows, width, t, true)
+	squares := reference.Squares(want, half.unit())
+	squaresSpan := s.Alloc(4 * rows * squares.Columns)
 	d := shaders.Embed{
 		Table: table, Tokens: Place(s, tokens), LastTokens: Place(s, last), X: x, Squares: address(squaresSpan),
 		Half: half.Halves, Width: width, Lora: delta, Count: rows,

@@ -84,6 +84,14 @@ func (s *Setup) halves(rows, width int, t shaders.Type, normed bool) halved {
 	return h
 }
 
+// unit is how many columns a partial sum of squares is of beside halves, or without.
+func (h halved) unit() int {
+	if h.Halves == nil {
+		return shaders.SquaresUnit
+	}
+	return shaders.SquaresQuad
+}
+
 // verify returns whether the halves are, to the bit, the fp32 rows of span times gamma, rounded; rows that skipped names are untouched.
 func (h halved) verify(s *Setup, span compute.Span, rows, stride int, skip func(row int) bool) (bool, error) {
 	if h.Halves == nil {

@@ -20,6 +20,7 @@ func residualCases() []Case {
 	}{
 		{shaders.F32, 100, true, true, "mixed", tile(mixedRuns)},
 		{shaders.F16, 523, false, true, "mixed", tile(mixedRuns)},
+		{shaders.F16, 331, true, true, "mixed", tile(mixedRuns)},
 		{shaders.BF16, 768, false, true, "mixed", tile(mixedRuns)},
 		{shaders.BF16, 513, false, false, "no adapters", baseTiles(19)},
 	} {
@@ -61,7 +62,7 @@ func (s *Setup) residual(batch tiled, y reference.Matrix, d deltas, fine bool, h
 	}
 	block := shaders.SquaresBlock
 	if fine {
-		block = shaders.SquaresUnit
+		block = half.unit()
 	}
 	squares := reference.Squares(want, block)
 	// A skipped row keeps what was there, so that is written there first.

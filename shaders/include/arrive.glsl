@@ -69,7 +69,7 @@ void endTile(Epilogue e, uint tile, uint units, uint rows, uint thread, uint thr
     const uint firstRow = tile % e.rowTiles * rows;
     if (LORA) {
         if (arrived == 0) {
-            for (uint i = thread; i < units * rows; i += threads) {
+            [[dont_unroll]] for (uint i = thread; i < units * rows; i += threads) {
                 const uint unit = firstUnit + i % units;
                 const uint t = firstRow + i / units;
                 if (unit < e.units && t < e.rows) {
@@ -92,8 +92,9 @@ void endTile(Epilogue e, uint tile, uint units, uint rows, uint thread, uint thr
     }
     // Where there are more invocations than units, several share the rank of one.
     rows = min(rows, e.rows - firstRow);
-    const uint parts = LORA ? 1u << findMSB(clamp(threads / (units * rows), 1, EXPAND_PARTS)) : 1;
-    for (uint i = thread / parts; i < units * rows; i += threads / parts) {
+    const uint most = min(EXPAND_PARTS, gl_SubgroupSize / 4); // four units of a row are in one subgroup
+    const uint parts = LORA ? 1u << findMSB(clamp(threads / (units * rows), 1, most)) : 1;
+    [[dont_unroll]] for (uint i = thread / parts; i < units * rows; i += threads / parts) {
         const uint unit = firstUnit + i % units;
         const uint t = firstRow + i / units;
         if (unit < e.units) {

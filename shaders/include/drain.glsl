@@ -8,7 +8,7 @@
 // Ends the units of those of a subgroup's tiles that wait, each by one invocation. first is the subgroup's first tile.
 void endWaiting(Epilogue e, uint first, uvec4 waiting) {
     const uint each = e.tileUnits * e.tileRows;
-    for (uint i = gl_SubgroupInvocationID; i < gl_SubgroupSize * each; i += gl_SubgroupSize) {
+    [[dont_unroll]] for (uint i = gl_SubgroupInvocationID; i < gl_SubgroupSize * each; i += gl_SubgroupSize) {
         const uint tile = first + i / each;
         const uint unit = tile / e.rowTiles * e.tileUnits + i % each % e.tileUnits;
         const uint t = tile % e.rowTiles * e.tileRows + i % each / e.tileUnits;
@@ -29,7 +29,7 @@ void arriveForShrink(Epilogue e, uint thread) {
     if (thread == 0) {
         atomicExchange(Arrivals(e.arrivals).at[e.tiles], 0);
     }
-    for (uint first = gl_SubgroupID * gl_SubgroupSize; first < e.tiles; first += gl_NumSubgroups * gl_SubgroupSize) {
+    [[dont_unroll]] for (uint first = gl_SubgroupID * gl_SubgroupSize; first < e.tiles; first += gl_NumSubgroups * gl_SubgroupSize) {
         const uint tile = first + gl_SubgroupInvocationID;
         bool waits = false;
         if (tile < e.tiles) {

@@ -14,10 +14,11 @@
 #include "ends.glsl"
 #include "expand.glsl"
 #include "panels.glsl"
+#include "squares.glsl"
 
 const uint END_NONE = 0;       // outputs are stored as they are
 const uint END_ROPE_STORE = 1; // as rope_store does
-const uint END_RESIDUAL = 2;   // as residual does, with a sum of squares for every SQUARES_UNIT columns
+const uint END_RESIDUAL = 2;   // as residual does, with a sum of squares for every SQUARES_UNIT columns, or with HALF SQUARES_QUAD
 const uint END_SILU_MUL = 3;   // as silu_mul does
 
 const uint NO_ROW = 0xfffffffeu; // the slot of a row that the step does not have
@@ -30,7 +31,7 @@ struct Epilogue {
     uint64_t table;     // AdapterSite [slot][sitesPerSlot]
     uint64_t hidden;    // fp32 [t][hiddenStride]
     uint64_t result;    // fp32 [t][resultStride]: the residual stream, or silu(gate) * up
-    uint64_t squares;   // fp32 [t][unit]: sums of squares of the residual stream
+    uint64_t squares;   // fp32 [t][unit]: sums of squares of the residual stream; with HALF by four units
     uint64_t positions; // uint32 [t]
     uint64_t lanes;     // uint32 [t]: row of the page table
     uint64_t pageTable; // uint32 [lane][maxPages]
@@ -145,8 +146,16 @@ void endRopeStore(Epilogue e, uint t, uint unit, Eight v, Given g) {
     store4(layer, element + HEAD_DIM / 2, v.hi);
 }
 
+// Adds up the squares of four units of a row, which neighbours have, so many lanes apart; the first of them gets the sum.
+float quadSquares(Epilogue e, uint unit, float square, uint apart) {
+    const float second = subgroupShuffleXor(square, apart);
+    square += unit + 1 < e.units ? second : 0.0;
+    const float other = subgroupShuffleXor(square, 2 * apart);
+    return square + (unit + 2 < e.units ? other : 0.0);
+}
+
 // Adds a unit to the residual stream.
-void endResidual(Epilogue e, uint t, uint unit, Eight v, Given g) {
+void endResidual(Epilogue e, uint t, uint unit, Eight v, Given g, uint parts) {
     const uint column = unit * 8;
     const uint at = (t * e.resultStride + column) >> 2;
     v = add8(g.v, v);
@@ -155,6 +164,11 @@ void endResidual(Epilogue e, uint t, uint unit, Eight v, Given g) {
     Floats4(e.result).at[at + 1] = v.hi;
     if (HALF) {
         storeHalves8(e.halves, t, column, e.halfPanels, mul8(v, load8(e.gamma, column)));
+        const float square = quadSquares(e, unit, squares8(v), parts);
+        if (unit % 4 == 0) {
+            Floats(e.squares).at[t * ((e.units + 3) / 4) + unit / 4] = square;
+        }
+        return;
     }
     Floats(e.squares).at[t * e.units + unit] = squares8(v);
 }
@@ -177,7 +191,7 @@ void endUnit(Epilogue e, uint t, uint slot, uint unit, Eight outputs, uint part,
     if (ENDING == END_ROPE_STORE) {
         endRopeStore(e, t, unit, outputs, given);
     } else if (ENDING == END_RESIDUAL) {
-        endResidual(e, t, unit, outputs, given);
+        endResidual(e, t, unit, outputs, given, parts);
     } else {
         const vec4 v = clip(siluMul(outputs.lo, outputs.hi), unit * 4, e.width);
         Floats4(e.result).at[(t * e.resultStride + unit * 4) >> 2] = v;

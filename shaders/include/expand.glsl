@@ -7,6 +7,8 @@
 #ifndef EXPAND_GLSL
 #define EXPAND_GLSL
 
+#extension GL_EXT_control_flow_attributes : require
+
 #include "lora.glsl"
 
 const uint EXPAND_THREADS = 256; // invocations in a workgroup that expands
@@ -59,11 +61,11 @@ void foldIn(inout Fold f, uint i, Eight v) {
 }
 
 // scale * sum B[r, columns] * hidden[r] over r = first, first + EXPAND_PARTS, …, at two runs of four columns. hidden is the address of the
-// row's products, stride the elements between rows of B. Two rows of B are on their way together: by names, since with arrays here
-// NVIDIA's compiler kept the sums of kernels that include this in memory.
+// row's products, stride the elements between rows of B. Two rows of B are on their way together: their loads follow each
+// other closely. No loop here is unrolled: a layer's kernels should fit the instruction cache together.
 Eight leafAt(AdapterSite site, uint64_t hidden, uint stride, uint low, uint high, uint first) {
     Eight leaf = Eight(vec4(0.0), vec4(0.0));
-    for (; first < site.rank; first += 2 * EXPAND_PARTS) {
+    [[dont_unroll]] for (; first < site.rank; first += 2 * EXPAND_PARTS) {
         const uint second = min(first + EXPAND_PARTS, site.rank - 1);
         const float a = site.scale * Hidden(hidden).at[first];
         const float b = site.scale * Hidden(hidden).at[second];
@@ -84,7 +86,7 @@ Eight leafAt(AdapterSite site, uint64_t hidden, uint stride, uint low, uint high
 // This part's share of scale * sum_r B[r, n] * hidden[r] at two runs of four columns.
 Eight expandShare(AdapterSite site, uint64_t hidden, uint stride, uint low, uint high, Team team) {
     Fold f;
-    for (uint i = 0; i < EXPAND_PARTS / team.parts; i++) {
+    [[dont_unroll]] for (uint i = 0; i < EXPAND_PARTS / team.parts; i++) {
         foldIn(f, i, leafAt(site, hidden, stride, low, high, team.part + foldOrder(i, EXPAND_PARTS)));
     }
     return f.sum;

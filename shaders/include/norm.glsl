@@ -29,7 +29,7 @@ vec4 fourParts(uint64_t squares, uint row, uint parts, uint four) {
 // The sum of every NORM_LEAVES-th four of a row's parts.
 float leafOf(uint64_t squares, uint row, uint parts, uint leaf) {
     vec4 sum = vec4(0.0);
-    for (uint four = leaf; four * 4 < parts; four += NORM_LEAVES * NORM_FOURS) {
+    [[dont_unroll]] for (uint four = leaf; four * 4 < parts; four += NORM_LEAVES * NORM_FOURS) {
         vec4 v[NORM_FOURS];
         [[unroll]] for (uint i = 0; i < NORM_FOURS; i++) {
             v[i] = fourParts(squares, row, parts, four + i * NORM_LEAVES);
@@ -46,7 +46,7 @@ float leafOf(uint64_t squares, uint row, uint parts, uint leaf) {
 // the bits of a row's factor do not depend on what else runs.
 float inverseNorm(uint64_t squares, uint row, uint parts, uint width, float eps, uint lane, uint lanes) {
     float leaves[NORM_LEAVES];
-    for (uint i = 0; i < NORM_LEAVES / lanes; i++) {
+    [[unroll]] for (uint i = 0; i < NORM_LEAVES / lanes; i++) {
         leaves[i] = leafOf(squares, row, parts, lane + i * lanes);
     }
     for (uint count = NORM_LEAVES / lanes; count > 1; count /= 2) {

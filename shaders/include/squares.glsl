@@ -3,6 +3,7 @@
 #define SQUARES_GLSL
 
 const uint SQUARES_UNIT = 8;    // columns in one partial sum of squares where few rows run
+const uint SQUARES_QUAD = 32;   // the same where halves are left beside, whose products end four units of a row together
 const uint SQUARES_BLOCK = 256; // and between stages of many rows, which read the sums more often
 
 #endif
