@@ -12,7 +12,7 @@
 #extension GL_KHR_shader_subgroup_shuffle : require
 
 #include "ends.glsl"
-#include "expand.glsl"
+#include "expand_all.glsl"
 #include "panels.glsl"
 #include "squares.glsl"
 
@@ -75,26 +75,33 @@ uint columnOf(uint n, uint outputs) {
     return n;
 }
 
+// A part's share of a site's delta at two runs of four columns.
+Eight siteShare(AdapterSite site, uint64_t hidden, uint stride, uint low, uint high, uint part, uint parts) {
+    if (parts == 1) {
+        return expandAll(site, hidden, stride, low, high);
+    }
+    return expandShare(site, hidden, stride, low, high, Team(0, part, parts, 0));
+}
+
 // This part's share of a unit's LoRA delta; the parts are neighbouring invocations of one subgroup.
 Eight deltaShare(Epilogue e, uint t, uint slot, uint unit, uint part, uint parts) {
-    const Team team = Team(0, part, parts, 0);
     const uint64_t hidden = e.hidden + 4ul * t * e.hiddenStride;
     const AdapterSite site = adapterSite(e.table, slot, e.sitesPerSlot, e.firstSite);
     if (ENDING == END_RESIDUAL) {
-        return expandShare8(site, hidden, e.units * 8, unit * 8, team);
+        return siteShare(site, hidden, e.units * 8, unit * 8, unit * 8 + 4, part, parts);
     }
     if (ENDING == END_SILU_MUL) { // low and high are of different sites, so each takes its four columns twice
         const AdapterSite up = adapterSite(e.table, slot, e.sitesPerSlot, e.firstSite + 1);
-        return Eight(expandShare(site, hidden, e.units * 4, unit * 4, unit * 4, team).lo,
-                     expandShare(up, hidden + 4ul * e.maxRank, e.units * 4, unit * 4, unit * 4, team).lo);
+        return Eight(siteShare(site, hidden, e.units * 4, unit * 4, unit * 4, part, parts).lo,
+                     siteShare(up, hidden + 4ul * e.maxRank, e.units * 4, unit * 4, unit * 4, part, parts).lo);
     }
     const uint head = unit * 8 / HEAD_DIM;
     const uint kind = head < e.heads ? 0 : head < e.heads + e.kvHeads ? 1 : 2; // q, k, v
     const uint kindHeads = kind == 0 ? e.heads : e.kvHeads;
     const uint before = kind == 0 ? 0 : kind == 1 ? e.heads : e.heads + e.kvHeads;
     const uint column = (head - before) * HEAD_DIM + unit * 4 % (HEAD_DIM / 2);
-    return expandShare(adapterSite(e.table, slot, e.sitesPerSlot, e.firstSite + kind), hidden + 4ul * kind * e.maxRank,
-                       kindHeads * HEAD_DIM, column, column + HEAD_DIM / 2, team);
+    return siteShare(adapterSite(e.table, slot, e.sitesPerSlot, e.firstSite + kind), hidden + 4ul * kind * e.maxRank,
+                       kindHeads * HEAD_DIM, column, column + HEAD_DIM / 2, part, parts);
 }
 
 // Folds the shares of neighbours as expandSum does.
