@@ -1,9 +1,12 @@
 // y[t,n] += scale * sum_r B[r,n] * hidden[t,r]: the second half of a LoRA product, where no later kernel folds it in.
-// Grid: {blocks of 256 columns, adapter tiles, 1}; a team of 32 invocations has a row's 256 columns.
+// Grid: {blocks of 256 columns, adapter tiles, 1}; 32 invocations end a row's 256 columns.
 #version 460
 #extension GL_GOOGLE_include_directive : require
 
-#include "include/expand.glsl"
+const bool LORA = true;
+const bool APART = false;
+
+#include "include/expand_rows.glsl"
 
 const uint COLUMNS = 256; // a workgroup has
 const uint LANES = COLUMNS / 8;
@@ -27,18 +30,15 @@ void main() {
     if (site.rank == 0) {
         return;
     }
-    Team team = teamOf(tile, LANES);
+    Team team = placeOf(tile, LANES);
     uint padded = (push.width + 7) & ~7u;
     uint column = gl_WorkGroupID.x * COLUMNS + team.lane * 8;
     uint t = tile.first + team.row;
-    bool busy = team.row < tile.count && column < padded;
+    bool inside = column < padded;
 
-    Eight delta = Eight(vec4(0.0), vec4(0.0));
-    if (busy) {
-        delta = expandShare8(site, push.hidden + 4ul * (t * push.hiddenStride), padded, column, team);
-    }
+    Eight delta = expandShareOf(site, tile, team, push.hidden, push.hiddenStride, padded, column, column + 4, inside);
     delta = expandSum(delta, team, LANES);
-    if (busy && team.part == 0) {
+    if (team.row < tile.count && inside && team.part == 0) {
         uint64_t row = push.y + 4ul * t * push.yStride;
         Eight y = add8(floats8(row, column), delta);
         Floats4(row).at[column >> 2] = y.lo;

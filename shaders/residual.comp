@@ -1,18 +1,17 @@
 // x[t,n] += y[t,n] + scale * sum_r B[r,n] * hidden[t,r], and the squares of the new x summed by blocks of columns.
-// Grid: {blocks of columns, tiles, 1}; a team of 32 invocations has a row's 256 columns.
+// Grid: {blocks of columns, tiles, 1}; 32 invocations end a row's 256 columns.
 #version 460
 #extension GL_GOOGLE_include_directive : require
-
-#extension GL_KHR_shader_subgroup_shuffle : require
-
-#include "include/ends.glsl"
-#include "include/expand.glsl"
-#include "include/squares.glsl"
-#include "include/panels.glsl"
 
 layout(constant_id = 1) const bool LORA = false;
 layout(constant_id = 2) const bool FINE = false; // squares are summed by SQUARES_UNIT columns, with HALF SQUARES_QUAD, else by SQUARES_BLOCK
 layout(constant_id = 3) const bool HALF = false; // gamma * x is also left as halves
+const bool APART = false;
+
+#include "include/ends.glsl"
+#include "include/expand_rows.glsl"
+#include "include/squares.glsl"
+#include "include/panels.glsl"
 
 const uint LANES = SQUARES_BLOCK / 8;
 layout(local_size_x = 256) in;
@@ -35,16 +34,16 @@ layout(push_constant) uniform Push {
     uint halfPanels; // that the columns of the halves take
 } push;
 
-shared float sums[EXPAND_THREADS];
+shared float sums[TILE_ROWS * LANES];
 
 void main() {
     RowTile tile = RowTiles(push.tiles).at[gl_WorkGroupID.y];
-    Team team = teamOf(tile, LANES);
+    Team team = placeOf(tile, LANES);
     uint padded = (push.width + 7) & ~7u;
     uint column = gl_WorkGroupID.x * SQUARES_BLOCK + team.lane * 8;
     uint t = tile.first + team.row;
-    bool busy = team.row < tile.count && column < padded;
-    bool writes = busy && team.part == 0;
+    bool inside = column < padded;
+    bool writes = team.row < tile.count && inside && team.part == 0;
 
     // Loaded first, so that they are on their way while the products are added up.
     Eight x, y;
@@ -54,10 +53,8 @@ void main() {
     }
     Eight delta = Eight(vec4(0.0), vec4(0.0));
     if (LORA) {
-        if (busy) {
-            AdapterSite site = adapterSite(push.table, tile.slot, push.sitesPerSlot, push.firstSite);
-            delta = expandShare8(site, push.hidden + 4ul * (t * push.hiddenStride), padded, column, team);
-        }
+        AdapterSite site = adapterSite(push.table, tile.slot, push.sitesPerSlot, push.firstSite);
+        delta = expandShareOf(site, tile, team, push.hidden, push.hiddenStride, padded, column, column + 4, inside);
         delta = expandSum(delta, team, LANES);
     }
 
@@ -75,22 +72,26 @@ void main() {
             Floats(push.squares).at[(t * padded + column) / SQUARES_UNIT] = square;
         }
     }
-    if (FINE && HALF) {
-        square += subgroupShuffleXor(square, 1);
-        square += subgroupShuffleXor(square, 2);
-        if (writes && column % SQUARES_QUAD == 0) {
-            Floats(push.squares).at[t * ((padded + SQUARES_QUAD - 1) / SQUARES_QUAD) + column / SQUARES_QUAD] = square;
-        }
-    }
-    if (FINE) {
+    if (FINE && !HALF) {
         return;
     }
-    sums[gl_LocalInvocationIndex] = square;
+    uint first = team.row * LANES + team.lane;
+    bool ends = team.row < tile.count && team.part == 0;
+    if (ends) {
+        sums[first] = square;
+    }
     barrier();
-    if (team.lane == 0 && team.part == 0 && team.row < tile.count) {
+    if (FINE) {
+        if (writes && column % SQUARES_QUAD == 0) { // in the order of quadSquares
+            float total = (sums[first] + sums[first + 1]) + (sums[first + 2] + sums[first + 3]);
+            Floats(push.squares).at[t * ((padded + SQUARES_QUAD - 1) / SQUARES_QUAD) + column / SQUARES_QUAD] = total;
+        }
+        return;
+    }
+    if (ends && team.lane == 0) {
         float total = 0.0;
         for (uint i = 0; i < LANES; i++) {
-            total += sums[gl_LocalInvocationIndex + i];
+            total += sums[first + i];
         }
         Floats(push.squares).at[t * gl_NumWorkGroups.x + gl_WorkGroupID.x] = total;
     }

@@ -8,11 +8,12 @@
 #version 460
 #extension GL_GOOGLE_include_directive : require
 
-#include "include/ends.glsl"
-#include "include/expand.glsl"
-
 layout(constant_id = 1) const uint HEAD_DIM = 128; // a multiple of 8, at most 256
 layout(constant_id = 2) const bool LORA = false;
+const bool APART = true;
+
+#include "include/ends.glsl"
+#include "include/expand_rows.glsl"
 
 layout(local_size_x = 256) in;
 
@@ -43,15 +44,14 @@ const uint LANES = HEAD_DIM / 8; // invocations per row
 
 void main() {
     RowTile tile = RowTiles(push.tiles).at[gl_WorkGroupID.y];
-    Team team = teamOf(tile, LANES);
+    Team team = placeOf(tile, LANES);
     uint head = gl_WorkGroupID.x;
     uint kind = head < push.heads ? 0 : head < push.heads + push.kvHeads ? 1 : 2; // q, k, v
     uint kindHeads = kind == 0 ? push.heads : push.kvHeads;
     uint kindHead = kind == 0 ? head : kind == 1 ? head - push.heads : head - push.heads - push.kvHeads;
     uint low = team.lane * 4;
     uint t = tile.first + team.row;
-    bool busy = team.row < tile.count;
-    bool writes = busy && team.part == 0;
+    bool writes = team.row < tile.count && team.part == 0;
 
     // Loaded first, so that they are on their way while the products are added up.
     uint start = t * push.qkvStride + head * HEAD_DIM + low;
@@ -69,12 +69,10 @@ void main() {
     }
     Eight delta = Eight(vec4(0.0), vec4(0.0));
     if (LORA) {
-        if (busy) {
-            AdapterSite site = adapterSite(push.table, tile.slot, push.sitesPerSlot, push.firstSite + kind);
-            uint64_t hidden = push.hidden + 4ul * (t * push.hiddenStride + kind * push.maxRank);
-            uint column = kindHead * HEAD_DIM + low;
-            delta = expandShare(site, hidden, kindHeads * HEAD_DIM, column, column + HALF, team);
-        }
+        AdapterSite site = adapterSite(push.table, tile.slot, push.sitesPerSlot, push.firstSite + kind);
+        uint64_t hidden = push.hidden + 4ul * (kind * push.maxRank);
+        uint column = kindHead * HEAD_DIM + low;
+        delta = expandShareOf(site, tile, team, hidden, push.hiddenStride, kindHeads * HEAD_DIM, column, column + HALF, true);
         delta = expandSum(delta, team, LANES);
     }
     if (!writes) {

@@ -1,15 +1,16 @@
 // out[t,n] = silu(gate + delta) * (up + delta), silu(g) = g / (1 + exp(-g)); gate and up are two runs of columns of one
 // projection's output, each with the LoRA delta of its own site.
-// Grid: {blocks of 256 columns, tiles, 1}; a team of 32 invocations has a row's 256 columns.
+// Grid: {blocks of 256 columns, tiles, 1}; 32 invocations end a row's 256 columns.
 #version 460
 #extension GL_GOOGLE_include_directive : require
 
-#include "include/ends.glsl"
-#include "include/expand.glsl"
-#include "include/panels.glsl"
-
 layout(constant_id = 1) const bool LORA = false;
 layout(constant_id = 2) const bool HALF = false; // the result is also left as halves
+const bool APART = false;
+
+#include "include/ends.glsl"
+#include "include/expand_rows.glsl"
+#include "include/panels.glsl"
 
 const uint COLUMNS = 256; // a workgroup has
 const uint LANES = COLUMNS / 8;
@@ -35,12 +36,12 @@ layout(push_constant) uniform Push {
 
 void main() {
     RowTile tile = RowTiles(push.tiles).at[gl_WorkGroupID.y];
-    Team team = teamOf(tile, LANES);
+    Team team = placeOf(tile, LANES);
     uint padded = (push.width + 7) & ~7u;
     uint column = gl_WorkGroupID.x * COLUMNS + team.lane * 8;
     uint t = tile.first + team.row;
-    bool busy = team.row < tile.count && column < padded;
-    bool writes = busy && team.part == 0;
+    bool inside = column < padded;
+    bool writes = team.row < tile.count && inside && team.part == 0;
 
     // Loaded first, so that they are on their way while the products are added up.
     Eight gate = Eight(vec4(0.0), vec4(0.0));
@@ -51,15 +52,11 @@ void main() {
         up = floats8(push.gateUp, start + push.upOffset);
     }
     if (LORA) {
-        Eight gateDelta = Eight(vec4(0.0), vec4(0.0));
-        Eight upDelta = gateDelta;
-        if (busy) {
-            uint64_t hidden = push.hidden + 4ul * (t * push.hiddenStride);
-            AdapterSite site = adapterSite(push.table, tile.slot, push.sitesPerSlot, push.firstSite);
-            gateDelta = expandShare8(site, hidden, padded, column, team);
-            site = adapterSite(push.table, tile.slot, push.sitesPerSlot, push.firstSite + 1);
-            upDelta = expandShare8(site, hidden + 4ul * push.maxRank, padded, column, team);
-        }
+        AdapterSite gateSite = adapterSite(push.table, tile.slot, push.sitesPerSlot, push.firstSite);
+        AdapterSite upSite = adapterSite(push.table, tile.slot, push.sitesPerSlot, push.firstSite + 1);
+        Eight gateDelta = expandShareOf(gateSite, tile, team, push.hidden, push.hiddenStride, padded, column, column + 4, inside);
+        Eight upDelta = expandShareOf(upSite, tile, team, push.hidden + 4ul * push.maxRank, push.hiddenStride, padded, column,
+                                      column + 4, inside);
         gate = add8(gate, expandSum(gateDelta, team, LANES));
         up = add8(up, expandSum(upDelta, team, LANES));
     }

@@ -13,6 +13,7 @@ const (
 	EndSiluMul                 = 3          // as silu_mul does
 	EpilogueAddresses          = 14         // of an Epilogue
 	EpiloguePairs              = 24         // of words: its addresses, and the numbers behind them
+	ExpandFew                  = 2          // of a tile, up to which teams expand
 	ExpandParts                = 8          // most teams on one row, and leaves of a sum
 	ExpandThreads              = 256        // invocations in a workgroup that expands
 	Looks                      = 20000      // on a GPU, where each takes about half a microsecond
@@ -23,6 +24,7 @@ const (
 	PanelChunks                = 64         // of a panel, 16 bytes each
 	PanelColumns               = 32
 	PanelRows                  = 16
+	QuadRows                   = 4   // rows that an invocation adds up, and parts
 	SquaresBlock               = 256 // and between stages of many rows, which read the sums more often
 	SquaresQuad                = 32  // the same where halves are left beside, whose products end four units of a row together
 	SquaresUnit                = 8   // columns in one partial sum of squares where few rows run

@@ -22,17 +22,36 @@ var mixedRuns = []run{{0, 8}, {0, 3}, {base, 5}, {1, 1}, {2, 1}, {skipped, 1}, {
 // mixedRanks are the ranks of mixedRuns' slots.
 var mixedRanks = []int{1, 3, 4, 8, 16, 33, 64}
 
+// tallRuns cover tiles of every size, full ones most of all, and tallRanks, the ranks of their slots, go beyond what a kernel holds
+// of a row's products at once, by its bias alone or without one.
+var (
+	tallRuns = []run{
+		{0, 8}, {1, 8}, {2, 8}, {3, 8}, {base, 8}, {4, 8}, {5, 8}, {skipped, 1}, {6, 8}, {0, 1}, {0, 2}, {1, 3}, {2, 4}, {1, 1}, {2, 2},
+		{base, 1}, {0, 5}, {4, 6}, {5, 7}, {5, 1}, {7, 8},
+	}
+	tallRanks = []int{130, 64, 16, 8, 128, 128, 12, 5}
+)
+
 // tiled is a batch cut into tiles, with the slot of every row.
 type tiled struct {
 	tiles []shaders.RowTile
 	slots []int
+	ranks []int // of the slots
 }
 
 // skips says whether no tile covers a row.
 func (b tiled) skips(row int) bool { return b.slots[row] == skipped }
 
+// tall is a batch of tallRuns.
+func tall() tiled {
+	b := tile(tallRuns)
+	b.ranks = tallRanks
+	return b
+}
+
+// tile cuts runs of mixedRanks.
 func tile(runs []run) tiled {
-	var b tiled
+	b := tiled{ranks: mixedRanks}
 	for _, r := range runs {
 		if r.slot != skipped {
 			slot := uint32(shaders.BaseSlot)
@@ -91,6 +110,7 @@ func (s *Setup) placeAdapters(ranks []int, in int, outs []int, t shaders.Type, b
 			}
 			a, aValues := s.Weights(rank, in, t, 1/math.Sqrt(float64(in)))
 			biases := biasesOf(slot)
+			set.maxRank = max(set.maxRank, rank+biases)
 			b, bValues := s.Weights(rank+biases, out, t, 0.3)
 			scale := float32(0.5 + s.Random.Float64())
 			row[set.firstSite+site] = shaders.AdapterSite{
@@ -139,9 +159,9 @@ type deltas struct {
 	hidden reference.Matrix
 }
 
-// deltas places adapters of mixed ranks for sites with the given inputs and outputs, and random low-rank products.
+// deltas places adapters of the batch's ranks for sites with the given inputs and outputs, and random low-rank products.
 func (s *Setup) deltas(batch tiled, in int, outs []int, t shaders.Type) deltas {
-	set := s.adapters(mixedRanks, in, outs, t)
+	set := s.adapters(batch.ranks, in, outs, t)
 	at, hidden := s.hidden(set, batch.slots, len(outs))
 	return deltas{set, set.delta(at), hidden}
 }

@@ -19,6 +19,8 @@ func expandCases() []Case {
 		{shaders.F32, 101, "mixed", tile(mixedRuns)},
 		{shaders.F16, 520, "mixed", tile(mixedRuns)},
 		{shaders.BF16, 771, "mixed", tile(mixedRuns)},
+		{shaders.F32, 264, "tall", tall()},
+		{shaders.BF16, 530, "tall", tall()},
 		{shaders.BF16, 4099, "one row", tile([]run{{4, 1}})},
 	} {
 		out = append(out, Case{
@@ -32,7 +34,7 @@ func expandCases() []Case {
 func buildExpand(s *Setup, t shaders.Type, width int, batch tiled) Run {
 	rows := len(batch.slots)
 	y, span, values := s.Activations(rows, width)
-	set := s.adapters(mixedRanks, 1, []int{width}, t)
+	set := s.adapters(batch.ranks, 1, []int{width}, t)
 	hidden, products := s.hidden(set, batch.slots, 1)
 	adapters := make([]reference.Adapter, rows)
 	for t, sites := range set.ofRows(batch.slots, 1) {

@@ -22,6 +22,10 @@ func residualCases() []Case {
 		{shaders.F16, 523, false, true, "mixed", tile(mixedRuns)},
 		{shaders.F16, 331, true, true, "mixed", tile(mixedRuns)},
 		{shaders.BF16, 768, false, true, "mixed", tile(mixedRuns)},
+		{shaders.F32, 270, true, true, "tall", tall()},
+		{shaders.F16, 600, false, true, "tall", tall()},
+		{shaders.BF16, 341, true, true, "tall", tall()},
+		{shaders.BF16, 1032, false, true, "tall", tall()},
 		{shaders.BF16, 513, false, false, "no adapters", baseTiles(19)},
 	} {
 		out = append(out, Case{

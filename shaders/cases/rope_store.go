@@ -25,6 +25,10 @@ func ropeStoreCases() []Case {
 		{shaders.F32, 4, 1, 80, true, "mixed", tile(mixedRuns)},
 		{shaders.F16, 2, 2, 64, true, "mixed", tile(mixedRuns)},
 		{shaders.BF16, 8, 1, 128, true, "mixed", tile(mixedRuns)},
+		{shaders.F32, 2, 1, 256, true, "tall", tall()},
+		{shaders.F16, 3, 1, 80, true, "tall", tall()},
+		{shaders.BF16, 4, 2, 128, true, "tall", tall()},
+		{shaders.BF16, 4, 2, 24, true, "tall", tall()},
 		{shaders.BF16, 4, 2, 256, true, "one row", tile([]run{{5, 1}})},
 		{shaders.BF16, 4, 2, 24, false, "no adapters", baseTiles(13)},
 	} {

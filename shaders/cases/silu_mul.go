@@ -21,6 +21,8 @@ func siluMulCases() []Case {
 		{shaders.F32, 100, true, "mixed", tile(mixedRuns)},
 		{shaders.F16, 301, true, "mixed", tile(mixedRuns)},
 		{shaders.BF16, 768, true, "mixed", tile(mixedRuns)},
+		{shaders.F32, 301, true, "tall", tall()},
+		{shaders.BF16, 520, true, "tall", tall()},
 		{shaders.BF16, 513, false, "no adapters", baseTiles(19)},
 	} {
 		out = append(out, Case{

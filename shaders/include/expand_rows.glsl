@@ -1,0 +1,157 @@
+// The second half of a LoRA product for all rows of a tile at once, for kernels that are a stage of their own: what an
+// invocation loads of B it multiplies with four rows. With EXPAND_FEW and less the teams of expand.glsl split
+// the rank.
+//
+// The kernel says by LORA whether there are adapters, and by APART whether an invocation's eight columns are two runs of
+// four or one of eight.
+//
+// Four neighbouring invocations, the parts, have the same columns of the same four rows, a quad; each adds up every fourth
+// r, in ascending order. Then they are folded as ((p0 + p2) + (p1 + p3)), by which each part ends with the sum of one row. That is
+// one order for every row of such a tile, but not that of expand.glsl: the last bits of a row depend on whether its tile
+// has more than EXPAND_FEW rows.
+#ifndef EXPAND_ROWS_GLSL
+#define EXPAND_ROWS_GLSL
+
+#extension GL_KHR_shader_subgroup_basic : require
+#extension GL_KHR_shader_subgroup_shuffle : require
+
+#include "expand.glsl"
+
+const uint EXPAND_FEW = 2;                       // of a tile, up to which teams expand
+const uint QUAD_ROWS = 4;                        // rows that an invocation adds up, and parts
+const uint TILE_QUADS = TILE_ROWS / QUAD_ROWS;   // of a full tile
+const uint QUAD_BATCH = 4 * QUAD_ROWS;           // rows of B on their way, four for each part
+const uint STAGED = EXPAND_THREADS / TILE_QUADS; // products of a row in shared memory together, a multiple of QUAD_BATCH
+
+// scale * hidden[r] of a quad's rows, zero from the rank on, for the quads of a tile.
+shared vec4 stagedHidden[TILE_QUADS * STAGED];
+
+bool expandsRows(RowTile tile) { return LORA && tile.count > EXPAND_FEW; }
+
+// Where an invocation stands whose lanes cover the columns of a row. Its row is the one that it ends; of rows that are
+// expanded at once none has several parts.
+Team placeOf(RowTile tile, uint lanes) {
+    if (!expandsRows(tile)) {
+        return teamOf(tile, lanes);
+    }
+    const uint thread = gl_SubgroupID * gl_SubgroupSize + gl_SubgroupInvocationID;
+    return Team(thread / QUAD_ROWS / lanes * QUAD_ROWS + thread % QUAD_ROWS, 0, 1, thread / QUAD_ROWS % lanes);
+}
+
+// Sums of a quad's rows. By names: what is no array, no compiler puts into memory.
+struct Quad {
+    Eight a, b, c, d;
+};
+
+void addTo(inout Eight sum, float hidden, Eight b) {
+    sum.lo = fma(vec4(hidden), b.lo, sum.lo);
+    sum.hi = fma(vec4(hidden), b.hi, sum.hi);
+}
+
+void addRows(inout Quad sums, vec4 hidden, Raw8 raw) {
+    const Eight b = decode8(raw);
+    addTo(sums.a, hidden.x, b);
+    addTo(sums.b, hidden.y, b);
+    addTo(sums.c, hidden.z, b);
+    addTo(sums.d, hidden.w, b);
+}
+
+// An invocation's columns of a row of B; past the end the last row again: its products are with zero.
+Raw8 columnsOfB(AdapterSite site, uint r, uint stride, uint low, uint high) {
+    const uint row = min(r, site.rank - 1) * stride;
+    if (!APART) {
+        return loadRaw8(site.B, row + low);
+    }
+    Raw8 raw;
+    if (TYPE == 0) {
+        raw.a = Uints4(site.B).at[(row + low) >> 2];
+        raw.b = Uints4(site.B).at[(row + high) >> 2];
+    } else {
+        raw.a = uvec4(Uints2(site.B).at[(row + low) >> 2], Uints2(site.B).at[(row + high) >> 2]);
+        raw.b = uvec4(0);
+    }
+    return raw;
+}
+
+// Brings products from first on into shared memory. Rows past the tile's are its last again, products past the rank zero: what lies
+// there is not read.
+void stageHidden(AdapterSite site, RowTile tile, uint64_t hidden, uint hiddenStride, uint first) {
+    const uint row = gl_LocalInvocationIndex / STAGED * QUAD_ROWS;
+    const uint r = first + gl_LocalInvocationIndex % STAGED;
+    if (row < tile.count && r < site.rank + QUAD_BATCH) {
+        const uint last = tile.count - 1;
+        const uint at = tile.first * hiddenStride + min(r, site.rank - 1);
+        const vec4 values = vec4(Floats(hidden).at[at + row * hiddenStride], Floats(hidden).at[at + min(row + 1, last) * hiddenStride],
+                                 Floats(hidden).at[at + min(row + 2, last) * hiddenStride],
+                                 Floats(hidden).at[at + min(row + 3, last) * hiddenStride]);
+        stagedHidden[gl_LocalInvocationIndex] = mix(vec4(0.0), site.scale * values, bvec4(r < site.rank));
+    }
+}
+
+vec4 plusOther(vec4 mine, vec4 other, uint distance) { return mine + subgroupShuffleXor(other, distance); }
+
+// Folds two rows of two parts: who has kept the row adds what the other has of it.
+Eight foldRows(Eight one, Eight two, bool second, uint distance) {
+    const bvec4 choice = bvec4(second);
+    return Eight(plusOther(mix(one.lo, two.lo, choice), mix(two.lo, one.lo, choice), distance),
+                 plusOther(mix(one.hi, two.hi, choice), mix(two.hi, one.hi, choice), distance));
+}
+
+// scale * sum_r B[r, columns] * hidden[row, r] of the invocation's row, at its columns from low and, when APART, from high on.
+Eight expandRows(AdapterSite site, RowTile tile, uint place, uint64_t hidden, uint hiddenStride, uint stride, uint low, uint high,
+                 bool inside) {
+    const uint quad = place / QUAD_ROWS;
+    const uint part = place % QUAD_ROWS;
+    const bool busy = inside && quad * QUAD_ROWS < tile.count; // whether or not the tile has the row that it ends
+    const Eight zero = Eight(vec4(0.0), vec4(0.0));
+    Quad sums = Quad(zero, zero, zero, zero);
+    [[dont_unroll]] for (uint first = 0; first < site.rank; first += QUAD_BATCH) {
+        const uint r = first + part;
+        const bool all = first + QUAD_BATCH / 2 < site.rank; // the batch is not done with its first half
+        Raw8 a, b, c, d;
+        if (busy) { // on their way before the products are there
+            a = columnsOfB(site, r, stride, low, high);
+            b = columnsOfB(site, r + QUAD_ROWS, stride, low, high);
+            if (all) {
+                c = columnsOfB(site, r + 2 * QUAD_ROWS, stride, low, high);
+                d = columnsOfB(site, r + 3 * QUAD_ROWS, stride, low, high);
+            }
+        }
+        if (first % STAGED == 0) {
+            barrier(); // earlier products may still be read
+            stageHidden(site, tile, hidden, hiddenStride, first);
+            barrier();
+        }
+        if (busy) {
+            const uint at = quad * STAGED + r % STAGED;
+            addRows(sums, stagedHidden[at], a);
+            addRows(sums, stagedHidden[at + QUAD_ROWS], b);
+            if (all) {
+                addRows(sums, stagedHidden[at + 2 * QUAD_ROWS], c);
+                addRows(sums, stagedHidden[at + 3 * QUAD_ROWS], d);
+            }
+        }
+    }
+    if (site.rank == 0) {
+        return zero;
+    }
+    const bool second = (part & 2) != 0;
+    return foldRows(foldRows(sums.a, sums.c, second, 2), foldRows(sums.b, sums.d, second, 2), (part & 1) != 0, 1);
+}
+
+// What expandSum turns into scale * sum_r B[r, columns] * hidden[row, r] of the invocation's row and columns. hidden is the
+// address of row 0's products, hiddenStride the elements between rows of them, stride those between rows of B; the columns are
+// inside the matrix or not. The whole workgroup calls it.
+Eight expandShareOf(AdapterSite site, RowTile tile, Team team, uint64_t hidden, uint hiddenStride, uint stride, uint low, uint high,
+                    bool inside) {
+    if (expandsRows(tile)) {
+        return expandRows(site, tile, team.row, hidden, hiddenStride, stride, low, high, inside);
+    }
+    Eight share = Eight(vec4(0.0), vec4(0.0));
+    if (inside && team.row < tile.count) {
+        share = expandShare(site, hidden + 4ul * ((tile.first + team.row) * hiddenStride), stride, low, high, team);
+    }
+    return share;
+}
+
+#endif
