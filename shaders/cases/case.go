@@ -74,6 +74,7 @@ func All() []Case {
 		residualCases(),
 		siluMulCases(),
 		randomFillCases(),
+		readAheadCases(),
 		projectCases(),
 		fusedCases(),
 		attendDecodeCases(),
