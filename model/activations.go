@@ -30,7 +30,6 @@ type activations struct {
 	scratch  uint64 // attention over split keys: partial results
 	counters uint64 // and how many of a row's parts have arrived
 	arrivals uint64 // who arrived at the tiles of fused projections
-	ahead    uint64 // sums of what was read ahead, which nobody reads
 }
 
 func (m *Llama) allocateActivations() error {
@@ -76,7 +75,6 @@ func (m *Llama) allocateActivations() error {
 	}
 	a.logits = rows(l.Logits, s.Vocab)
 	a.scratch = alloc(shaders.AttendDecodeScratch(l.Lanes*maxSplits, s.Heads, s.HeadDim))
-	a.ahead = alloc(4 * int64(shaders.ReadAheadSums(shaders.PanelsBytes(s.Hidden, s.Heads*s.HeadDim))+1))
 	a.counters = alloc(int64(l.Rows) * int64(s.KVHeads) * 4)
 	if err == nil {
 		m.lastTokens, err = m.device.Allocate(int64(l.Lanes)*4, compute.Local)

@@ -58,17 +58,6 @@ func (f *forward) gatherHalves(h shaders.Halves) *compute.Dispatch {
 	return &d
 }
 
-// readAhead reads weights of a projection beside the stage before it; nil where
-// that stage needs the bus itself.
-func (f *forward) readAhead(p projection) *compute.Dispatch {
-	bytes := f.kernels.Ahead(f.project(p))
-	if bytes == 0 || f.key.part != decodeBody {
-		return nil
-	}
-	d := shaders.ReadAhead{Source: p.w.Address, Bytes: bytes, Sums: f.activations.ahead}.Dispatch(f.kernels)
-	return &d
-}
-
 // shrinkage is A·x of consecutive sites, whose input is a projection's.
 type shrinkage struct {
 	sites []lora.Site

@@ -49,9 +49,9 @@ func (f *forward) layer(l int, w *layerWeights) {
 		projection{label: "qkv", w: w.qkv, x: a.x, half: f.half(a.halfX, w.attentionNorm.Weight), y: a.qkv, in: s.Hidden, out: s.QKV(), norm: &attentionNorm},
 		shrinkage{sites: []lora.Site{lora.Q, lora.K, lora.V}, grid: gridShrinkQKV},
 		ending{label: "rope_store", op: f.ropeStore(l), grid: gridRopeStore})
-	o := projection{label: "o", w: w.o, x: a.attended, half: f.half(a.halfAttended, 0), y: a.y, in: s.Heads * s.HeadDim, out: s.Hidden}
-	f.stage("attend", f.attendDecode(l), f.attendPrefill(l), f.readAhead(o))
-	f.projected(l, o,
+	f.stage("attend", f.attendDecode(l), f.attendPrefill(l))
+	f.projected(l,
+		projection{label: "o", w: w.o, x: a.attended, half: f.half(a.halfAttended, 0), y: a.y, in: s.Heads * s.HeadDim, out: s.Hidden},
 		shrinkage{sites: []lora.Site{lora.O}, grid: gridShrinkO},
 		ending{label: "residual", op: f.residual(l, lora.O, f.half(a.halfX, w.mlpNorm.Weight), false), grid: gridResidual})
 	f.projected(l,

@@ -53,8 +53,6 @@ const (
 	projectLanesRows           = 8 // outputs per lane, a unit
 	projectLanesThreads        = 8
 	projectManySide            = 16 // invocations along each edge of the tile
-	readAheadLoads             = 8  // of an invocation, all on their way together
-	readAheadThreads           = 256
 	sampleCandidates           = 2048
 	sampleDepth                = 4
 	sampleMaxTop               = 64 // entries of a row's list of most likely tokens
@@ -726,22 +724,6 @@ type randomFillSpec struct {
 var randomFillDefaults = randomFillSpec{Type: 0}
 
 func (s randomFillSpec) constants() []uint32 {
-	return []uint32{s.Type}
-}
-
-type readAheadPush struct {
-	Source uint64
-	Sums   uint64
-	Chunks uint32
-}
-
-type readAheadSpec struct {
-	Type uint32
-}
-
-var readAheadDefaults = readAheadSpec{Type: 0}
-
-func (s readAheadSpec) constants() []uint32 {
 	return []uint32{s.Type}
 }
 

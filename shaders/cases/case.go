@@ -74,7 +74,6 @@ func All() []Case {
 		residualCases(),
 		siluMulCases(),
 		randomFillCases(),
-		readAheadCases(),
 		projectCases(),
 		fusedCases(),
 		attendDecodeCases(),
