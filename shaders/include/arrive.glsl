@@ -90,10 +90,9 @@ void endTile(Epilogue e, uint tile, uint units, uint rows, uint thread, uint thr
             atomicExchange(Arrivals(e.arrivals).at[tile], 0);
         }
     }
-    // Where there are many more invocations than units, several share the rank of one; four units of a row are in one subgroup.
+    // Where there are more invocations than units, several share the rank of one; four units of a row are in one subgroup.
     rows = min(rows, e.rows - firstRow);
-    const bool share = LORA && units * rows * EXPAND_PARTS <= threads && EXPAND_PARTS * 4 <= gl_SubgroupSize;
-    const uint parts = share ? EXPAND_PARTS : 1;
+    const uint parts = LORA ? 1u << findMSB(clamp(threads / (units * rows), 1, min(EXPAND_PARTS, gl_SubgroupSize / 4))) : 1;
     [[dont_unroll]] for (uint i = thread / parts; i < units * rows; i += threads / parts) {
         const uint unit = firstUnit + i % units;
         const uint t = firstRow + i / units;
