@@ -117,6 +117,6 @@ void main() {
     const uint thread = gl_SubgroupID * gl_SubgroupSize + gl_SubgroupInvocationID;
     shrink(thread);
     if (ENDING != END_NONE) {
-        arriveForShrink(Epilogues(push.epilogue).at[0], thread);
+        arriveForShrink(Epilogues(push.epilogue).at[0], thread, THREADS);
     }
 }

@@ -5,10 +5,11 @@
 
 #include "arrive.glsl"
 
-// Ends the units of those of a subgroup's tiles that wait, each by one invocation. first is the subgroup's first tile.
-void endWaiting(Epilogue e, uint first, uvec4 waiting) {
+// Ends the units of those of a subgroup's tiles that wait, each by one invocation. first is the subgroup's first tile, width
+// how many invocations and tiles it has.
+void endWaiting(Epilogue e, uint first, uvec4 waiting, uint width) {
     const uint each = e.tileUnits * e.tileRows;
-    [[dont_unroll]] for (uint i = gl_SubgroupInvocationID; i < gl_SubgroupSize * each; i += gl_SubgroupSize) {
+    [[dont_unroll]] for (uint i = gl_SubgroupInvocationID; i < width * each; i += width) {
         const uint tile = first + i / each;
         const uint unit = tile / e.rowTiles * e.tileUnits + i % each % e.tileUnits;
         const uint t = tile % e.rowTiles * e.tileRows + i % each / e.tileUnits;
@@ -20,8 +21,8 @@ void endWaiting(Epilogue e, uint first, uvec4 waiting) {
 }
 
 // Counts this workgroup of the shrink; the last one arrives at the tiles, as many at a time as a subgroup has
-// invocations.
-void arriveForShrink(Epilogue e, uint thread) {
+// invocations, of which the workgroup's threads may be fewer.
+void arriveForShrink(Epilogue e, uint thread, uint threads) {
     arriveAt(e, e.tiles, thread);
     if (arrived + 1 < gl_NumWorkGroups.x * gl_NumWorkGroups.y * gl_NumWorkGroups.z) {
         return;
@@ -29,7 +30,8 @@ void arriveForShrink(Epilogue e, uint thread) {
     if (thread == 0) {
         atomicExchange(Arrivals(e.arrivals).at[e.tiles], 0);
     }
-    [[dont_unroll]] for (uint first = gl_SubgroupID * gl_SubgroupSize; first < e.tiles; first += gl_NumSubgroups * gl_SubgroupSize) {
+    const uint width = min(gl_SubgroupSize, threads);
+    [[dont_unroll]] for (uint first = gl_SubgroupID * width; first < e.tiles; first += gl_NumSubgroups * width) {
         const uint tile = first + gl_SubgroupInvocationID;
         bool waits = false;
         if (tile < e.tiles) {
@@ -42,7 +44,7 @@ void arriveForShrink(Epilogue e, uint thread) {
         if (waiting != uvec4(0)) {
             memoryBarrierBuffer();
             subgroupBarrier();
-            endWaiting(e, first, waiting);
+            endWaiting(e, first, waiting, width);
         }
     }
 }

@@ -106,6 +106,6 @@ void main() {
     const uint thread = gl_SubgroupID * gl_SubgroupSize + lane;
     shrink(thread, lane);
     if (ENDING != END_NONE) {
-        arriveForShrink(Epilogues(push.epilogue).at[0], thread);
+        arriveForShrink(Epilogues(push.epilogue).at[0], thread, THREADS);
     }
 }
