@@ -20,6 +20,10 @@ const packBlock = 64
 // new type becomes, infinite or no number.
 func pack(to []byte, t shaders.Type, from checkpoint.Tensor) error {
 	rows, columns := from.Shape[0], from.Shape[1]
+	if movable(from, t) {
+		move(to, from)
+		return nil
+	}
 	values := make([]float32, columns)
 	for r := range rows {
 		if err := widen(values, from, r*columns); err != nil {
@@ -35,6 +39,10 @@ func pack(to []byte, t shaders.Type, from checkpoint.Tensor) error {
 // packTransposed is pack of the transpose.
 func packTransposed(to []byte, t shaders.Type, from checkpoint.Tensor) error {
 	rows, columns := from.Shape[0], from.Shape[1]
+	if t.Size() == 2 && rows%4 == 0 && columns%4 == 0 && movable(from, t) {
+		moveTransposed(to, from)
+		return nil
+	}
 	values := make([]float32, packBlock*columns)
 	turned := make([]float32, packBlock)
 	for first := 0; first < rows; first += packBlock {

@@ -5,7 +5,6 @@ import (
 	"fmt"
 
 	"lorikeet/model/checkpoint"
-	"lorikeet/shaders"
 )
 
 // copyBlock is how many values of a copy are compared at a time.
@@ -58,7 +57,7 @@ func isCopy(t, own checkpoint.Tensor) (bool, error) {
 	if t.Type == own.Type {
 		return bytes.Equal(t.Data, own.Data), nil
 	}
-	to := map[checkpoint.DType]shaders.Type{checkpoint.F32: shaders.F32, checkpoint.F16: shaders.F16, checkpoint.BF16: shaders.BF16}[t.Type]
+	to := kernelTypes[t.Type]
 	block := make([]float32, copyBlock)
 	for first := 0; first*to.Size() < len(t.Data); first += copyBlock {
 		data := t.Data[first*to.Size() : min((first+copyBlock)*to.Size(), len(t.Data))]
