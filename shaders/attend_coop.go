@@ -24,7 +24,7 @@ func (k *Kernels) attendCoopSpec(headDim int, t Type) (attendCoopF16Spec, bool) 
 	if k.style != Matrices {
 		return attendCoopF16Spec{}, false
 	}
-	shape, ok := coopShape(k.info, t)
+	shape, ok := k.coopShapes[t]
 	if !ok || k.info.SubgroupSize%shape.M != 0 || 2*shape.N%shape.K != 0 || headDim%shape.K != 0 {
 		return attendCoopF16Spec{}, false
 	}

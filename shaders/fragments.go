@@ -2,6 +2,7 @@ package shaders
 
 import (
 	"fmt"
+	"log/slog"
 	"unsafe"
 
 	"lorikeet/compute"
@@ -18,6 +19,9 @@ func (k *Kernels) fragments(t Type, shape compute.CoopShape) bool {
 	known, ok := k.lanesHold[t]
 	if !ok {
 		held, err := k.heldByLanes(t)
+		if err != nil {
+			slog.Warn("shaders: products by cooperative matrices take the slow way", "type", t, "why", err)
+		}
 		known = err == nil && held == heldByChunks()
 		k.lanesHold[t] = known
 	}

@@ -2,7 +2,7 @@ package shaders
 
 import "lorikeet/compute"
 
-// A matrix in panels is what products by cooperative matrices read (include/tiled.glsl): 16 rows by 32 columns of 16-bit elements make a
+// A matrix in panels is what products by cooperative matrices read (include/panels.glsl): 16 rows by 32 columns of 16-bit elements make a
 // panel of 1 KiB, row-major, and the panels of the same rows follow each other. Rows and columns that fill up the last panels are
 // zeros.
 

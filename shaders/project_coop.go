@@ -9,27 +9,29 @@ import (
 // coopCut cuts a product of few rows into workgroups; the fields are constants of include/project_coop.glsl.
 type coopCut struct{ strips, split, unroll uint32 }
 
-// coopCuts are the cuts as measured on an H100 in bf16: up to how many rows each is used. More rows take more registers for sums, which
-// leaves fewer for weights on their way. Strips are even, because outputs may end in pairs.
-var coopCuts = []struct {
-	rows int
-	cut  coopCut
-}{
-	{16, coopCut{2, 8, 1}},
-	{32, coopCut{2, 8, 1}},
-	{mostFew, coopCut{2, 8, 1}},
-}
+// bestCut is the best cut for 1 to 64 rows as measured on an H100 in bf16. Strips are even, because outputs may end in pairs.
+var bestCut = coopCut{2, 8, 1}
 
 // plainCut is the cut where lanes do not hold matrices as the kernels for FRAGMENTS want it, which until now is so on CPU devices. Their
 // drivers take long to compile large ones.
 var plainCut = coopCut{2, 4, 1}
 
-// coopShape returns the device's product of 16-bit matrices of the type with fp32 sums, the largest it has that panels are made of.
-func coopShape(info compute.Info, t Type) (compute.CoopShape, bool) {
-	var best compute.CoopShape
-	if t == BF16 && !info.Has("VK_KHR_shader_bfloat16 cooperative matrix") {
-		return best, false
+// coopShapes returns the device's products of 16-bit matrices with fp32 sums, of each type the largest it has that panels are made of.
+func coopShapes(info compute.Info) map[Type]compute.CoopShape {
+	shapes := map[Type]compute.CoopShape{}
+	for _, t := range []Type{F16, BF16} {
+		if t == BF16 && !info.Has("VK_KHR_shader_bfloat16 cooperative matrix") {
+			continue
+		}
+		if s := largestShape(info, t); s.M > 0 {
+			shapes[t] = s
+		}
 	}
+	return shapes
+}
+
+func largestShape(info compute.Info, t Type) compute.CoopShape {
+	var best compute.CoopShape
 	for _, s := range info.CooperativeMatrix {
 		fits := s.Scope == "subgroup" && s.A == t.String() && s.B == s.A && s.C == "f32" && s.Out == "f32" &&
 			s.M%4 == 0 && PanelRows%s.M == 0 && PanelRows%s.N == 0 && s.K%8 == 0 && PanelColumns%s.K == 0
@@ -37,7 +39,7 @@ func coopShape(info compute.Info, t Type) (compute.CoopShape, bool) {
 			best = s
 		}
 	}
-	return best, best.M > 0
+	return best
 }
 
 // Panels says whether products with weights of the type take these, and activations, in panels: by cooperative matrices.
@@ -45,13 +47,13 @@ func (k *Kernels) Panels(t Type) bool {
 	if k.style != Matrices {
 		return false
 	}
-	_, ok := coopShape(k.info, t)
+	_, ok := k.coopShapes[t]
 	return ok
 }
 
-// coopSpec returns the constants of project_coop with the cut of the tables, or with another.
+// coopSpec returns the constants of project_coop with the cut for the device, or with another.
 func (p Project) coopSpec(k *Kernels, cut *coopCut) projectCoopF16Spec {
-	shape, _ := coopShape(k.info, p.W.Type)
+	shape := k.coopShapes[p.W.Type]
 	fragments := k.fragments(p.W.Type, shape)
 	rowTiles := 1
 	if fragments {
@@ -60,11 +62,7 @@ func (p Project) coopSpec(k *Kernels, cut *coopCut) projectCoopF16Spec {
 	switch {
 	case cut != nil:
 	case fragments:
-		i := 0
-		for min(p.Tokens, mostFew) > coopCuts[i].rows {
-			i++
-		}
-		cut = &coopCuts[i].cut
+		cut = &bestCut
 	default:
 		cut = &plainCut
 	}

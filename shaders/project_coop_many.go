@@ -27,7 +27,7 @@ const wideOutputs = 16384
 
 // coopManySpec returns the constants of project_coop_many with the cut of the tables, or with another.
 func (p Project) coopManySpec(k *Kernels, cut *coopManyCut) projectCoopManyF16Spec {
-	shape, _ := coopShape(k.info, p.W.Type)
+	shape := k.coopShapes[p.W.Type]
 	fragments := k.fragments(p.W.Type, shape)
 	switch {
 	case cut != nil:

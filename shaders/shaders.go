@@ -127,6 +127,8 @@ type Kernels struct {
 	style  Style
 	mu     sync.Mutex
 	made   map[string]*compute.Kernel
+	// coopShapes are the products by cooperative matrices that panels are made for.
+	coopShapes map[Type]compute.CoopShape
 	// lanesHold is what fragments has found out.
 	lanesHold map[Type]bool
 }
@@ -146,7 +148,11 @@ func New(device *compute.Device) *Kernels {
 // NewStyle returns the kernels of a device in a given style. All run everywhere; Matrices falls back to Groups where
 // the device has no such product.
 func NewStyle(device *compute.Device, style Style) *Kernels {
-	return &Kernels{device: device, info: device.Info(), style: style, made: map[string]*compute.Kernel{}, lanesHold: map[Type]bool{}}
+	info := device.Info()
+	return &Kernels{
+		device: device, info: info, style: style,
+		made: map[string]*compute.Kernel{}, coopShapes: coopShapes(info), lanesHold: map[Type]bool{},
+	}
 }
 
 // Style is what the kernels were made with.

@@ -44,7 +44,7 @@ func (k *Kernels) ShrinkGroups(t Type, rank, tiles, sites int) [3]uint32 {
 
 // ShrinksHalves says whether a shrink with weights of the type takes halves.
 func (k *Kernels) ShrinksHalves(t Type) bool {
-	shape, ok := coopShape(k.info, t)
+	shape, ok := k.coopShapes[t]
 	return ok && k.style == Matrices && k.fragments(t, shape)
 }
 
