@@ -80,7 +80,9 @@ type ending struct {
 func (f *forward) projected(layer int, p projection, s shrinkage, e ending) {
 	project, shrink := f.project(p), f.shrink(layer, p, s)
 	if !f.fused() {
-		f.stage(p.label, f.shrinkDispatch(shrink, s), labelled(p.label, project.Dispatch(f.kernels)))
+		// The shrink comes last: workgroups that began beside it would find the multiprocessor's memory divided for the shrink, with room
+		// for half as many of them, until the last one is done.
+		f.stage(p.label, labelled(p.label, project.Dispatch(f.kernels)), f.shrinkDispatch(shrink, s))
 		f.stage(e.label, f.varying(e.op.Dispatch(f.kernels), e.grid))
 		return
 	}
