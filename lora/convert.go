@@ -129,5 +129,5 @@ func notFinite(v float32, t shaders.Type) error {
 	if math.Abs(float64(v)) <= math.MaxFloat32 {
 		return fmt.Errorf("value %v is too large for the model's type, %s", v, t)
 	}
-	return fmt.Errorf("value %v", v)
+	return fmt.Errorf("value %v, want a finite one", v)
 }

@@ -58,6 +58,7 @@ func FuzzRead(f *testing.F) {
 			require.LessOrEqual(t, w.Products(), a.Products)
 			require.Len(t, w.A, w.Rank*stride(base.In[site])*2)
 			require.Len(t, w.B, w.Products()*stride(base.Out[site])*2)
+			require.True(t, finite(w.A, base.Type) && finite(w.B, base.Type))
 		}
 	})
 }

@@ -74,6 +74,6 @@ func TestMovedNamesWhatIsNotFinite(t *testing.T) {
 	binary.LittleEndian.PutUint16(data[2*13:], 0x7f80)
 	from := checkpoint.Tensor{Type: checkpoint.BF16, Shape: []int{8, 4}, Data: data}
 	to := make([]byte, 2*8*8)
-	require.EqualError(t, pack(to, shaders.BF16, from), "row 3: value +Inf")
-	require.EqualError(t, packTransposed(to, shaders.BF16, from), "column 1: value +Inf")
+	require.EqualError(t, pack(to, shaders.BF16, from), "row 3: value +Inf, want a finite one")
+	require.EqualError(t, packTransposed(to, shaders.BF16, from), "column 1: value +Inf, want a finite one")
 }
