@@ -106,6 +106,7 @@ func open(ctx context.Context, d *compute.Device, kernels *shaders.Kernels, c ch
 		return nil, err
 	}
 	m := &Llama{device: d, kernels: kernels, shape: shape, adapters: o.Adapters, profiler: o.Profiler}
+	m.adapters.MaxRank = shaders.HiddenColumns(m.adapters.MaxRank)
 	m.limits = Limits{Rows: max(o.Rows, o.Lanes), Lanes: o.Lanes, Logits: o.Lanes + scoredRows, Context: shape.Context}
 	free := d.Info().LocalFree
 	steps := []func() error{

@@ -44,7 +44,7 @@ func (p Project) Choices(k *Kernels) []Choice {
 // coopChoices is Choices where products go by cooperative matrices.
 func (p Project) coopChoices(k *Kernels, list []Choice) []Choice {
 	if p.Tokens <= mostFew {
-		for _, cut := range neighbours([]coopCut{bestCut}, func(c *coopCut) []*uint32 { return []*uint32{&c.strips, &c.split, &c.unroll} }) {
+		for _, cut := range neighbours([]coopCut{bestCut, deepCut}, func(c *coopCut) []*uint32 { return []*uint32{&c.strips, &c.split, &c.unroll} }) {
 			if spec := p.coopSpec(k, &cut); cut.unroll <= 4 && cut.strips <= 4 && spec.fits(k.info) {
 				list = append(list, Choice{
 					Source: fmt.Sprintf("coopCut{%d, %d, %d}", cut.strips, cut.split, cut.unroll),

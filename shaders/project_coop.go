@@ -9,8 +9,18 @@ import (
 // coopCut cuts a product of few rows into workgroups; the fields are constants of include/project_coop.glsl.
 type coopCut struct{ strips, split, unroll uint32 }
 
-// bestCut is the best cut for 1 to 64 rows as measured on an H100 in bf16. Strips are even, because outputs may end in pairs.
-var bestCut = coopCut{2, 8, 1}
+// bestCut is the best cut for 1 to 64 rows as measured on an H100 in bf16; deepCut is better for up to 32 where outputs are so few that
+// each multiprocessor has about one workgroup. Strips are even, because outputs may end in pairs.
+var (
+	bestCut = coopCut{2, 8, 1}
+	deepCut = coopCut{2, 16, 1}
+)
+
+// Up to how many outputs and rows deepCut is used.
+const (
+	deepOutputs = 4096
+	deepRows    = 32
+)
 
 // plainCut is the cut where lanes do not hold matrices as the kernels for FRAGMENTS want it, which until now is so on CPU devices. Their
 // drivers take long to compile large ones.
@@ -61,6 +71,8 @@ func (p Project) coopSpec(k *Kernels, cut *coopCut) projectCoopF16Spec {
 	}
 	switch {
 	case cut != nil:
+	case fragments && p.Out <= deepOutputs && p.Tokens <= deepRows && k.info.MaxWorkgroupInvocations >= int(deepCut.split)*k.info.SubgroupSize:
+		cut = &deepCut
 	case fragments:
 		cut = &bestCut
 	default:

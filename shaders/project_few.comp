@@ -25,6 +25,7 @@ layout(constant_id = 7) const uint ENDING = 0;   // what the kernel does with it
 layout(constant_id = 8) const bool LORA = false;
 layout(constant_id = 9) const uint HEAD_DIM = 128;
 const bool HALF = false;
+const bool WHOLE = false;
 
 #include "include/ahead.glsl"
 #include "include/norm.glsl"
@@ -154,6 +155,8 @@ Eight tileOutputs(uint unit, uint row) {
     return v;
 }
 
+Eight endOutputs(uint unit, uint row) { return tileOutputs(unit, row); }
+
 void main() {
     const uint thread = gl_SubgroupID * gl_SubgroupSize + gl_SubgroupInvocationID;
     const uint lane = thread % LANES;
@@ -212,7 +215,10 @@ void main() {
 
     const uint outputs = THREADS / LANES * ROWS; // of the block
     if (ENDING != END_NONE) {
-        endTile(epilogueAhead(), gl_WorkGroupID.x, outputs / 8, COLUMNS, thread, THREADS);
+        const Epilogue e = epilogueAhead();
+        if (claimTile(e, gl_WorkGroupID.x, outputs / 8, COLUMNS, thread, THREADS)) {
+            endTile(e, gl_WorkGroupID.x, outputs / 8, COLUMNS, thread, THREADS);
+        }
         return;
     }
     for (uint i = thread; i < outputs * COLUMNS; i += THREADS) {

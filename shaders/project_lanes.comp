@@ -12,6 +12,7 @@ layout(constant_id = 4) const uint ENDING = 0;  // what the kernel does with its
 layout(constant_id = 5) const bool LORA = false;
 layout(constant_id = 6) const uint HEAD_DIM = 128;
 const bool HALF = false;
+const bool WHOLE = false;
 
 #include "include/arrive.glsl"
 #include "include/lanes.glsl"
@@ -54,6 +55,8 @@ Eight tileOutputs(uint unit, uint row) {
     const uint at = (row * THREADS + unit) * 2;
     return Eight(tile[at], tile[at + 1]);
 }
+
+Eight endOutputs(uint unit, uint row) { return tileOutputs(unit, row); }
 
 uint tileSlot(Epilogue e, uint row) { return Uints(push.slots).at[gl_WorkGroupID.y * COLUMNS + row]; }
 
@@ -125,7 +128,10 @@ void main() {
             }
         }
         barrier();
-        endTile(Epilogues(push.epilogue).at[0], at, THREADS, COLUMNS, thread, THREADS);
+        const Epilogue e = Epilogues(push.epilogue).at[0];
+        if (claimTile(e, at, THREADS, COLUMNS, thread, THREADS)) {
+            endTile(e, at, THREADS, COLUMNS, thread, THREADS);
+        }
         return;
     }
     [[unroll]] for (uint c = 0; c < COLUMNS; c++) {

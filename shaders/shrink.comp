@@ -14,8 +14,9 @@ layout(constant_id = 3) const uint ENDING = 0;     // what the projection beside
 layout(constant_id = 4) const uint HEAD_DIM = 128;
 layout(constant_id = 5) const bool HALF = false;   // and whether it leaves halves
 const bool LORA = true;
+const bool WHOLE = false;
 
-#include "include/drain.glsl"
+#include "include/drain_units.glsl"
 #include "include/norm.glsl"
 
 const uint THREADS = 256;

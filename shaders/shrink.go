@@ -8,7 +8,7 @@ import "lorikeet/compute"
 //	Hidden[t, s*MaxRank + r] = 1                                                   for r = the row of B that is a bias
 //
 // without gamma and inv where Norm is nil; row(t) is the t-th entry of Gather, or t itself, for the norm as well. Hidden past
-// an adapter's rank is left alone. Base tiles may be in the grid
+// an adapter's rank is left alone, or filled up with zeros to a multiple of CoopRanks where the shrink takes halves. Base tiles may be in the grid
 // but do nothing, so the host puts adapter tiles first and counts only those.
 type Shrink struct {
 	Tiles        uint64 // RowTile [TileCount]
@@ -22,13 +22,16 @@ type Shrink struct {
 	Norm         *Norm   // nil: X is read as it is
 	Gather       uint64  // uint32 [Count], 0: none
 	Hidden       Rows
-	MaxRank      int // columns of Hidden per site, the largest rank any adapter may have
+	MaxRank      int // columns of Hidden per site, at least the largest rank of any adapter; in a Fused HiddenColumns of it
 	Type         Type
 	Count        int // rows, for the estimate of the work
 	TileCount    int // tiles of the grid; an Indirect decides over it
 
 	end inPlace // of the projection beside it, set by Fused
 }
+
+// HiddenColumns is how many columns of Shrink.Hidden a site takes for adapters up to a rank: matrices multiply whole blocks of them.
+func HiddenColumns(rank int) int { return ceilDiv(rank, CoopRanks) * CoopRanks }
 
 // ShrinkGroups is the grid for adapter tiles of the type whose largest rank is rank.
 func (k *Kernels) ShrinkGroups(t Type, rank, tiles, sites int) [3]uint32 {

@@ -11,8 +11,9 @@ layout(constant_id = 3) const uint ENDING = 0;     // what the projection beside
 layout(constant_id = 4) const uint HEAD_DIM = 128;
 const bool HALF = false;
 const bool LORA = true;
+const bool WHOLE = false;
 
-#include "include/drain.glsl"
+#include "include/drain_units.glsl"
 #include "include/lanes.glsl"
 #include "include/norm.glsl"
 

@@ -25,6 +25,7 @@ const (
 	PanelColumns               = 32
 	PanelRows                  = 16
 	QuadRows                   = 4   // rows that an invocation adds up, and parts
+	QuadUnits                  = 4   // that two blocks have
 	SquaresBlock               = 256 // and between stages of many rows, which read the sums more often
 	SquaresQuad                = 32  // the same where halves are left beside, whose products end four units of a row together
 	SquaresUnit                = 8   // columns in one partial sum of squares where few rows run

@@ -121,6 +121,7 @@ func (s *Setup) placeAdapters(ranks []int, in int, outs []int, t shaders.Type, b
 		table = append(table, row...)
 		set.slots = append(set.slots, sites)
 	}
+	set.maxRank = shaders.HiddenColumns(set.maxRank)
 	set.table = Place(s, table)
 	return set
 }

@@ -76,11 +76,15 @@ func buildShrink(s *Setup, t shaders.Type, in, sites int, normed, gathered bool,
 		if err != nil {
 			return 0, err
 		}
-		// Past each rank nothing was written; the twin has zeros there.
-		for t := range rows {
-			for site, adapter := range adapters[t] {
-				for r := adapter.B.Rows; r < set.maxRank; r++ {
-					at := t*hidden.Stride + site*set.maxRank + r
+		// Past each rank, or the zeros behind it, nothing was written; the twin has zeros there.
+		for row := range rows {
+			for site, adapter := range adapters[row] {
+				untouched := adapter.B.Rows
+				if s.Kernels.ShrinksHalves(t) {
+					untouched = min(shaders.HiddenColumns(untouched), set.maxRank)
+				}
+				for r := untouched; r < set.maxRank; r++ {
+					at := row*hidden.Stride + site*set.maxRank + r
 					if math.Float32bits(got[at]) != poison {
 						return math.Inf(1), nil
 					}

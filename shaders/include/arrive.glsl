@@ -57,47 +57,56 @@ void lookAt(uint64_t arrivals, uint tile, uint thread, uint seen, uint times) {
 
 const uint LOOKS = 20000; // on a GPU, where each takes about half a microsecond
 
-// Outputs of the tile in the workgroup's shared memory, in the order of units, and the slot of a row of the tile; the
-// kernel defines them.
+// Outputs of the tile in the workgroup's shared memory, in the order of units, as they wait for the shrink and as they end, and the slot
+// of a row of the tile; the kernel defines them.
 Eight tileOutputs(uint unit, uint row);
+Eight endOutputs(uint unit, uint row);
 uint tileSlot(Epilogue e, uint row);
 
-// Ends a tile of units by rows, whose outputs are in shared memory, or leaves it to the shrink. The whole workgroup calls
-// it behind a barrier, before which it called lookAt where there are adapters.
+// Says whether the workgroup ends its tile of units by rows, whose outputs are in shared memory; else they are left to the shrink. The
+// whole workgroup calls it behind a barrier, before which it called lookAt where there are adapters.
+bool claimTile(Epilogue e, uint tile, uint units, uint rows, uint thread, uint threads) {
+    if (!LORA) {
+        return true;
+    }
+    if (arrived == 0) {
+        const uint firstUnit = tile / e.rowTiles * units;
+        const uint firstRow = tile % e.rowTiles * rows;
+        [[dont_unroll]] for (uint i = thread; i < units * rows; i += threads) {
+            const uint unit = firstUnit + i % units;
+            const uint t = firstRow + i / units;
+            if (unit < e.units && t < e.rows) {
+                const uvec2 at = placesOf(e, t, unit);
+                const Eight outputs = tileOutputs(i % units, i / units);
+                Waiting(e.outputs).at[at.x] = outputs.lo;
+                Waiting(e.outputs).at[at.y] = outputs.hi;
+            }
+        }
+        arriveAt(e, tile, thread);
+        if (arrived == 0) {
+            return false;
+        }
+    } else {
+        meet();
+    }
+    if (thread == 0) {
+        atomicExchange(Arrivals(e.arrivals).at[tile], 0);
+    }
+    return true;
+}
+
+// Ends a tile that the workgroup has claimed.
 void endTile(Epilogue e, uint tile, uint units, uint rows, uint thread, uint threads) {
     const uint firstUnit = tile / e.rowTiles * units;
     const uint firstRow = tile % e.rowTiles * rows;
-    if (LORA) {
-        if (arrived == 0) {
-            [[dont_unroll]] for (uint i = thread; i < units * rows; i += threads) {
-                const uint unit = firstUnit + i % units;
-                const uint t = firstRow + i / units;
-                if (unit < e.units && t < e.rows) {
-                    const uvec2 at = placesOf(e, t, unit);
-                    const Eight outputs = tileOutputs(i % units, i / units);
-                    Waiting(e.outputs).at[at.x] = outputs.lo;
-                    Waiting(e.outputs).at[at.y] = outputs.hi;
-                }
-            }
-            arriveAt(e, tile, thread);
-            if (arrived == 0) {
-                return;
-            }
-        } else {
-            meet();
-        }
-        if (thread == 0) {
-            atomicExchange(Arrivals(e.arrivals).at[tile], 0);
-        }
-    }
     // Where there are more invocations than units, several share the rank of one; four units of a row are in one subgroup.
     rows = min(rows, e.rows - firstRow);
-    const uint parts = LORA ? 1u << findMSB(clamp(threads / (units * rows), 1, min(EXPAND_PARTS, gl_SubgroupSize / 4))) : 1;
+    const uint parts = LORA && !WHOLE ? 1u << findMSB(clamp(threads / (units * rows), 1, min(EXPAND_PARTS, gl_SubgroupSize / 4))) : 1;
     [[dont_unroll]] for (uint i = thread / parts; i < units * rows; i += threads / parts) {
         const uint unit = firstUnit + i % units;
         const uint t = firstRow + i / units;
         if (unit < e.units) {
-            endUnit(e, t, tileSlot(e, i / units), unit, tileOutputs(i % units, i / units), thread % parts, parts);
+            endUnit(e, t, tileSlot(e, i / units), unit, endOutputs(i % units, i / units), thread % parts, parts);
         }
     }
 }

@@ -5,20 +5,9 @@
 
 #include "arrive.glsl"
 
-// Ends the units of those of a subgroup's tiles that wait, each by one invocation. first is the subgroup's first tile, width
-// how many invocations and tiles it has.
-void endWaiting(Epilogue e, uint first, uvec4 waiting, uint width) {
-    const uint each = e.tileUnits * e.tileRows;
-    [[dont_unroll]] for (uint i = gl_SubgroupInvocationID; i < width * each; i += width) {
-        const uint tile = first + i / each;
-        const uint unit = tile / e.rowTiles * e.tileUnits + i % each % e.tileUnits;
-        const uint t = tile % e.rowTiles * e.tileRows + i % each / e.tileUnits;
-        if (subgroupBallotBitExtract(waiting, i / each) && unit < e.units && t < e.rows) {
-            const uvec2 at = placesOf(e, t, unit);
-            endUnit(e, t, Uints(e.slots).at[t], unit, Eight(Waiting(e.outputs).at[at.x], Waiting(e.outputs).at[at.y]), 0, 1);
-        }
-    }
-}
+// Ends those of a subgroup's tiles that wait. first is the subgroup's first tile, width how many invocations and tiles it has. The
+// kernel defines it.
+void endWaiting(Epilogue e, uint first, uvec4 waiting, uint width);
 
 // Counts this workgroup of the shrink; the last one arrives at the tiles, as many at a time as a subgroup has
 // invocations, of which the workgroup's threads may be fewer.

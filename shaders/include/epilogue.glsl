@@ -1,6 +1,6 @@
 // Projections that end their own outputs: LoRA's second product and then RoPE and the page cache, the residual sum, or
-// SiLU, without a stage between. The kernel says which by ENDING, whether there are adapters by LORA, whether the
-// result is also left as halves by HALF, and HEAD_DIM.
+// SiLU, without a stage between. The kernel says which by ENDING, whether there are adapters by LORA, whether the outputs come whole,
+// with their delta in them, by WHOLE, whether the result is also left as halves by HALF, and HEAD_DIM.
 //
 // A unit is eight outputs that end together: four columns low and four columns high of the outputs as the matrix has
 // them. RoPE pairs columns half a head apart and SiLU a gate with its up, so the kernels take the rows of W in the order
@@ -83,25 +83,39 @@ Eight siteShare(AdapterSite site, uint64_t hidden, uint stride, uint low, uint h
     return expandShare(site, hidden, stride, low, high, Team(0, part, parts, 0));
 }
 
+// Where the adapters have an output: the site, counted from the first, the column there, and the elements between rows of B.
+struct SitePlace {
+    uint site;
+    uint column;
+    uint stride;
+};
+
+SitePlace placeInSite(Epilogue e, uint column) {
+    if (ENDING == END_RESIDUAL) {
+        return SitePlace(0, column, e.units * 8);
+    }
+    if (ENDING == END_SILU_MUL) {
+        const bool up = column >= e.outputStride / 2;
+        return SitePlace(up ? 1 : 0, up ? column - e.outputStride / 2 : column, e.units * 4);
+    }
+    const uint head = column / HEAD_DIM;
+    const uint kind = head < e.heads ? 0 : head < e.heads + e.kvHeads ? 1 : 2; // q, k, v
+    const uint before = kind == 0 ? 0 : kind == 1 ? e.heads : e.heads + e.kvHeads;
+    return SitePlace(kind, column - before * HEAD_DIM, (kind == 0 ? e.heads : e.kvHeads) * HEAD_DIM);
+}
+
 // This part's share of a unit's LoRA delta; the parts are neighbouring invocations of one subgroup.
 Eight deltaShare(Epilogue e, uint t, uint slot, uint unit, uint part, uint parts) {
     const uint64_t hidden = e.hidden + 4ul * t * e.hiddenStride;
-    const AdapterSite site = adapterSite(e.table, slot, e.sitesPerSlot, e.firstSite);
-    if (ENDING == END_RESIDUAL) {
-        return siteShare(site, hidden, e.units * 8, unit * 8, unit * 8 + 4, part, parts);
-    }
+    const SitePlace low = placeInSite(e, columnOf(unit * 8, e.outputStride));
+    const SitePlace high = placeInSite(e, columnOf(unit * 8 + 4, e.outputStride));
+    const AdapterSite site = adapterSite(e.table, slot, e.sitesPerSlot, e.firstSite + low.site);
     if (ENDING == END_SILU_MUL) { // low and high are of different sites, so each takes its four columns twice
         const AdapterSite up = adapterSite(e.table, slot, e.sitesPerSlot, e.firstSite + 1);
-        return Eight(siteShare(site, hidden, e.units * 4, unit * 4, unit * 4, part, parts).lo,
-                     siteShare(up, hidden + 4ul * e.maxRank, e.units * 4, unit * 4, unit * 4, part, parts).lo);
+        return Eight(siteShare(site, hidden, low.stride, low.column, low.column, part, parts).lo,
+                     siteShare(up, hidden + 4ul * e.maxRank, high.stride, high.column, high.column, part, parts).lo);
     }
-    const uint head = unit * 8 / HEAD_DIM;
-    const uint kind = head < e.heads ? 0 : head < e.heads + e.kvHeads ? 1 : 2; // q, k, v
-    const uint kindHeads = kind == 0 ? e.heads : e.kvHeads;
-    const uint before = kind == 0 ? 0 : kind == 1 ? e.heads : e.heads + e.kvHeads;
-    const uint column = (head - before) * HEAD_DIM + unit * 4 % (HEAD_DIM / 2);
-    return siteShare(adapterSite(e.table, slot, e.sitesPerSlot, e.firstSite + kind), hidden + 4ul * kind * e.maxRank,
-                       kindHeads * HEAD_DIM, column, column + HEAD_DIM / 2, part, parts);
+    return siteShare(site, hidden + 4ul * low.site * e.maxRank, low.stride, low.column, high.column, part, parts);
 }
 
 // Folds the shares of neighbours as expandSum does.
@@ -189,7 +203,7 @@ void endUnit(Epilogue e, uint t, uint slot, uint unit, Eight outputs, uint part,
     if (part == 0) {
         given = givenTo(e, t, unit);
     }
-    if (LORA) {
+    if (LORA && !WHOLE) {
         outputs = add8(outputs, foldShares(deltaShare(e, t, slot, unit, part, parts), parts));
     }
     if (part != 0) {

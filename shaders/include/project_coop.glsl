@@ -14,6 +14,7 @@ layout(constant_id = 12) const uint ENDING = 0;   // what the kernel does with i
 layout(constant_id = 13) const bool LORA = false;
 layout(constant_id = 14) const bool HALF = false; // the ending leaves halves
 layout(constant_id = 15) const uint HEAD_DIM = 128;
+const bool WHOLE = LORA && FRAGMENTS; // the tile's outputs get their delta before they end
 
 #include "ahead.glsl"
 #include "norm.glsl"
@@ -47,8 +48,15 @@ shared float partial[PARTIAL];
 shared float total[TILE_T * TILE_N];
 shared float inverse[TILE_T];
 
+#include "delta_coop.glsl"
+
+const uint BLOCKS = ROW_TILES * STRIPS;                      // of deltas, at most SPLIT
+const uint DELTA_PARTS = SPLIT > BLOCKS ? SPLIT / BLOCKS : 1; // subgroups that share the adapters of one
+
 uint wChunks[STRIPS * 2]; // where the lane's chunks begin
 uint xChunks[ROW_TILES * 2];
+uint rows;    // of the tile
+uint laneRow; // of x and W, and eight behind it
 uvec4 w[2 * UNROLL * STRIPS * 2];
 uvec4 x[2 * UNROLL * ROW_TILES * 2];
 SUMS sums[EACH];
@@ -67,7 +75,8 @@ uint stripRow(uint firstOutput, uint strip) {
     return columnOf(firstOutput + (high ? 4 : 0), push.outputs) + strip % (STRIPS / 2) * 16;
 }
 
-// Starts the loads of UNROLL panels from panel on; behind the end they are of the last one, and x counts as zero.
+// Starts the loads of UNROLL panels from panel on; behind the end they are of the last one, and x counts as zero. So do, of up to
+// 16 rows, those that the dispatch does not have, since with one they would be most of what is read of x.
 void load(uint slot, uint panel, uint end) {
     [[unroll]] for (uint u = 0; u < UNROLL; u++) {
         const uint at = min(panel + u, end - 1) * PANEL_CHUNKS;
@@ -76,7 +85,7 @@ void load(uint slot, uint panel, uint end) {
         }
         [[unroll]] for (uint i = 0; i < ROW_TILES * 2; i++) {
             x[(slot * UNROLL + u) * ROW_TILES * 2 + i] = uvec4(0);
-            if (panel + u < end) {
+            if (panel + u < end && (ROW_TILES > 1 || i * 8 + laneRow < rows)) {
                 x[(slot * UNROLL + u) * ROW_TILES * 2 + i] = Uints4(push.x).at[xChunks[i] + at];
             }
         }
@@ -184,6 +193,37 @@ Eight tileOutputs(uint unit, uint row) {
     return Eight(fourOf(row, unit * 8), fourOf(row, unit * 8 + 4));
 }
 
+// A tile's outputs with their delta.
+Eight endOutputs(uint unit, uint row) {
+    Eight v = tileOutputs(unit, row);
+    if (WHOLE) {
+        const uint first = (row / 16 * STRIPS + unit / QUAD_UNITS * 2) * DELTA_PARTS;
+        Eight delta = deltaUnit(first, DELTA_PARTS, row % 16, unit);
+        [[dont_unroll]] for (uint part = 1; part < DELTA_PARTS; part++) {
+            delta = add8(delta, deltaUnit(first + part, DELTA_PARTS, row % 16, unit));
+        }
+        v = add8(v, delta);
+    }
+    return v;
+}
+
+// The subgroup's share of the tile's deltas, if it has one.
+Delta tileDelta(uint firstToken, uint firstOutput, uint lane) {
+    const Epilogue e = Epilogues(push.epilogue).at[0];
+    const uint block = gl_SubgroupID / DELTA_PARTS;
+    const uint t = firstToken + block / STRIPS * 16 + lane % 16;
+    const uint slot = block < BLOCKS && t < push.tokens ? Uints(push.slots).at[t] : NO_ROW;
+    const uint column = blockColumn(e, firstOutput / 8 + block % STRIPS / 2 * QUAD_UNITS, block % 2);
+    return deltaOf(e, slot, column, gl_SubgroupID % DELTA_PARTS, DELTA_PARTS, lane);
+}
+
+void storeDelta(Delta d, Epilogue e, uint firstToken, uint lane) {
+    const uint block = gl_SubgroupID / DELTA_PARTS;
+    if (block < BLOCKS) {
+        coopMatStore(addUpDelta(d, e, firstToken + block / STRIPS * 16, lane), partial, gl_SubgroupID * 256, 16, gl_CooperativeMatrixLayoutRowMajor);
+    }
+}
+
 void main() {
     const uint lane = gl_SubgroupInvocationID;
     const uint thread = gl_SubgroupID * gl_SubgroupSize + lane;
@@ -195,6 +235,7 @@ void main() {
     if (ENDING != END_NONE) {
         ahead = fetchAhead(push.epilogue, push.slots, firstToken, TILE_T, push.tokens, thread);
     }
+    Delta delta;
     uint seen = 0;
     if (LORA && thread == 0) {
         seen = lookOnce(push.arrivals, gl_WorkGroupID.x);
@@ -206,16 +247,21 @@ void main() {
     const uint end = push.panels * (gl_SubgroupID + 1) / SPLIT;
     if (FRAGMENTS) {
         const uint last = (push.outputs + 15) / 16 * 16 - 1;
+        rows = push.tokens - firstToken;
+        laneRow = lane / 4;
         [[unroll]] for (uint i = 0; i < STRIPS * 2; i++) {
-            wChunks[i] = chunkOf(min(stripRow(firstOutput, i / 2) + i % 2 * 8 + lane / 4, last), lane % 4 * 8, push.panels);
+            wChunks[i] = chunkOf(min(stripRow(firstOutput, i / 2) + i % 2 * 8 + laneRow, last), lane % 4 * 8, push.panels);
         }
         [[unroll]] for (uint i = 0; i < ROW_TILES * 2; i++) {
-            xChunks[i] = chunkOf(firstToken + i * 8 + lane / 4, lane % 4 * 8, push.panels);
+            xChunks[i] = chunkOf(firstToken + i * 8 + laneRow, lane % 4 * 8, push.panels);
         }
         if (panel < end) {
             load(0, panel, end);
         }
         findInverse(thread, firstToken); // while they are on their way
+        if (WHOLE) {
+            delta = tileDelta(firstToken, firstOutput, lane);
+        }
         for (; panel < end; panel += 2 * UNROLL) {
             load(1, panel + UNROLL, end);
             multiply(0);
@@ -230,6 +276,9 @@ void main() {
             multiplyPlainly(panel, firstOutput, firstToken);
         }
     }
+    if (WHOLE) {
+        beginDelta(delta, lane);
+    }
     if (ENDING != END_NONE) {
         keepAhead(ahead, TILE_T, thread);
         if (LORA) {
@@ -239,7 +288,14 @@ void main() {
     addUp(thread);
     barrier();
     if (ENDING != END_NONE) {
-        endTile(epilogueAhead(), gl_WorkGroupID.x, TILE_N / 8, TILE_T, thread, THREADS);
+        const Epilogue e = epilogueAhead();
+        if (claimTile(e, gl_WorkGroupID.x, TILE_N / 8, TILE_T, thread, THREADS)) {
+            if (WHOLE) {
+                storeDelta(delta, e, firstToken, lane);
+                barrier();
+            }
+            endTile(e, gl_WorkGroupID.x, TILE_N / 8, TILE_T, thread, THREADS);
+        }
         return;
     }
     for (uint i = thread; i < TILE_T * TILE_N / 4; i += THREADS) {

@@ -9,8 +9,9 @@ layout(constant_id = 8) const uint ENDING = 0;     // what the projection beside
 layout(constant_id = 9) const uint HEAD_DIM = 128;
 layout(constant_id = 10) const bool HALF = false; // and whether it leaves halves
 const bool LORA = true;
+const bool WHOLE = true;
 
-#include "drain.glsl"
+#include "arrive.glsl"
 #include "norm.glsl"
 
 const uint COOP_RANKS = 16; // rows of A a workgroup has
@@ -21,7 +22,7 @@ layout(push_constant) uniform Push {
     uint64_t tiles;    // RowTile [gl_WorkGroupID.y]
     uint64_t table;    // AdapterSite [slot][sitesPerSlot]
     uint64_t x;        // TYPE, in panels: halves
-    uint64_t hidden;   // fp32 [t][hiddenStride], written
+    uint64_t hidden;   // fp32 [t][hiddenStride], written; scaled and in TYPE where a projection ends with them
     uint64_t squares;  // fp32 [row][parts]
     uint64_t gather;   // uint32 [t], the norm's row of each t, with GATHER
     uint64_t epilogue; // Epilogue [1]
@@ -35,10 +36,15 @@ layout(push_constant) uniform Push {
     float eps;
 } push;
 
-shared float partial[SUBGROUPS * 256];
+// Two scaled products in TYPE, as delta_coop.glsl reads them.
+layout(buffer_reference, std430, buffer_reference_align = 4) coherent buffer HiddenPairs { uint at[]; };
+
+shared float partial[SUBGROUPS * (ENDING == END_NONE ? 1 : 2) * 256];
 shared float inverse[TILE_ROWS];
 
 uint normRow(uint t) { return GATHER ? Uints(push.gather).at[t] : t; }
+
+#include "drain_coop.glsl"
 
 void shrink(uint thread, uint lane) {
     const RowTile tile = RowTiles(push.tiles).at[gl_WorkGroupID.y];
@@ -87,7 +93,7 @@ void shrink(uint thread, uint lane) {
     barrier();
     const uint row = thread / COOP_RANKS;
     const uint rank = firstRank + thread % COOP_RANKS;
-    if (row >= tile.count || rank >= site.rank) {
+    if (row >= tile.count || rank >= push.maxRank) {
         return;
     }
     float total = 0.0;
@@ -97,8 +103,17 @@ void shrink(uint thread, uint lane) {
     if (NORM) {
         total *= inverse[row];
     }
-    const uint t = tile.first + row;
-    Hidden(push.hidden).at[t * push.hiddenStride + gl_WorkGroupID.z * push.maxRank + rank] = rank < rows ? total : 1.0;
+    const float product = rank < rows ? total : rank < site.rank ? 1.0 : 0.0;
+    const uint at = (tile.first + row) * push.hiddenStride + gl_WorkGroupID.z * push.maxRank + rank;
+    if (ENDING == END_NONE) {
+        Hidden(push.hidden).at[at] = product;
+        return;
+    }
+    const float scaled = bounded(vec4(site.scale * product)).x;
+    const float next = subgroupShuffleXor(scaled, 1);
+    if (rank % 2 == 0) {
+        HiddenPairs(push.hidden).at[at / 2] = packElements(vec2(scaled, next));
+    }
 }
 
 void main() {
