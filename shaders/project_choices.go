@@ -44,10 +44,14 @@ func (p Project) Choices(k *Kernels) []Choice {
 // coopChoices is Choices where products go by cooperative matrices.
 func (p Project) coopChoices(k *Kernels, list []Choice) []Choice {
 	if p.Tokens <= mostFew {
-		for _, cut := range neighbours([]coopCut{bestCut, deepCut}, func(c *coopCut) []*uint32 { return []*uint32{&c.strips, &c.split, &c.unroll} }) {
+		var cuts []coopCut
+		for _, entry := range coopCuts {
+			cuts = append(cuts, entry.wide, entry.few)
+		}
+		for _, cut := range neighbours(cuts, func(c *coopCut) []*uint32 { return []*uint32{&c.strips, &c.split, &c.unroll, &c.sides} }) {
 			if spec := p.coopSpec(k, &cut); cut.unroll <= 4 && cut.strips <= 4 && spec.fits(k.info) {
 				list = append(list, Choice{
-					Source: fmt.Sprintf("coopCut{%d, %d, %d}", cut.strips, cut.split, cut.unroll),
+					Source: fmt.Sprintf("coopCut{%d, %d, %d, %d}", cut.strips, cut.split, cut.unroll, cut.sides),
 					Launch: func(p Project) compute.Dispatch {
 						d, _ := p.coop(k, p.coopSpec(k, &cut))
 						return d

@@ -7,24 +7,24 @@ import (
 )
 
 // coopCut cuts a product of few rows into workgroups; the fields are constants of include/project_coop.glsl.
-type coopCut struct{ strips, split, unroll uint32 }
+type coopCut struct{ strips, split, unroll, sides uint32 }
 
-// bestCut is the best cut for 1 to 64 rows as measured on an H100 in bf16; deepCut is better for up to 32 where outputs are so few that
-// each multiprocessor has about one workgroup. Strips are even, because outputs may end in pairs.
-var (
-	bestCut = coopCut{2, 8, 1}
-	deepCut = coopCut{2, 16, 1}
-)
+// coopCuts are the cuts as measured on an H100 in bf16: up to how many rows each is used, where W has many outputs and where it has so
+// few that each multiprocessor gets about one workgroup. Strips times sides are even, because outputs may end in pairs.
+var coopCuts = []struct {
+	rows      int
+	wide, few coopCut
+}{
+	{32, coopCut{2, 8, 1, 1}, coopCut{2, 16, 1, 1}},
+	{mostFew, coopCut{2, 4, 1, 2}, coopCut{2, 8, 1, 1}},
+}
 
-// Up to how many outputs and rows deepCut is used.
-const (
-	deepOutputs = 4096
-	deepRows    = 32
-)
+// fewOutputs is up to where a W has few outputs.
+const fewOutputs = 4096
 
 // plainCut is the cut where lanes do not hold matrices as the kernels for FRAGMENTS want it, which until now is so on CPU devices. Their
 // drivers take long to compile large ones.
-var plainCut = coopCut{2, 4, 1}
+var plainCut = coopCut{2, 2, 1, 2}
 
 // coopShapes returns the device's products of 16-bit matrices with fp32 sums, of each type the largest it has that panels are made of.
 func coopShapes(info compute.Info) map[Type]compute.CoopShape {
@@ -71,18 +71,27 @@ func (p Project) coopSpec(k *Kernels, cut *coopCut) projectCoopF16Spec {
 	}
 	switch {
 	case cut != nil:
-	case fragments && p.Out <= deepOutputs && p.Tokens <= deepRows && k.info.MaxWorkgroupInvocations >= int(deepCut.split)*k.info.SubgroupSize:
-		cut = &deepCut
 	case fragments:
-		cut = &bestCut
+		i := 0
+		for min(p.Tokens, mostFew) > coopCuts[i].rows {
+			i++
+		}
+		cut = &coopCuts[i].wide
+		if p.Out <= fewOutputs {
+			cut = &coopCuts[i].few
+		}
 	default:
 		cut = &plainCut
 	}
+	sides := cut.sides
+	if p.end.kind == EndRopeStore && p.end.headDim%(sides*cut.strips*PanelRows) != 0 {
+		sides = 1 // the halves of a head would not be whole halves of a tile
+	}
 	return projectCoopF16Spec{
-		Type: uint32(p.W.Type), Threads: cut.split * count32(k.info.SubgroupSize),
+		Type: uint32(p.W.Type), Threads: cut.split * sides * count32(k.info.SubgroupSize),
 		SizeM: count32(shape.M), SizeN: count32(shape.N), SizeK: count32(shape.K), Fragments: fragments,
 		Norm: p.Norm != nil, Gather: p.Gather != 0,
-		Strips: cut.strips, RowTiles: count32(rowTiles), Split: cut.split, Unroll: cut.unroll,
+		Strips: cut.strips, RowTiles: count32(rowTiles), Split: cut.split, Unroll: cut.unroll, Sides: sides,
 		Ending: p.end.kind, Lora: p.end.lora, Half: p.end.half, HeadDim: p.end.head(),
 	}
 }
@@ -93,13 +102,13 @@ func (s projectCoopF16Spec) fits(info compute.Info) bool {
 }
 
 func (s projectCoopF16Spec) tile() tileShape {
-	return tileShape{outputs: int(s.Strips) * PanelRows, rows: int(s.RowTiles) * PanelRows}
+	return tileShape{outputs: int(s.Sides*s.Strips) * PanelRows, rows: int(s.RowTiles) * PanelRows}
 }
 
 // shared is the bytes of shared memory that a workgroup takes.
 func (s projectCoopF16Spec) shared() int {
 	tile := s.tile()
-	words := int(s.Split*s.Strips)*PanelRows*PanelRows + tile.outputs*tile.rows + tile.rows
+	words := int(s.Split*s.Sides*s.Strips)*PanelRows*PanelRows + tile.outputs*tile.rows + tile.rows
 	if s.Ending != EndNone {
 		words += 2*EpiloguePairs + AheadRows + 1
 	}

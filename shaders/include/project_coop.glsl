@@ -1,19 +1,21 @@
 // y[t,n] = inv(t) * sum_k W[n,k] * x[t,k] for few rows, up to 64: W streams from memory once, straight into the registers of the
-// subgroups that multiply it. A workgroup has STRIPS times 16 outputs and all ROW_TILES times 16 rows; its SPLIT subgroups divide the
-// columns between them and add up in shared memory, in their order.
+// subgroups that multiply it. A workgroup has ROW_TILES times 16 rows. Its SPLIT subgroups side by side divide the columns between them and
+// add up in shared memory, in their order; each of its SIDES has STRIPS times 16 outputs. What two sides read of x the second finds
+// in the cache next to it.
 //
 // Grid: {tiles of outputs * tiles of rows, 1, 1}.
 #include "coop.glsl"
 
-layout(constant_id = 7) const uint STRIPS = 2;    // of 16 outputs; even where outputs end in pairs
+layout(constant_id = 7) const uint STRIPS = 2;    // of 16 outputs, of a side; those of all sides are even where outputs end in pairs
 layout(constant_id = 8) const uint ROW_TILES = 1; // of 16 rows, up to 4
-layout(constant_id = 9) const uint SPLIT = 8;     // subgroups
+layout(constant_id = 9) const uint SPLIT = 8;     // subgroups of a side
 layout(constant_id = 10) const uint UNROLL = 2;   // panels of each strip on their way, and as many behind them
 layout(constant_id = 11) const bool GATHER = false; // the norm's rows are looked up
 layout(constant_id = 12) const uint ENDING = 0;   // what the kernel does with its outputs; see epilogue.glsl
 layout(constant_id = 13) const bool LORA = false;
 layout(constant_id = 14) const bool HALF = false; // the ending leaves halves
 layout(constant_id = 15) const uint HEAD_DIM = 128;
+layout(constant_id = 16) const uint SIDES = 1;
 const bool WHOLE = LORA && FRAGMENTS; // the tile's outputs get their delta before they end
 
 #include "ahead.glsl"
@@ -37,12 +39,13 @@ layout(push_constant) uniform Push {
     float eps;
 } push;
 
-const uint TILE_N = STRIPS * 16;
+const uint TILE_STRIPS = SIDES * STRIPS;
+const uint TILE_N = TILE_STRIPS * 16;
 const uint TILE_T = ROW_TILES * 16;
 const uint EACH = STRIPS * ROW_TILES * ACROSS;
-const bool PAIRS = ENDING == END_ROPE_STORE || ENDING == END_SILU_MUL; // the second half of the strips is far from the first
+const bool PAIRS = ENDING == END_ROPE_STORE || ENDING == END_SILU_MUL; // the second half of the tile's strips is far from the first
 const uint NORM_LANES = THREADS / TILE_T >= 8 ? 8 : THREADS / TILE_T >= 4 ? 4 : THREADS / TILE_T >= 2 ? 2 : 1; // per row
-const uint PARTIAL = SPLIT * STRIPS * 256; // one row tile's sums of all subgroups
+const uint PARTIAL = SPLIT * TILE_STRIPS * 256; // one row tile's sums of all subgroups
 
 shared float partial[PARTIAL];
 shared float total[TILE_T * TILE_N];
@@ -50,8 +53,10 @@ shared float inverse[TILE_T];
 
 #include "delta_coop.glsl"
 
-const uint BLOCKS = ROW_TILES * STRIPS;                      // of deltas, at most SPLIT
-const uint DELTA_PARTS = SPLIT > BLOCKS ? SPLIT / BLOCKS : 1; // subgroups that share the adapters of one
+const uint SUBGROUPS = SPLIT * SIDES;
+const uint BLOCKS = ROW_TILES * TILE_STRIPS;                          // of deltas
+const uint DELTA_PARTS = SUBGROUPS > BLOCKS ? SUBGROUPS / BLOCKS : 1; // subgroups that share the adapters of one
+const bool DELTA_AHEAD = BLOCKS <= SUBGROUPS;                         // each has one at most, and looks its adapters up ahead
 
 uint wChunks[STRIPS * 2]; // where the lane's chunks begin
 uint xChunks[ROW_TILES * 2];
@@ -66,13 +71,19 @@ uint normRow(uint t) {
     return GATHER ? Uints(push.gather).at[t] : t;
 }
 
-// The row of W where a strip begins.
+uint partOf() { return gl_SubgroupID % SPLIT; } // of the columns
+
+// The place of one of the subgroup's strips in the tile.
+uint tileStrip(uint strip) { return gl_SubgroupID / SPLIT * STRIPS + strip; }
+
+// The row of W where one of the subgroup's strips begins.
 uint stripRow(uint firstOutput, uint strip) {
+    strip = tileStrip(strip);
     if (!PAIRS) {
         return firstOutput + strip * 16;
     }
-    const bool high = strip >= STRIPS / 2;
-    return columnOf(firstOutput + (high ? 4 : 0), push.outputs) + strip % (STRIPS / 2) * 16;
+    const bool high = strip >= TILE_STRIPS / 2;
+    return columnOf(firstOutput + (high ? 4 : 0), push.outputs) + strip % (TILE_STRIPS / 2) * 16;
 }
 
 // Starts the loads of UNROLL panels from panel on; behind the end they are of the last one, and x counts as zero. So do, of up to
@@ -147,14 +158,14 @@ void addUpTile(uint t, uint thread) {
     [[unroll]] for (uint s = 0; s < STRIPS; s++) {
         [[unroll]] for (uint i = 0; i < ACROSS; i++) {
             coopMatStore(sums[(s * ROW_TILES + t) * ACROSS + i], partial,
-                         (gl_SubgroupID * STRIPS + s) * 256 + i / ACROSS_N * SIZE_M * 16 + i % ACROSS_N * SIZE_N, 16, gl_CooperativeMatrixLayoutRowMajor);
+                         (partOf() * TILE_STRIPS + tileStrip(s)) * 256 + i / ACROSS_N * SIZE_M * 16 + i % ACROSS_N * SIZE_N, 16, gl_CooperativeMatrixLayoutRowMajor);
         }
     }
     barrier();
-    for (uint i = thread; i < STRIPS * 256; i += THREADS) {
+    for (uint i = thread; i < TILE_STRIPS * 256; i += THREADS) {
         float sum = 0.0;
         [[unroll]] for (uint part = 0; part < SPLIT; part++) {
-            sum += partial[part * STRIPS * 256 + i];
+            sum += partial[part * TILE_STRIPS * 256 + i];
         }
         const uint row = t * 16 + i % 256 / 16;
         total[row * TILE_N + i / 256 * 16 + i % 16] = sum;
@@ -197,7 +208,7 @@ Eight tileOutputs(uint unit, uint row) {
 Eight endOutputs(uint unit, uint row) {
     Eight v = tileOutputs(unit, row);
     if (WHOLE) {
-        const uint first = (row / 16 * STRIPS + unit / QUAD_UNITS * 2) * DELTA_PARTS;
+        const uint first = (row / 16 * TILE_STRIPS + unit / QUAD_UNITS * 2) * DELTA_PARTS;
         Eight delta = deltaUnit(first, DELTA_PARTS, row % 16, unit);
         [[dont_unroll]] for (uint part = 1; part < DELTA_PARTS; part++) {
             delta = add8(delta, deltaUnit(first + part, DELTA_PARTS, row % 16, unit));
@@ -207,20 +218,33 @@ Eight endOutputs(uint unit, uint row) {
     return v;
 }
 
-// The subgroup's share of the tile's deltas, if it has one.
-Delta tileDelta(uint firstToken, uint firstOutput, uint lane) {
+// One of the tile's blocks of deltas, or the part of it that is at index in partial.
+Delta tileDelta(uint index, uint firstToken, uint firstOutput, uint lane) {
     const Epilogue e = Epilogues(push.epilogue).at[0];
-    const uint block = gl_SubgroupID / DELTA_PARTS;
-    const uint t = firstToken + block / STRIPS * 16 + lane % 16;
+    const uint block = index / DELTA_PARTS;
+    const uint t = firstToken + block / TILE_STRIPS * 16 + lane % 16;
     const uint slot = block < BLOCKS && t < push.tokens ? Uints(push.slots).at[t] : NO_ROW;
-    const uint column = blockColumn(e, firstOutput / 8 + block % STRIPS / 2 * QUAD_UNITS, block % 2);
-    return deltaOf(e, slot, column, gl_SubgroupID % DELTA_PARTS, DELTA_PARTS, lane);
+    const uint column = blockColumn(e, firstOutput / 8 + block % TILE_STRIPS / 2 * QUAD_UNITS, block % 2);
+    return deltaOf(e, slot, column, index % DELTA_PARTS, DELTA_PARTS, lane);
 }
 
-void storeDelta(Delta d, Epilogue e, uint firstToken, uint lane) {
-    const uint block = gl_SubgroupID / DELTA_PARTS;
-    if (block < BLOCKS) {
-        coopMatStore(addUpDelta(d, e, firstToken + block / STRIPS * 16, lane), partial, gl_SubgroupID * 256, 16, gl_CooperativeMatrixLayoutRowMajor);
+void storeDelta(Delta d, Epilogue e, uint index, uint firstToken, uint lane) {
+    coopMatStore(addUpDelta(d, e, firstToken + index / DELTA_PARTS / TILE_STRIPS * 16, lane), partial, index * 256, 16,
+                 gl_CooperativeMatrixLayoutRowMajor);
+}
+
+// Puts the tile's deltas into partial. ahead is the subgroup's, after beginDelta, with DELTA_AHEAD.
+void storeDeltas(Delta ahead, Epilogue e, uint firstToken, uint firstOutput, uint lane) {
+    if (DELTA_AHEAD) {
+        if (gl_SubgroupID < BLOCKS * DELTA_PARTS) {
+            storeDelta(ahead, e, gl_SubgroupID, firstToken, lane);
+        }
+        return;
+    }
+    [[dont_unroll]] for (uint i = gl_SubgroupID; i < BLOCKS; i += SUBGROUPS) {
+        Delta d = tileDelta(i, firstToken, firstOutput, lane);
+        beginDelta(d, lane);
+        storeDelta(d, e, i, firstToken, lane);
     }
 }
 
@@ -243,8 +267,8 @@ void main() {
     [[unroll]] for (uint i = 0; i < EACH; i++) {
         sums[i] = SUMS(0.0);
     }
-    uint panel = push.panels * gl_SubgroupID / SPLIT;
-    const uint end = push.panels * (gl_SubgroupID + 1) / SPLIT;
+    uint panel = push.panels * partOf() / SPLIT;
+    const uint end = push.panels * (partOf() + 1) / SPLIT;
     if (FRAGMENTS) {
         const uint last = (push.outputs + 15) / 16 * 16 - 1;
         rows = push.tokens - firstToken;
@@ -259,8 +283,8 @@ void main() {
             load(0, panel, end);
         }
         findInverse(thread, firstToken); // while they are on their way
-        if (WHOLE) {
-            delta = tileDelta(firstToken, firstOutput, lane);
+        if (WHOLE && DELTA_AHEAD) {
+            delta = tileDelta(gl_SubgroupID, firstToken, firstOutput, lane);
         }
         for (; panel < end; panel += 2 * UNROLL) {
             load(1, panel + UNROLL, end);
@@ -276,7 +300,7 @@ void main() {
             multiplyPlainly(panel, firstOutput, firstToken);
         }
     }
-    if (WHOLE) {
+    if (WHOLE && DELTA_AHEAD) {
         beginDelta(delta, lane);
     }
     if (ENDING != END_NONE) {
@@ -291,7 +315,7 @@ void main() {
         const Epilogue e = epilogueAhead();
         if (claimTile(e, gl_WorkGroupID.x, TILE_N / 8, TILE_T, thread, THREADS)) {
             if (WHOLE) {
-                storeDelta(delta, e, firstToken, lane);
+                storeDeltas(delta, e, firstToken, firstOutput, lane);
                 barrier();
             }
             endTile(e, gl_WorkGroupID.x, TILE_N / 8, TILE_T, thread, THREADS);

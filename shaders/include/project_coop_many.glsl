@@ -39,6 +39,10 @@ const uint SLICE = CHUNKS_M + CHUNKS_N;
 const uint LOADS_M = CHUNKS_M / THREADS;
 const uint LOADS_N = CHUNKS_N / THREADS;
 const uint TILE_T = BLOCKS_M * 16;
+// The next slice goes into shared memory before this one is multiplied, while the one behind it loads. That takes more registers, which
+// larger tiles do not have.
+const bool EARLY = EACH_M * EACH_N <= 8;
+const uint AHEAD = EARLY ? 2 : 1; // slices that a load is ahead
 const uint NORM_LANES = THREADS / TILE_T >= 8 ? 8 : THREADS / TILE_T >= 4 ? 4 : THREADS / TILE_T >= 2 ? 2 : 1; // per row
 
 shared uvec4 pool[2 * SLICE];
@@ -181,12 +185,18 @@ void main() {
         }
     }
     keep(0, thread);
+    if (EARLY && push.panels > 1) {
+        fetch(1);
+    }
     barrier();
     uint slice = 0;
     for (uint panel = 0; panel < push.panels; panel++) {
         const bool more = panel + 1 < push.panels;
-        if (more) {
-            fetch(panel + 1);
+        if (EARLY && more) {
+            keep(SLICE - slice, thread);
+        }
+        if (panel + AHEAD < push.panels) {
+            fetch(panel + AHEAD);
         }
         if (FRAGMENTS) {
             multiply(slice, blockM, blockN, lane);
@@ -194,7 +204,7 @@ void main() {
             multiplyPlainly(slice, blockM, blockN);
         }
         slice = SLICE - slice;
-        if (more) {
+        if (!EARLY && more) {
             keep(slice, thread);
         }
         barrier();
