@@ -10,11 +10,15 @@ const (
 	maxSplits = 32
 	// minSplit is the shortest such range, in tokens.
 	minSplit = 128
+	// busy is how many workgroups of decode attention keep a GPU busy: with
+	// more, the time in which each begins and ends adds up.
+	busy = 512
 )
 
-// SplitLength is the number of keys that one workgroup of decode attention
-// reads. It follows from the row's own length alone, so that a row's result
-// does not depend on what else is in the batch.
+// SplitLength is the number of keys in a range of decode attention, whose
+// results are merged in the order of the ranges. It follows from the row's own
+// length alone, so that a row's result does not depend on what else is in the
+// batch; how many ranges a workgroup takes does not matter to the result.
 func SplitLength(keys int) int {
 	length := minSplit
 	for length*maxSplits < keys {
@@ -25,7 +29,9 @@ func SplitLength(keys int) int {
 
 // fill writes a batch into the step block.
 func (m *Llama) fill(b *block, batch *Batch) {
-	rows, decodes, prefills := 0, 0, 0
+	rows, ranges, prefills := 0, 0, 0
+	each := m.rangesEach(batch)
+	b.decodes = b.decodes[:0]
 	logits := logitRows{block: b}
 	m.runs, m.headRuns = m.runs[:0], m.headRuns[:0]
 	s := &m.shape
@@ -34,7 +40,7 @@ func (m *Llama) fill(b *block, batch *Batch) {
 		run := &batch.Runs[i]
 		b.fillRows(run, rows)
 		if run.Rows == 1 || m.rowwise() {
-			decodes += m.fillDecode(b, run, rows, decodes)
+			ranges = m.fillDecode(b, run, rows, ranges, each)
 		} else {
 			prefills += b.fillPrefill(run, rows, prefills, queryTile)
 		}
@@ -55,7 +61,7 @@ func (m *Llama) fill(b *block, batch *Batch) {
 	b.setGrid(gridShrinkGateUp, m.kernels.ShrinkGroups(s.Type, rank, shrinkTiles, 2))
 	b.setGrid(gridShrinkDown, m.kernels.ShrinkGroups(s.Type, rank, shrinkTiles, 1))
 	b.setGrid(gridRopeStore, shaders.RopeStoreGroups(s.Heads, s.KVHeads, len(tiles)))
-	b.setGrid(gridAttendDecode, m.kernels.AttendDecodeGroups(s.Heads, s.KVHeads, s.HeadDim, decodes))
+	b.setGrid(gridAttendDecode, m.kernels.AttendDecodeGroups(s.Heads, s.KVHeads, s.HeadDim, len(b.decodes)))
 	b.setGrid(gridAttendPrefill, m.kernels.AttendPrefillGroups(s.Heads, s.KVHeads, s.HeadDim, s.Type, prefills))
 	b.setGrid(gridResidual, shaders.ResidualGroups(s.Hidden, len(tiles)))
 	b.setGrid(gridSiluMul, shaders.SiluMulGroups(s.Inner, len(tiles)))
@@ -99,27 +105,42 @@ func (b *block) endRows(rows int) {
 // the kernels for CPUs do.
 func (m *Llama) rowwise() bool { return m.kernels.Style() == shaders.Lanes }
 
-// fillDecode cuts the keys of each row into ranges and returns how many.
-func (m *Llama) fillDecode(b *block, run *Run, row, at int) int {
-	n := 0
+// splitLength is the keys in a range of a decoding row.
+func (m *Llama) splitLength(keys int) int {
+	if m.rowwise() {
+		return keys
+	}
+	return SplitLength(keys)
+}
+
+// RangesEach is how many ranges of a row one workgroup of decode attention
+// takes where a batch has so many ranges.
+func RangesEach(ranges, kvHeads int) int {
+	return max(1, (ranges*kvHeads+busy-1)/busy)
+}
+
+// rangesEach is RangesEach of the rows that decode.
+func (m *Llama) rangesEach(batch *Batch) int {
+	ranges := 0
+	for i := range batch.Runs {
+		if run := &batch.Runs[i]; run.Rows == 1 {
+			keys := run.Start + 1
+			ranges += shaders.DecodeRow{Keys: keys, Length: m.splitLength(keys)}.Ranges()
+		}
+	}
+	return RangesEach(ranges, m.shape.KVHeads)
+}
+
+// fillDecode cuts the keys of each row into ranges, ranges of which came
+// before, and returns how many there are then.
+func (m *Llama) fillDecode(b *block, run *Run, row, ranges, each int) int {
 	for r := range run.Rows {
 		keys := run.Start + r + 1
-		length := keys
-		if !m.rowwise() {
-			length = SplitLength(keys)
-		}
-		splits := (keys + length - 1) / length
-		for i := range splits {
-			first := i * length
-			b.decodes[at+n+i] = shaders.DecodeItem{
-				Row: uint32(row + r), Lane: uint32(run.Lane),
-				First: uint32(first), Count: uint32(min(length, keys-first)),
-				Split: uint32(i), Splits: uint32(splits), Base: uint32(at + n),
-			}
-		}
-		n += splits
+		d := shaders.DecodeRow{Row: row + r, Lane: run.Lane, Keys: keys, Length: m.splitLength(keys), Base: ranges}
+		b.decodes = d.Append(b.decodes, each)
+		ranges += d.Ranges()
 	}
-	return n
+	return ranges
 }
 
 // fillPrefill cuts a chunk into tiles of queries and returns how many.

@@ -1,10 +1,10 @@
-// Attention of single rows over their KV pages. A workgroup reads one range of keys of one row for one key head and
-// serves all query heads of that key head from it, so K and V are read once:
+// Attention of single rows over their KV pages. A workgroup reads ranges of keys of one row for one key head and
+// serves all query heads of that key head from them, so K and V are read once:
 //
 //	o[h,:] = sum_t softmax_t(scale * q[h]·K[t]) V[t,:]
 //
-// with a running maximum and sum per head. A row's keys may be split between workgroups: each leaves its unnormalised
-// part in scratch, and whoever arrives last folds the parts together in the order of the keys.
+// with a running maximum and sum per head. Where a row has several ranges, each leaves its unnormalised part in scratch, and whoever
+// arrives last folds the parts together in the order of the keys. So the bits of a row do not depend on how many ranges a workgroup has.
 //
 // Grid: {key heads, items, 1}.
 #version 460
@@ -84,15 +84,12 @@ uint pageOf(DecodeItem item, uint key) {
     return Uints(push.pageTable).at[item.lane * push.maxPages + (item.first + min(key, item.count - 1)) / PAGE_TOKENS];
 }
 
-// What successive chunks alternate between, so that one barrier less keeps them apart.
-uint turnOf(uint chunk) { return chunk / CHUNK % 2; }
-
 // Where the key (or with skip its value) of a token of this chunk begins. Keys past the end repeat the last one:
 // their weight is zero, and zero times what an unwritten slot holds need not be.
-uint64_t token(DecodeItem item, uint chunk, uint i, uint skip) {
+uint64_t token(DecodeItem item, uint chunk, uint turn, uint i, uint skip) {
     uint slot = (item.first + min(chunk + i, item.count - 1)) % PAGE_TOKENS;
     uint within = push.layerOffset + skip + (gl_WorkGroupID.x * PAGE_TOKENS + slot) * HEAD_DIM * typeSize();
-    return push.pool + uint64_t(pages[turnOf(chunk) * CHUNK + i]) * push.pageBytes + within;
+    return push.pool + uint64_t(pages[turn * CHUNK + i]) * push.pageBytes + within;
 }
 
 void loadQuery(DecodeItem item, uint thread) {
@@ -102,9 +99,9 @@ void loadQuery(DecodeItem item, uint thread) {
     }
 }
 
-void loadKeys(DecodeItem item, uint chunk, uint thread) {
+void loadKeys(DecodeItem item, uint chunk, uint turn, uint thread) {
     [[unroll]] for (uint j = 0; j < KEYS; j++) {
-        uint64_t from = token(item, chunk, j * KEY_GROUPS + thread / KEY_LANES, 0);
+        uint64_t from = token(item, chunk, turn, j * KEY_GROUPS + thread / KEY_LANES, 0);
         [[unroll]] for (uint v = 0; v < KEY_VECTORS; v++) {
             uint vector = v * KEY_LANES + thread % KEY_LANES;
             keys[j * KEY_VECTORS + v] = Raw8(uvec4(0), uvec4(0));
@@ -115,7 +112,7 @@ void loadKeys(DecodeItem item, uint chunk, uint thread) {
     }
 }
 
-void loadValues(DecodeItem item, uint chunk, uint thread) {
+void loadValues(DecodeItem item, uint chunk, uint turn, uint thread) {
     const uint group = thread / VECTORS;
     const uint valueOffset = push.kvHeads * PAGE_TOKENS * HEAD_DIM * typeSize();
     [[unroll]] for (uint f = 0; f < FOURS; f++) {
@@ -123,7 +120,7 @@ void loadValues(DecodeItem item, uint chunk, uint thread) {
         [[unroll]] for (uint i = 0; i < 4; i++) {
             values[f * 4 + i] = Raw8(uvec4(0), uvec4(0));
             if (group < VALUE_GROUPS && four < CHUNK / 4) {
-                values[f * 4 + i] = loadRaw8(token(item, chunk, four * 4 + i, valueOffset), thread % VECTORS * 8);
+                values[f * 4 + i] = loadRaw8(token(item, chunk, turn, four * 4 + i, valueOffset), thread % VECTORS * 8);
             }
         }
     }
@@ -233,8 +230,8 @@ void write(DecodeItem item, uint at, vec4 v) {
 }
 
 // Adds up what the value groups of each head have, four columns per invocation, and stores it.
-void store(DecodeItem item, uint thread) {
-    const uint part = partOf(item, item.split);
+void store(DecodeItem item, uint split, uint thread) {
+    const uint part = partOf(item, split);
     [[unroll]] for (uint first = 0; first < GROUP; first += HEADS_AT_ONCE) {
         barrier();
         if (thread / VECTORS < VALUE_GROUPS) {
@@ -266,13 +263,13 @@ void store(DecodeItem item, uint thread) {
     }
 }
 
-// Whether this workgroup is the last of its row and key head to store its part. The counter is zero again then.
-bool arriveLast(DecodeItem item, uint thread) {
+// Whether this workgroup is the last of its row and key head to store its parts. The counter is zero again then.
+bool arriveLast(DecodeItem item, uint parts, uint thread) {
     memoryBarrierBuffer();
     barrier();
     if (thread == 0) {
         uint counter = item.row * push.kvHeads + gl_WorkGroupID.x;
-        last = atomicAdd(Counters(push.counters).at[counter], 1) == item.splits - 1;
+        last = atomicAdd(Counters(push.counters).at[counter], parts) == item.splits - parts;
         if (last) {
             atomicExchange(Counters(push.counters).at[counter], 0);
         }
@@ -313,12 +310,8 @@ void merge(DecodeItem item, uint thread) {
     }
 }
 
-void main() {
-    const uint thread = gl_SubgroupID * gl_SubgroupSize + gl_SubgroupInvocationID;
-    const DecodeItem item = DecodeItems(push.items).at[gl_WorkGroupID.y];
-
-    uint page = pageOf(item, thread);
-    loadQuery(item, thread);
+// Sums of a range begin at nothing.
+void begin(uint thread) {
     if (thread < GROUP) {
         highest[thread] = LOWEST;
         total[thread] = 0.0;
@@ -327,37 +320,61 @@ void main() {
         sumLo[g] = vec4(0.0);
         sumHi[g] = vec4(0.0);
     }
+}
+
+void main() {
+    const uint thread = gl_SubgroupID * gl_SubgroupSize + gl_SubgroupInvocationID;
+    const DecodeItem item = DecodeItems(push.items).at[gl_WorkGroupID.y];
+
+    uint page = pageOf(item, thread);
+    loadQuery(item, thread);
+    begin(thread);
     if (thread < CHUNK) {
         pages[thread] = page;
     }
     barrier();
-    loadKeys(item, 0, thread);
-    loadValues(item, 0, thread);
-    page = pageOf(item, CHUNK + thread);
+    loadKeys(item, 0, 0, thread);
+    loadValues(item, 0, 0, thread);
+
+    uint end = min(item.rangeKeys, item.count); // of the range
+    uint split = item.split;
+    uint turn = 0; // what successive chunks alternate between, so that one barrier less keeps them apart
+    page = pageOf(item, min(CHUNK, end) + thread);
 
     // The next chunk's keys load while this one's scores turn into outputs, its values while its scores are found.
-    [[dont_unroll]] for (uint chunk = 0; chunk < item.count; chunk += CHUNK) {
-        const uint turn = turnOf(chunk);
-        const uint next = chunk + CHUNK;
+    [[dont_unroll]] for (uint chunk = 0; chunk < item.count;) {
+        const uint next = min(chunk + CHUNK, end);
+        const bool ends = next == end;
+        const uint nextEnd = ends ? min(end + item.rangeKeys, item.count) : end;
         if (thread < CHUNK) {
             pages[(1 - turn) * CHUNK + thread] = page;
         }
-        scores(turn, item.count - chunk, thread);
+        scores(turn, end - chunk, thread);
         barrier();
         if (next < item.count) {
-            loadKeys(item, next, thread);
-            page = pageOf(item, next + CHUNK + thread);
+            loadKeys(item, next, 1 - turn, thread);
+            page = pageOf(item, min(next + CHUNK, nextEnd) + thread);
         }
         exponentials(turn);
         barrier();
         addValues(turn, thread);
         if (next < item.count) {
-            loadValues(item, next, thread);
+            loadValues(item, next, 1 - turn, thread);
         }
+        if (ends) {
+            store(item, split, thread);
+            split++;
+            if (next < item.count) {
+                barrier(); // store reads the maxima and sums
+                begin(thread);
+            }
+        }
+        chunk = next;
+        end = nextEnd;
+        turn = 1 - turn;
     }
 
-    store(item, thread);
-    if (item.splits > 1 && arriveLast(item, thread)) {
+    if (item.splits > 1 && arriveLast(item, split - item.split, thread)) {
         merge(item, thread);
     }
 }

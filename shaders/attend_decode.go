@@ -12,8 +12,8 @@ const (
 //
 //	out[row, h, :] = sum_t softmax_t(Scale * q[row, h] · K[t]) V[t, :]
 //
-// over the keys of the row's items. A row may have several items, ranges of its keys that different workgroups read;
-// the last one to finish merges them in the order of the keys, so the result does not depend on timing.
+// over the keys of the row's items (DecodeRow). The results of a row's ranges of keys are merged in the order of the keys, so the bits
+// depend on the length of the ranges, but neither on timing nor on how many ranges an item has.
 type AttendDecode struct {
 	QKV         Rows    // the query heads come first
 	Out         Rows    // Heads*HeadDim columns
@@ -34,6 +34,29 @@ type AttendDecode struct {
 	Count       int
 }
 
+// DecodeRow is a row of AttendDecode, whose keys are cut into ranges.
+type DecodeRow struct {
+	Row, Lane int // of the batch; of the page table
+	Keys      int
+	Length    int // keys of a range, the last one may have fewer; in style Lanes all of them
+	Base      int // ranges of the rows before
+}
+
+// Ranges is how many ranges the row has.
+func (r DecodeRow) Ranges() int { return ceilDiv(r.Keys, r.Length) }
+
+// Append appends the row's items, each of so many ranges, which one workgroup for each key head reads.
+func (r DecodeRow) Append(items []DecodeItem, each int) []DecodeItem {
+	for split := 0; split < r.Ranges(); split += each {
+		first := split * r.Length
+		items = append(items, DecodeItem{
+			Row: count32(r.Row), Lane: count32(r.Lane), First: count32(first), Count: count32(min(each*r.Length, r.Keys-first)),
+			RangeKeys: count32(r.Length), Split: count32(split), Splits: count32(r.Ranges()), Base: count32(r.Base),
+		})
+	}
+	return items
+}
+
 // AttendDecodeGroups is the grid for a number of items.
 func (k *Kernels) AttendDecodeGroups(heads, kvHeads, headDim, items int) [3]uint32 {
 	blocks := kvHeads
@@ -43,10 +66,10 @@ func (k *Kernels) AttendDecodeGroups(heads, kvHeads, headDim, items int) [3]uint
 	return [3]uint32{count32(blocks), count32(items), 1}
 }
 
-// AttendDecodeScratch is the bytes of scratch for a number of items: per item and head the unnormalised output, the
+// AttendDecodeScratch is the bytes of scratch for a number of ranges: per range and head the unnormalised output, the
 // maximum and the sum.
-func AttendDecodeScratch(items, heads, headDim int) int64 {
-	return int64(items) * int64(heads) * int64(headDim+4) * 4
+func AttendDecodeScratch(ranges, heads, headDim int) int64 {
+	return int64(ranges) * int64(heads) * int64(headDim+4) * 4
 }
 
 // Dispatch covers Count items. What it moves depends on their lengths, which only the device knows. In style Lanes each

@@ -80,17 +80,17 @@ type AdapterSite struct {
 	Pad    uint32
 }
 
-// DecodeItem: keys first to first + count - 1 of one row, the split-th of its splits ranges. base numbers the first range of the
-// row: its parts lie in scratch from there on.
+// DecodeItem: keys first to first + count - 1 of one row: ranges of rangeKeys keys, the last of a row maybe of fewer. The first of them is the split-th of
+// the row's splits ranges. base numbers the first range of the row: its parts lie in scratch from there on.
 type DecodeItem struct {
-	Row    uint32
-	Lane   uint32
-	First  uint32
-	Count  uint32
-	Split  uint32
-	Splits uint32
-	Base   uint32
-	Pad    uint32
+	Row       uint32
+	Lane      uint32
+	First     uint32
+	Count     uint32
+	Split     uint32
+	Splits    uint32
+	Base      uint32
+	RangeKeys uint32
 }
 
 // Epilogue: what a kernel needs to end a projection, beyond its push constants.

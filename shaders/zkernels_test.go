@@ -23,7 +23,7 @@ func TestLayoutsMatchModules(t *testing.T) {
 	require.EqualValues(t, 16, unsafe.Offsetof(DecodeItem{}.Split))
 	require.EqualValues(t, 20, unsafe.Offsetof(DecodeItem{}.Splits))
 	require.EqualValues(t, 24, unsafe.Offsetof(DecodeItem{}.Base))
-	require.EqualValues(t, 28, unsafe.Offsetof(DecodeItem{}.Pad))
+	require.EqualValues(t, 28, unsafe.Offsetof(DecodeItem{}.RangeKeys))
 	require.EqualValues(t, 0, unsafe.Offsetof(Epilogue{}.Outputs))
 	require.EqualValues(t, 8, unsafe.Offsetof(Epilogue{}.Arrivals))
 	require.EqualValues(t, 16, unsafe.Offsetof(Epilogue{}.Slots))

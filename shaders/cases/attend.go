@@ -134,17 +134,13 @@ func (a attendShape) buildDecode(s *Setup, lengths []int, length int) Run {
 	out, span := s.Output(len(lengths), a.heads*a.headDim)
 	want := reference.NewMatrix(len(lengths), a.heads*a.headDim)
 	var items []shaders.DecodeItem
+	ranges := 0
 	for row := range lengths {
 		lane := len(lengths) - 1 - row
 		keys := lengths[lane]
-		part := min(length, keys)
-		base, splits := len(items), (keys+part-1)/part
-		for i := range splits {
-			items = append(items, shaders.DecodeItem{
-				Row: uint32(row), Lane: uint32(lane), First: uint32(i * part), Count: uint32(min(part, keys-i*part)),
-				Split: uint32(i), Splits: uint32(splits), Base: uint32(base),
-			})
-		}
+		d := shaders.DecodeRow{Row: row, Lane: lane, Keys: keys, Length: min(length, keys), Base: ranges}
+		items = d.Append(items, 1+row%3) // of one workgroup
+		ranges += d.Ranges()
 		c.attend(want.Row(row), values.Row(row), lane, keys, a.scale())
 	}
 	counters := s.Bytes(make([]byte, 4*len(lengths)*a.kvHeads))
@@ -153,7 +149,7 @@ func (a attendShape) buildDecode(s *Setup, lengths []int, length int) Run {
 		QKV: qkv, Out: out, Half: half.Halves, Items: Place(s, items), PageTable: c.table, MaxPages: c.maxPages,
 		Pool: c.pool, PageBytes: c.pageBytes, LayerOffset: c.layerOffset,
 		Heads: a.heads, KVHeads: a.kvHeads, HeadDim: a.headDim,
-		Scratch:  address(s.Alloc(int(shaders.AttendDecodeScratch(len(items), a.heads, a.headDim)))),
+		Scratch:  address(s.Alloc(int(shaders.AttendDecodeScratch(ranges, a.heads, a.headDim)))),
 		Counters: address(counters), Scale: float32(a.scale()), Type: a.kind, Count: len(items),
 	}
 	return Run{

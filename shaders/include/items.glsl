@@ -4,8 +4,8 @@
 
 #include "weights.glsl"
 
-// Keys first to first + count - 1 of one row, the split-th of its splits ranges. base numbers the first range of the
-// row: its parts lie in scratch from there on.
+// Keys first to first + count - 1 of one row: ranges of rangeKeys keys, the last of a row maybe of fewer. The first of them is the split-th of
+// the row's splits ranges. base numbers the first range of the row: its parts lie in scratch from there on.
 struct DecodeItem {
     uint row;
     uint lane;
@@ -14,7 +14,7 @@ struct DecodeItem {
     uint split;
     uint splits;
     uint base;
-    uint pad;
+    uint rangeKeys;
 };
 
 layout(buffer_reference, std430, buffer_reference_align = 16) readonly buffer DecodeItems { DecodeItem at[]; };

@@ -84,16 +84,14 @@ func (t *trial) attendDecode(s *model.Shape, context int) {
 		length = context // this style does not split keys
 	}
 	var items []shaders.DecodeItem
-	splits := (context + length - 1) / length
+	ranges := 0
+	each := model.RangesEach(decodeBatch*(context+length-1)/length, s.KVHeads)
 	for row := range decodeBatch {
-		for i := range splits {
-			items = append(items, shaders.DecodeItem{
-				Row: uint32(row), Lane: uint32(row), First: uint32(i * length), Count: uint32(min(length, context-i*length)),
-				Split: uint32(i), Splits: uint32(splits), Base: uint32(row * splits),
-			})
-		}
+		d := shaders.DecodeRow{Row: row, Lane: row, Keys: context, Length: length, Base: ranges}
+		items = d.Append(items, each)
+		ranges += d.Ranges()
 	}
-	scratch := t.Alloc(int(shaders.AttendDecodeScratch(len(items), s.Heads, s.HeadDim)))
+	scratch := t.Alloc(int(shaders.AttendDecodeScratch(ranges, s.Heads, s.HeadDim)))
 	if scratch.Buffer == nil {
 		return
 	}

@@ -208,6 +208,7 @@ func (t *trial) decode() {
 	var positions [][]int
 	var keys, values []reference.Matrix
 	var items []shaders.DecodeItem
+	ranges := 0
 	for row, n := range t.Keys {
 		positions = append(positions, upTo(n))
 		keys = append(keys, t.input(fmt.Sprint("k", row), n, t.KVHeads*t.HeadDim, 1, 0))
@@ -216,17 +217,13 @@ func (t *trial) decode() {
 		if t.Kernels.Style() == shaders.Lanes {
 			part = n // this style does not split keys
 		}
-		base, splits := len(items), (n+part-1)/part
-		for i := range splits {
-			items = append(items, shaders.DecodeItem{
-				Row: uint32(row), Lane: uint32(row), First: uint32(i * part), Count: uint32(min(part, n-i*part)),
-				Split: uint32(i), Splits: uint32(splits), Base: uint32(base),
-			})
-		}
+		d := shaders.DecodeRow{Row: row, Lane: row, Keys: n, Length: part, Base: ranges}
+		items = d.Append(items, 1)
+		ranges += d.Ranges()
 	}
 	p := t.pool(positions)
 	p.fill(t, keys, values)
-	scratch := t.Alloc(int(shaders.AttendDecodeScratch(len(items), heads, t.HeadDim)))
+	scratch := t.Alloc(int(shaders.AttendDecodeScratch(ranges, heads, t.HeadDim)))
 	y, span := t.Output(rows, heads*t.HeadDim)
 	if scratch.Buffer == nil {
 		return

@@ -11,8 +11,11 @@ import (
 	"lorikeet/shaders/cases"
 )
 
-// splitKeys is the keys of a decoding row that one workgroup reads, where a kernel splits them.
-const splitKeys = 256
+// How the keys of a decoding row are cut where a kernel splits them: into ranges of splitKeys, rangesEach of which one workgroup reads.
+const (
+	splitKeys  = 256
+	rangesEach = 2
+)
 
 // pool is the KV pages of some lanes, of one layer: page maxPages*lane + i holds a lane's i-th 16 tokens.
 type pool struct {
@@ -162,25 +165,22 @@ func (t *trial) decode() {
 	rows, kv, width := len(t.Keys), t.KVHeads*t.HeadDim, t.Heads*t.HeadDim
 	p := t.newPool(rows, t.Keys[rows-1])
 	var items []shaders.DecodeItem
+	ranges := 0
 	for row, n := range t.Keys {
 		p.fill(row, n, t.input(fmt.Sprint("k", row), n, kv), t.input(fmt.Sprint("v", row), n, kv))
 		part := splitKeys
 		if t.Kernels.Style() == shaders.Lanes {
 			part = n // this style does not split keys
 		}
-		base, splits := len(items), (n+part-1)/part
-		for i := range splits {
-			items = append(items, shaders.DecodeItem{
-				Row: uint32(row), Lane: uint32(row), First: uint32(i * part), Count: uint32(min(part, n-i*part)),
-				Split: uint32(i), Splits: uint32(splits), Base: uint32(base),
-			})
-		}
+		d := shaders.DecodeRow{Row: row, Lane: row, Keys: n, Length: part, Base: ranges}
+		items = d.Append(items, rangesEach)
+		ranges += d.Ranges()
 	}
 	y, span := t.Output(rows, width)
 	t.dispatches = []compute.Dispatch{shaders.AttendDecode{
 		QKV: t.activations("q", rows, width), Out: y, Items: cases.Place(t.Setup, items), PageTable: p.table(), MaxPages: p.maxPages,
 		Pool: p.place(), PageBytes: int64(p.pageBytes), Heads: t.Heads, KVHeads: t.KVHeads, HeadDim: t.HeadDim,
-		Scratch:  address(t.Alloc(int(shaders.AttendDecodeScratch(len(items), t.Heads, t.HeadDim)))),
+		Scratch:  address(t.Alloc(int(shaders.AttendDecodeScratch(ranges, t.Heads, t.HeadDim)))),
 		Counters: cases.Place(t.Setup, make([]uint32, rows*t.KVHeads)),
 		Scale:    t.scale(), Type: shaders.BF16, Count: len(items),
 	}.Dispatch(t.Kernels)}
