@@ -47,8 +47,7 @@ func TestChoose(t *testing.T) {
 }
 
 func TestVariants(t *testing.T) {
-	names := []string{"VK_KHR_cooperative_matrix", "vulkanMemoryModel", "VK_NV_cooperative_matrix2 flexible dimensions",
-		"VK_NV_cooperative_matrix2 workgroup scope", "VK_NV_cooperative_matrix2 tensor addressing"}
+	names := []string{"VK_KHR_cooperative_matrix", "vulkanMemoryModel"}
 	features := func(n int) (fs []Feature) {
 		for i, name := range names {
 			fs = append(fs, Feature{Name: name, OK: i < n})
@@ -64,13 +63,13 @@ func TestVariants(t *testing.T) {
 		info Info
 		want []Variant
 	}{
-		{"everything", Info{Features: features(5), CooperativeMatrix: []CoopShape{small, large}}, []Variant{ok("fma"), ok("coop"), ok("coop2")}},
-		{"only the standard extension", Info{Features: features(2), CooperativeMatrix: []CoopShape{small}},
-			[]Variant{ok("fma"), ok("coop"), {"coop2", false, "the driver has no " + names[2]}}},
-		{"no shape that fits", Info{Features: features(5), CooperativeMatrix: []CoopShape{integer}},
-			[]Variant{ok("fma"), {"coop", false, "no 16-bit product with fp32 result at subgroup scope"}, {"coop2", false, "no 16-bit product with fp32 result at workgroup scope"}}},
+		{"everything", Info{Features: features(2), CooperativeMatrix: []CoopShape{large, small}}, []Variant{ok("fma"), ok("coop")}},
+		{"no memory model", Info{Features: features(1), CooperativeMatrix: []CoopShape{small}},
+			[]Variant{ok("fma"), {"coop", false, "the driver has no " + names[1]}}},
+		{"no shape that fits", Info{Features: features(2), CooperativeMatrix: []CoopShape{integer, large}},
+			[]Variant{ok("fma"), {"coop", false, "no 16-bit product with fp32 result at subgroup scope"}}},
 		{"nothing", Info{Features: features(0), Missing: []string{"Vulkan 1.2", "shaderInt64"}},
-			[]Variant{{"fma", false, "the device lacks Vulkan 1.2, shaderInt64"}, {"coop", false, "the device lacks Vulkan 1.2, shaderInt64"}, {"coop2", false, "the device lacks Vulkan 1.2, shaderInt64"}}},
+			[]Variant{{"fma", false, "the device lacks Vulkan 1.2, shaderInt64"}, {"coop", false, "the device lacks Vulkan 1.2, shaderInt64"}}},
 	} {
 		t.Run(c.name, func(t *testing.T) { require.Equal(t, c.want, c.info.Variants()) })
 	}

@@ -20,7 +20,7 @@ func TestDevices(t *testing.T) {
 		require.Equal(t, i, info.Index)
 		require.NotEmpty(t, info.Name)
 		require.NotEmpty(t, info.Driver)
-		require.Len(t, info.Variants(), 3)
+		require.Len(t, info.Variants(), 2)
 		if len(info.Missing) > 0 {
 			continue
 		}

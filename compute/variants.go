@@ -4,13 +4,13 @@ import "strings"
 
 // Variant is one way to write the matrix kernels and whether a device can run it.
 type Variant struct {
-	Name string // "fma", "coop", "coop2"
+	Name string // "fma", "coop"
 	OK   bool
 	Why  string // why not, when not OK
 }
 
 // Variants says which kinds of matrix kernel the device can run: fma needs nothing special, coop multiplies 16-bit matrices
-// of a subgroup in hardware, coop2 those of a whole workgroup.
+// of a subgroup in hardware.
 func (i Info) Variants() []Variant {
 	variant := func(name string, reasons ...string) Variant {
 		for _, why := range reasons {
@@ -26,9 +26,7 @@ func (i Info) Variants() []Variant {
 	}
 	return []Variant{
 		variant("fma", unusable),
-		variant("coop", unusable, i.lacks("VK_KHR_cooperative_matrix"), i.lacks("vulkanMemoryModel"), i.lacksShape("subgroup")),
-		variant("coop2", unusable, i.lacks("VK_NV_cooperative_matrix2 flexible dimensions"), i.lacks("VK_NV_cooperative_matrix2 workgroup scope"),
-			i.lacks("VK_NV_cooperative_matrix2 tensor addressing"), i.lacks("vulkanMemoryModel"), i.lacksShape("workgroup")),
+		variant("coop", unusable, i.lacks("VK_KHR_cooperative_matrix"), i.lacks("vulkanMemoryModel"), i.lacksProduct()),
 	}
 }
 
@@ -39,11 +37,11 @@ func (i Info) lacks(feature string) string {
 	return "the driver has no " + feature
 }
 
-func (i Info) lacksShape(scope string) string {
+func (i Info) lacksProduct() string {
 	for _, s := range i.CooperativeMatrix {
-		if s.Scope == scope && (s.A == "f16" || s.A == "bf16") && s.B == s.A && s.Out == "f32" {
+		if s.Scope == "subgroup" && (s.A == "f16" || s.A == "bf16") && s.B == s.A && s.Out == "f32" {
 			return ""
 		}
 	}
-	return "no 16-bit product with fp32 result at " + scope + " scope"
+	return "no 16-bit product with fp32 result at subgroup scope"
 }

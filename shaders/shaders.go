@@ -102,7 +102,7 @@ const (
 func (s Style) String() string { return [...]string{"groups", "lanes", "matrices"}[s] }
 
 // Styles are those in which the device can run the kernels of a variant (see compute.Info.Variants), the fastest
-// first. None means that the variant does not run on it or is not written.
+// first. None means that the variant does not run on it.
 func Styles(info compute.Info, variant string) []Style {
 	for _, v := range info.Variants() {
 		if v.Name != variant || !v.OK {

@@ -147,7 +147,7 @@ func addFlags(f *pflag.FlagSet) *flagValues {
 	f.IntVar(&c.MaxLoRARank, "max-lora-rank", 0, "largest rank to serve (default: that of --lora-paths)")
 	many(f, &c.TargetModules, "lora-target-modules", "modules that adapters may change, or all (default: those of --lora-paths)")
 	f.StringVar(&c.Device, "device", "", "Vulkan device by index or part of its name (default: the best; see doctor)")
-	f.StringVar(&c.Kernels, "kernels", "auto", "kernel variant: fma, coop, coop2 or auto")
+	f.StringVar(&c.Kernels, "kernels", "auto", "kernel variant: fma, coop or auto")
 	f.BoolVar(&c.AllowCPU, "allow-cpu", false, "serve a model on a CPU device, which is slow")
 	f.StringVar(&c.Profile, "profile", "", "write a Chrome trace of every stage to this file at exit; after a lost device FILE.2 and so on")
 	f.Float64Var(&c.ShutdownDelay, "shutdown-delay", 0, "seconds that new work is still taken after SIGTERM, while /health says 503")

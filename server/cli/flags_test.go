@@ -110,7 +110,7 @@ func TestRules(t *testing.T) {
 		{"--port 70000", "--port must be at most 65535, not 70000"},
 		{"--port -1", "--port must be at least 0, not -1"},
 		{"--dtype int4", `--dtype must be one of auto, half, float16, bfloat16, float, float32, not "int4"`},
-		{"--kernels fast", `--kernels must be one of auto, fma, coop, coop2, not "fast"`},
+		{"--kernels fast", `--kernels must be one of auto, fma, coop, not "fast"`},
 		{"--load-format gguf", `--load-format must be one of auto, safetensors, dummy, not "gguf"`},
 		{"--load-format dummy", "--load-format dummy needs the config of --model-path"},
 		{"--log-level loud", `--log-level must be one of debug, info, warning, error, critical, not "loud"`},
@@ -150,7 +150,6 @@ func TestDeviceRules(t *testing.T) {
 		{"--model-path m", cpu, "the device is a CPU (slow), which is slow; choose a GPU with --device (see lorikeet doctor) or add --allow-cpu"},
 		{"--kernels fma", gpu, ""},
 		{"--kernels coop", gpu, "--kernels coop does not run on fast: the driver has no VK_KHR_cooperative_matrix"},
-		{"--kernels coop2", gpu, "--kernels coop2: these kernels are not written yet; use fma, coop or auto"},
 	} {
 		config, err := parse(strings.Fields(c.line)...)
 		require.NoError(t, err)

@@ -25,7 +25,7 @@ func (c *Config) check(f *pflag.FlagSet) error {
 	}{
 		{"dtype", c.DType, []string{"auto", "half", "float16", "bfloat16", "float", "float32"}},
 		{"load-format", c.LoadFormat, []string{"auto", "safetensors", "dummy"}},
-		{"kernels", c.Kernels, []string{"auto", "fma", "coop", "coop2"}},
+		{"kernels", c.Kernels, []string{"auto", "fma", "coop"}},
 		{"lora-eviction-policy", c.LoRAEviction, []string{"lru", "fifo"}},
 		{"log-level", strings.ToLower(c.LogLevel), []string{"debug", "info", "warning", "error", "critical"}},
 	} {
@@ -107,19 +107,13 @@ func (c *Config) checkType(checkpoint string) error {
 	return nil
 }
 
-// written are the kernel variants that exist.
-var written = []string{"fma", "coop"}
-
-// checkDevice refuses a CPU device that was not asked for, and kernels that do not exist or run on the device.
+// checkDevice refuses a CPU device that was not asked for, and kernels that do not run on the device.
 func (c *Config) checkDevice(info compute.Info) error {
 	if info.Type == compute.CPU && !c.Demo() && !c.AllowCPU {
 		return fmt.Errorf("the device is a CPU (%s), which is slow; choose a GPU with --device (see lorikeet doctor) or add --allow-cpu", info.Name)
 	}
 	if c.Kernels == "auto" {
 		return nil
-	}
-	if !slices.Contains(written, c.Kernels) {
-		return fmt.Errorf("--kernels %s: these kernels are not written yet; use %s or auto", c.Kernels, strings.Join(written, ", "))
 	}
 	for _, v := range info.Variants() {
 		if v.Name == c.Kernels && !v.OK {
