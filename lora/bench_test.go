@@ -45,6 +45,7 @@ func BenchmarkRead(b *testing.B) {
 	for _, dtype := range dtypes {
 		b.Run(string(dtype), func(b *testing.B) {
 			place := writeLarge(b, dtype)
+			b.ReportAllocs()
 			for b.Loop() {
 				a, err := Read("a", place, nil, large, testLimits)
 				require.NoError(b, err)

@@ -26,10 +26,10 @@ func (b Base) copyBytes(targets Targets) int64 {
 // beside an adapter of the embedding or the output head, and checks that it is
 // one: PEFT runs the adapter on top of what the file has. It returns the
 // names of what it found.
-func findCopy(file *checkpoint.File, site Site, base Base) ([]string, error) {
+func findCopy(file *checkpoint.Header, site Site, base Base) ([]string, error) {
 	name := tensorPrefix + site.module(0) + ".base_layer.weight"
-	t, err := file.Tensor(name)
-	if err != nil {
+	t, ok := file.Entry(name)
+	if !ok {
 		return nil, nil
 	}
 	if err := checkTensor(t, "tokens of the base model, features", base.Vocab, base.Out[EmbedTokens]); err != nil {
@@ -53,19 +53,26 @@ func findCopy(file *checkpoint.File, site Site, base Base) ([]string, error) {
 }
 
 // isCopy says whether t is own, a tensor of the same shape, rounded to t's type.
-func isCopy(t, own checkpoint.Tensor) (bool, error) {
-	if t.Type == own.Type {
-		return bytes.Equal(t.Data, own.Data), nil
-	}
+// A copy can take a gigabyte, of which only a block is in memory at a time.
+func isCopy(t checkpoint.Entry, own checkpoint.Tensor) (bool, error) {
 	to := kernelTypes[t.Type]
-	block := make([]float32, copyBlock)
-	for first := 0; first*to.Size() < len(t.Data); first += copyBlock {
-		data := t.Data[first*to.Size() : min((first+copyBlock)*to.Size(), len(t.Data))]
-		values := block[:len(data)/to.Size()]
-		if err := widen(values, own, first); err != nil {
+	block, values := make([]byte, copyBlock*to.Size()), make([]float32, copyBlock)
+	for at := int64(0); at < t.Size(); at += int64(len(block)) {
+		block = block[:min(int64(len(block)), t.Size()-at)]
+		if err := t.ReadPart(block, at); err != nil {
 			return false, err
 		}
-		if !bytes.Equal(to.Encode(values), data) {
+		var want []byte
+		if t.Type == own.Type {
+			want = own.Data[at:][:len(block)]
+		} else {
+			values = values[:len(block)/to.Size()]
+			if err := widen(values, own, int(at)/to.Size()); err != nil {
+				return false, err
+			}
+			want = to.Encode(values)
+		}
+		if !bytes.Equal(block, want) {
 			return false, nil
 		}
 	}

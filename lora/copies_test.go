@@ -1,6 +1,8 @@
 package lora
 
 import (
+	"bytes"
+	"io"
 	"slices"
 	"testing"
 	"testing/fstest"
@@ -62,4 +64,40 @@ func TestReadCopies(t *testing.T) {
 	}
 	_, err := read(folder(t, plainConfig(2, "q_proj"), append(matrices(r, base, 0, Q, 2, checkpoint.F32), own[LMHead])), base)
 	require.ErrorContains(t, err, "beside an adapter that leaves their module alone")
+}
+
+// TestCopiesAreComparedToTheEnd compares matrices of several blocks, the last one
+// not full.
+func TestCopiesAreComparedToTheEnd(t *testing.T) {
+	const rows, columns = 3, copyBlock/2 + 7
+	r := random(t)
+	own := matrix(r, "own", checkpoint.BF16, rows, columns)
+	for _, dtype := range []checkpoint.DType{checkpoint.BF16, checkpoint.F32} {
+		other := own
+		other.Type, other.Data = dtype, kernelTypes[dtype].Encode(shaders.BF16.Decode(own.Data))
+		var file bytes.Buffer
+		require.NoError(t, checkpoint.Encode(&file, []checkpoint.Tensor{other}, nil))
+		size, begin := int64(file.Len()), file.Len()-len(other.Data)
+		compare := func(data []byte) (bool, error) {
+			header, err := checkpoint.ReadHeader(bytes.NewReader(data), size)
+			require.NoError(t, err)
+			entry, ok := header.Entry(own.Name)
+			require.True(t, ok)
+			return isCopy(entry, own)
+		}
+		same, err := compare(file.Bytes())
+		require.NoError(t, err)
+		require.True(t, same)
+		for _, i := range []int{0, copyBlock * dtype.Size(), len(other.Data) - 1, r.IntN(len(other.Data))} {
+			changed := slices.Clone(file.Bytes())
+			changed[begin+i] ^= 1
+			same, err = compare(changed)
+			require.NoError(t, err)
+			require.False(t, same, "byte %d", i)
+		}
+		for _, left := range []int{0, copyBlock * dtype.Size(), len(other.Data) - 1} {
+			_, err = compare(file.Bytes()[:begin+left])
+			require.ErrorIs(t, err, io.ErrUnexpectedEOF)
+		}
+	}
 }

@@ -7,19 +7,14 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"runtime"
 	"strings"
-
-	"golang.org/x/sync/errgroup"
 
 	"lorikeet/model/checkpoint"
 )
 
 const (
-	configFile  = "adapter_config.json"
-	weightsFile = "adapter_model.safetensors"
-	maxJSON     = 1 << 20  // bytes of a JSON file
-	maxHeader   = 16 << 20 // bytes of a safetensors header
+	configFile = "adapter_config.json"
+	maxJSON    = 1 << 20 // bytes of a JSON file
 )
 
 // Read reads a PEFT folder and converts its weights for the base. folder is
@@ -177,86 +172,33 @@ func addsTokens(folder fs.FS, vocab int) (bool, error) {
 	return false, nil
 }
 
-// readWeights reads and checks every tensor, then converts them.
-func readWeights(folder fs.FS, base Base, limits Limits, settings []setting) ([]Weights, error) {
-	// The file is read, not mapped: one that is cut short while it is mapped
-	// would take the server down. Four bytes a value are the most it can need.
-	most := (base.Bytes(limits)+base.copyBytes(limits.Targets))*4/int64(base.Type.Size()) + maxHeader
-	data, err := readFile(folder, weightsFile, most)
-	if errors.Is(err, fs.ErrNotExist) {
-		if _, e := fs.Stat(folder, "adapter_model.bin"); e == nil {
-			return nil, fmt.Errorf("the weights are in adapter_model.bin, which can run code when read: save them as %s", weightsFile)
-		}
-	}
-	if err != nil {
-		return nil, err
-	}
-	file, err := checkpoint.ParseBytes(data)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", weightsFile, err)
-	}
-	pairs, err := collect(file, base, settings)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", weightsFile, err)
-	}
-	sites, err := convert(pairs, base, settings)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", weightsFile, err)
-	}
-	return sites, nil
-}
-
 // readFile reads a regular file of at most so many bytes.
 func readFile(folder fs.FS, name string, most int64) ([]byte, error) {
-	info, err := fs.Stat(folder, name)
-	if err != nil {
-		return nil, err
-	}
-	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s: not a regular file", name)
-	}
-	if info.Size() > most {
-		return nil, fmt.Errorf("%s: %d bytes, more than the %d that an adapter for this model can need", name, info.Size(), most)
-	}
-	file, err := folder.Open(name)
+	file, size, err := openFile(folder, name, most)
 	if err != nil {
 		return nil, err
 	}
 	defer file.Close()
-	data := make([]byte, info.Size())
+	data := make([]byte, size)
 	if _, err := io.ReadFull(file, data); err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
 	return data, nil
 }
 
-// convert converts the matrices of all sites into one block of memory.
-func convert(pairs []pair, base Base, settings []setting) ([]Weights, error) {
-	sites := make([]Weights, len(pairs))
-	size := 0
-	for i, p := range pairs {
-		if p.present {
-			size += (settings[i].rank*stride(p.in) + p.rowsOfB()*stride(p.out)) * base.Type.Size()
-		}
+// openFile opens a regular file of at most so many bytes, and says how many it
+// has.
+func openFile(folder fs.FS, name string, most int64) (file fs.File, size int64, err error) {
+	info, err := fs.Stat(folder, name) // first: opening a pipe waits for its writer
+	if err != nil {
+		return nil, 0, err
 	}
-	memory := make([]byte, size)
-	take := func(rows, columns int) []byte {
-		n := rows * stride(columns) * base.Type.Size()
-		part := memory[:n:n]
-		memory = memory[n:]
-		return part
+	if !info.Mode().IsRegular() {
+		return nil, 0, fmt.Errorf("%s: not a regular file", name)
 	}
-	var work errgroup.Group
-	work.SetLimit(runtime.GOMAXPROCS(0))
-	for i, p := range pairs {
-		if !p.present {
-			continue
-		}
-		rank := settings[i].rank
-		sites[i] = Weights{Rank: rank, Scale: settings[i].scale, A: take(rank, p.in), B: take(p.rowsOfB(), p.out), Bias: p.bias != nil}
-		work.Go(func() error {
-			return p.convert(&sites[i], base)
-		})
+	if info.Size() > most {
+		return nil, 0, fmt.Errorf("%s: %d bytes, more than the %d that an adapter for this model can need", name, info.Size(), most)
 	}
-	return sites, work.Wait()
+	file, err = folder.Open(name)
+	return file, info.Size(), err
 }

@@ -12,8 +12,8 @@ import (
 type pair struct {
 	present bool // the file has them
 	in, out int
-	a, b    checkpoint.Tensor  // [rank][in], [out][rank]
-	bias    *checkpoint.Tensor // [out]; nil: there is none
+	a, b    checkpoint.Entry  // [rank][in], [out][rank]
+	bias    *checkpoint.Entry // [out]; nil: there is none
 }
 
 // rowsOfB is what Weights.B has: a bias is its last row.
@@ -29,7 +29,7 @@ const tensorPrefix = "base_model.model."
 // collect finds the matrices of each [Base.Index] and checks their shapes. A
 // targeted module without matrices is left alone: so does PEFT, whose
 // B begins with zeros. Every tensor of the file must be one of them.
-func collect(file *checkpoint.File, base Base, settings []setting) ([]pair, error) {
+func collect(file *checkpoint.Header, base Base, settings []setting) ([]pair, error) {
 	pairs := make([]pair, len(settings))
 	var used []string
 	for i := range settings {
@@ -61,24 +61,24 @@ func collect(file *checkpoint.File, base Base, settings []setting) ([]pair, erro
 }
 
 // findPair finds the matrices of one module; none is fine, one is not.
-func findPair(file *checkpoint.File, site Site, layer int, base Base, s setting) (pair, error) {
+func findPair(file *checkpoint.Header, site Site, layer int, base Base, s setting) (pair, error) {
 	p := pair{in: base.In[site], out: base.Out[site]}
 	nameA, nameB, nameBias := tensorNames(site, layer)
-	var errA, errB error
-	p.a, errA = file.Tensor(nameA)
-	p.b, errB = file.Tensor(nameB)
+	var hasA, hasB bool
+	p.a, hasA = file.Entry(nameA)
+	p.b, hasB = file.Entry(nameB)
 	switch {
-	case errA != nil && errB != nil:
+	case !hasA && !hasB:
 		return p, nil
-	case errA != nil:
+	case !hasA:
 		return p, fmt.Errorf("tensor %q is missing beside %q", nameA, nameB)
-	case errB != nil:
+	case !hasB:
 		return p, fmt.Errorf("tensor %q is missing beside %q", nameB, nameA)
 	case s.rank == 0:
 		return p, fmt.Errorf("tensor %q: %s does not target the module", nameA, configFile)
 	}
 	p.present = true
-	if bias, err := file.Tensor(nameBias); err == nil && s.bias {
+	if bias, ok := file.Entry(nameBias); ok && s.bias {
 		p.bias = &bias
 	}
 	return p, p.check(site, s.rank)
@@ -125,7 +125,7 @@ func (p *pair) names() []string {
 	return []string{p.a.Name, p.b.Name}
 }
 
-func checkTensor(t checkpoint.Tensor, meaning string, shape ...int) error {
+func checkTensor(t checkpoint.Entry, meaning string, shape ...int) error {
 	if !slices.Equal(t.Shape, shape) {
 		return fmt.Errorf("tensor %q: shape %v, want %v (%s)", t.Name, t.Shape, shape, meaning)
 	}
@@ -134,24 +134,6 @@ func checkTensor(t checkpoint.Tensor, meaning string, shape ...int) error {
 		return nil
 	}
 	return fmt.Errorf("tensor %q: dtype %s, want F32, F16 or BF16", t.Name, t.Type)
-}
-
-func (p *pair) convert(to *Weights, base Base) error {
-	if err := pack(to.A, base.Type, p.a); err != nil {
-		return fmt.Errorf("tensor %q: %w", p.a.Name, err)
-	}
-	if err := packTransposed(to.B, base.Type, p.b); err != nil {
-		return fmt.Errorf("tensor %q: %w", p.b.Name, err)
-	}
-	if p.bias == nil {
-		return nil
-	}
-	row := *p.bias
-	row.Shape = []int{1, p.out}
-	if err := pack(to.B[to.Rank*stride(p.out)*base.Type.Size():], base.Type, row); err != nil {
-		return fmt.Errorf("tensor %q: %w", p.bias.Name, err)
-	}
-	return nil
 }
 
 // whyUnexpected says what a tensor that has no place seems to be.

@@ -4,5 +4,7 @@
 //
 // Everything it reads counts as hostile: a file either passes every check or is
 // refused with the reason, and nothing that a file claims is allocated or
-// indexed before it was checked. Weights are memory-mapped, never copied.
+// indexed before it was checked. The weights of a model are memory-mapped, never
+// copied. A file that may change while it is open must not be mapped: ReadHeader
+// leaves its data where it is, to be read tensor by tensor.
 package checkpoint

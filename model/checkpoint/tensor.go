@@ -25,8 +25,8 @@ var dtypeSizes = map[DType]int{
 // Size is the number of bytes of one element, 0 for an unknown type.
 func (t DType) Size() int { return dtypeSizes[t] }
 
-// Tensor is a named array, row-major and little-endian. Data is a view of the
-// file: read only, valid until the file is closed, at any alignment.
+// Tensor is a named array, row-major and little-endian. Data of a [File] is a
+// view: read only, valid until the file is closed, at any alignment.
 type Tensor struct {
 	Name  string
 	Type  DType
