@@ -18,6 +18,7 @@ type Options struct {
 	Device     string // index or part of the name, in any case; "": the best usable one (discrete, integrated, virtual, then CPU)
 	CachePath  string // file that keeps compiled pipelines from one process to the next; "": none
 	Validation bool   // check every call with the Khronos validation layer; see ValidationMessages
+	Statistics bool   // have the driver keep what KernelStatistics tells
 }
 
 // Device is an open device with a queue for programs and one for uploads.
@@ -88,7 +89,9 @@ func (d *Device) open(unmapped bool) error {
 	work := native.QueuePlace{Family: d.physical.description.Family()}
 	uploads := uploadQueue(d.physical.description.QueueFamilies(), work.Family)
 	var r native.Result
-	d.native, r = native.NewDevice(d.instance, d.physical.handle, d.physical.description, work, uploads, d.info.Type != CPU)
+	d.native, r = native.NewDevice(d.instance, d.physical.handle, d.physical.description, work, uploads, native.DeviceOptions{
+		Spin: d.info.Type != CPU, Statistics: d.options.Statistics,
+	})
 	if r != 0 {
 		return check(r, "open %q", d.info.Name)
 	}

@@ -144,6 +144,7 @@ var featureNames = []struct {
 	{native.Cooperative2Tensors, "VK_NV_cooperative_matrix2 tensor addressing", false},
 	{native.BFloat16, "VK_KHR_shader_bfloat16", false},
 	{native.BFloat16Cooperative, "VK_KHR_shader_bfloat16 cooperative matrix", false},
+	{native.PipelineStatistics, "VK_KHR_pipeline_executable_properties", false},
 }
 
 func describe(d *native.Description) Info {

@@ -50,3 +50,20 @@ func TestKernelErrors(t *testing.T) {
 	}
 	require.NoError(t, d.NewKernel("affine", affineModule, nil).Ready())
 }
+
+func TestKernelStatistics(t *testing.T) {
+	d, err := compute.Open(compute.Options{Statistics: true})
+	require.NoError(t, err)
+	defer d.Close()
+	d.NewKernel("broken", nil, nil)
+	d.NewKernel("affine", affineModule, nil)
+	list := d.KernelStatistics()
+	if !d.Info().Has("VK_KHR_pipeline_executable_properties") {
+		require.Empty(t, list)
+		return
+	}
+	require.Len(t, list, 1)
+	require.Equal(t, "affine", list[0].Kernel)
+	require.NotEmpty(t, list[0].Statistics)
+	require.NotEmpty(t, list[0].Statistics[0].Name)
+}

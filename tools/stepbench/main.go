@@ -27,7 +27,7 @@ type options struct {
 	trace, json, baseline              string
 	batches, adapters, ranks, contexts []int
 	steps, zipf, mixed, prefill, chunk int
-	stages                             bool
+	stages, statistics                 bool
 }
 
 func main() {
@@ -45,6 +45,7 @@ func main() {
 	flag.IntVar(&o.chunk, "chunk", 1024, "rows of that chunk, and tokens of each prompt of -prefill")
 	flag.IntVar(&o.prefill, "prefill", 0, "also run this many prompts in one step, without adapters and with one each")
 	flag.BoolVar(&o.stages, "stages", false, "print the time of each stage, from GPU timestamps, which slow the steps down")
+	flag.BoolVar(&o.statistics, "statistics", false, "print what the driver says of each kernel: registers, code and memory, in its own words")
 	flag.StringVar(&o.trace, "trace", "", "write a Chrome trace of the profiled steps here")
 	flag.StringVar(&o.json, "json", "", "write the results here")
 	flag.StringVar(&o.baseline, "baseline", "", "JSON of tools/cudabench, from the same machine")
@@ -71,7 +72,7 @@ func numbers(into *[]int) func(string) error {
 }
 
 func run(o options) error {
-	device, err := compute.Open(compute.Options{Device: o.device})
+	device, err := compute.Open(compute.Options{Device: o.device, Statistics: o.statistics})
 	if err != nil {
 		return err
 	}
@@ -113,6 +114,11 @@ func run(o options) error {
 	}
 	if o.json != "" {
 		if err := report.WriteJSON(o.json); err != nil {
+			return err
+		}
+	}
+	if o.statistics {
+		if err := writeStatistics(os.Stdout, device.KernelStatistics()); err != nil {
 			return err
 		}
 	}

@@ -49,6 +49,8 @@ void lk_features_query(const lk_instance *in, VkPhysicalDevice physical, lk_feat
 	}
 	if (EXTENSION(VK_KHR_SHADER_BFLOAT16_EXTENSION_NAME))
 		CHAIN(bfloat16, VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_BFLOAT16_FEATURES_KHR);
+	if (EXTENSION(VK_KHR_PIPELINE_EXECUTABLE_PROPERTIES_EXTENSION_NAME))
+		CHAIN(executables, VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PIPELINE_EXECUTABLE_PROPERTIES_FEATURES_KHR);
 #undef CHAIN
 #undef EXTENSION
 	free(all);
@@ -86,6 +88,7 @@ static void describe_features(const lk_features *f, VkSubgroupFeatureFlags subgr
 	out[LK_COOPERATIVE2_TENSORS] = f->cooperative2.cooperativeMatrixTensorAddressing;
 	out[LK_BFLOAT16] = f->bfloat16.shaderBFloat16Type;
 	out[LK_BFLOAT16_COOPERATIVE] = f->bfloat16.shaderBFloat16CooperativeMatrix;
+	out[LK_PIPELINE_STATISTICS] = f->executables.pipelineExecutableInfo;
 }
 
 static VkSubgroupFeatureFlags describe_properties(const lk_instance *in, VkPhysicalDevice physical, lk_description *out) {

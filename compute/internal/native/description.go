@@ -30,6 +30,7 @@ const (
 	Cooperative2Group   Feature = C.LK_COOPERATIVE2_WORKGROUP
 	Cooperative2Tensors Feature = C.LK_COOPERATIVE2_TENSORS
 	BFloat16            Feature = C.LK_BFLOAT16
+	PipelineStatistics  Feature = C.LK_PIPELINE_STATISTICS
 	BFloat16Cooperative Feature = C.LK_BFLOAT16_COOPERATIVE
 )
 

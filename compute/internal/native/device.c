@@ -36,6 +36,10 @@ static bool load_device(lk_device *dev, PFN_vkGetDeviceProcAddr proc) {
 	LOAD(counter, vkGetSemaphoreCounterValue);
 	LOAD(wait, vkWaitSemaphores);
 	LOAD(query_results, vkGetQueryPoolResults);
+	if (dev->options.statistics) {
+		LOAD(executables, vkGetPipelineExecutablePropertiesKHR);
+		LOAD(executable_statistics, vkGetPipelineExecutableStatisticsKHR);
+	}
 #undef LOAD
 	return ok;
 }
@@ -67,7 +71,7 @@ static VkResult create_objects(lk_device *dev) {
 	return dev->create_layout(dev->handle, &layout, NULL, &dev->layout);
 }
 
-VkResult lk_device_create(const lk_instance *in, uint64_t physical, const lk_description *d, const lk_queue_place *places, bool spin, lk_device **out) {
+VkResult lk_device_create(const lk_instance *in, uint64_t physical, const lk_description *d, const lk_queue_place *places, lk_device_options options, lk_device **out) {
 	lk_features f;
 	lk_features_query(in, lk_handle(physical), &f);
 	keep_used(&f);
@@ -89,7 +93,8 @@ VkResult lk_device_create(const lk_instance *in, uint64_t physical, const lk_des
 		.ppEnabledExtensionNames = f.extension,
 	};
 	lk_device *dev = calloc(1, sizeof *dev);
-	dev->spin = spin;
+	dev->options = options;
+	dev->options.statistics = options.statistics && f.executables.pipelineExecutableInfo;
 	VkResult r = in->create_device(lk_handle(physical), &create, NULL, &dev->handle);
 	if (r == VK_SUCCESS && !load_device(dev, in->device_proc))
 		r = VK_ERROR_INCOMPATIBLE_DRIVER;
@@ -164,6 +169,7 @@ VkResult lk_pipeline_create(const lk_device *dev, uint64_t module, const uint32_
 		.sType = VK_STRUCTURE_TYPE_PIPELINE_SHADER_STAGE_REQUIRED_SUBGROUP_SIZE_CREATE_INFO, .requiredSubgroupSize = required_subgroup};
 	VkComputePipelineCreateInfo info = {
 		.sType = VK_STRUCTURE_TYPE_COMPUTE_PIPELINE_CREATE_INFO,
+		.flags = dev->options.statistics ? VK_PIPELINE_CREATE_CAPTURE_STATISTICS_BIT_KHR : 0,
 		.stage = {
 			.sType = VK_STRUCTURE_TYPE_PIPELINE_SHADER_STAGE_CREATE_INFO,
 			.pNext = required_subgroup ? &subgroup : NULL,

@@ -13,7 +13,7 @@ struct lk_device {
 	} queue[LK_QUEUES];
 	VkPipelineLayout layout;           // the one layout of the project: 128 bytes of push constants, no descriptor sets
 	VkPipelineCache cache;
-	bool spin;
+	lk_device_options options;         // statistics only where the device has them
 
 	PFN_vkDestroyDevice destroy;
 	PFN_vkGetDeviceQueue get_queue;
@@ -27,6 +27,8 @@ struct lk_device {
 	PFN_vkGetPipelineCacheData cache_data;
 	PFN_vkCreateComputePipelines create_pipelines;
 	PFN_vkDestroyPipeline destroy_pipeline;
+	PFN_vkGetPipelineExecutablePropertiesKHR executables;            // with options.statistics
+	PFN_vkGetPipelineExecutableStatisticsKHR executable_statistics;  // likewise
 	PFN_vkGetBufferDeviceAddress buffer_address;
 	PFN_vkAllocateCommandBuffers allocate_commands;
 	PFN_vkFreeCommandBuffers free_commands;

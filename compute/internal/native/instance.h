@@ -41,7 +41,8 @@ typedef struct {
 	VkPhysicalDeviceCooperativeMatrixFeaturesKHR cooperative;
 	VkPhysicalDeviceCooperativeMatrix2FeaturesNV cooperative2;
 	VkPhysicalDeviceShaderBfloat16FeaturesKHR bfloat16;
-	const char *extension[4];
+	VkPhysicalDevicePipelineExecutablePropertiesFeaturesKHR executables;
+	const char *extension[5];
 	uint32_t extensions;
 } lk_features;
 

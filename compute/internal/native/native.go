@@ -90,15 +90,20 @@ const (
 // QueuePlace is a queue of a physical device.
 type QueuePlace struct{ Family, Index int }
 
-// NewDevice opens a device with every feature of its description turned on. Its two queues may lie in one place: then they are one. With
-// spin, waits poll before they sleep.
-func NewDevice(in Instance, physical uint64, d *Description, work, uploads QueuePlace, spin bool) (Device, Result) {
+// DeviceOptions say how a device is to work.
+type DeviceOptions struct {
+	Spin       bool // waits poll before they sleep
+	Statistics bool // the driver keeps what PipelineStatistics tells, if it can
+}
+
+// NewDevice opens a device with every feature of its description turned on. Its two queues may lie in one place: then they are one.
+func NewDevice(in Instance, physical uint64, d *Description, work, uploads QueuePlace, o DeviceOptions) (Device, Result) {
 	var dev Device
 	places := [C.LK_QUEUES]C.lk_queue_place{
 		Work:    {family: C.uint32_t(work.Family), index: C.uint32_t(work.Index)},
 		Uploads: {family: C.uint32_t(uploads.Family), index: C.uint32_t(uploads.Index)},
 	}
-	r := C.lk_device_create(in.c, C.uint64_t(physical), &d.c, &places[0], C.bool(spin), &dev.c)
+	r := C.lk_device_create(in.c, C.uint64_t(physical), &d.c, &places[0], C.lk_device_options{spin: C.bool(o.Spin), statistics: C.bool(o.Statistics)}, &dev.c)
 	return dev, Result(r)
 }
 
@@ -142,6 +147,23 @@ func (d Device) NewPipeline(module uint64, spec []uint32, requiredSubgroup int) 
 	var p C.uint64_t
 	r := C.lk_pipeline_create(d.c, C.uint64_t(module), (*C.uint32_t)(unsafe.SliceData(spec)), C.uint32_t(len(spec)), C.uint32_t(requiredSubgroup), &p)
 	return uint64(p), Result(r)
+}
+
+// Statistic is something that the driver says of a pipeline, in its words.
+type Statistic struct {
+	Name  string
+	Value float64
+}
+
+// PipelineStatistics is what the driver says of a pipeline's machine code; nothing unless the device was opened for it and can.
+func (d Device) PipelineStatistics(pipeline uint64) []Statistic {
+	const most = 64
+	var all [most]C.lk_statistic
+	list := make([]Statistic, C.lk_pipeline_statistics(d.c, C.uint64_t(pipeline), &all[0], most))
+	for i := range list {
+		list[i] = Statistic{C.GoString(&all[i].name[0]), float64(all[i].value)}
+	}
+	return list
 }
 
 // DestroyPipeline destroys what NewPipeline made.

@@ -35,7 +35,7 @@ enum lk_feature {
 	LK_STORAGE16, LK_STORAGE8, LK_FLOAT16, LK_INT8, LK_INT16,
 	LK_MEMORY_MODEL, LK_SUBGROUP_SIZE_CONTROL, LK_FULL_SUBGROUPS, LK_SYNCHRONIZATION2,
 	LK_MEMORY_BUDGET, LK_COOPERATIVE, LK_COOPERATIVE2, LK_COOPERATIVE2_WORKGROUP, LK_COOPERATIVE2_TENSORS,
-	LK_BFLOAT16, LK_BFLOAT16_COOPERATIVE,
+	LK_BFLOAT16, LK_BFLOAT16_COOPERATIVE, LK_PIPELINE_STATISTICS,
 	LK_FEATURES
 };
 
@@ -80,8 +80,11 @@ enum lk_queue { LK_WORK, LK_UPLOADS, LK_QUEUES };
 
 typedef struct { uint32_t family, index; } lk_queue_place;
 
-// Turns on every feature of `d` and opens two queues, which may lie in one place: then they are one. `spin`: waits poll, as suits a GPU.
-VkResult lk_device_create(const lk_instance *in, uint64_t physical, const lk_description *d, const lk_queue_place *places, bool spin, lk_device **out);
+// How a device is to work. `spin`: waits poll, as suits a GPU. `statistics`: the driver keeps what lk_pipeline_statistics tells.
+typedef struct { bool spin, statistics; } lk_device_options;
+
+// Turns on every feature of `d` and opens two queues, which may lie in one place: then they are one.
+VkResult lk_device_create(const lk_instance *in, uint64_t physical, const lk_description *d, const lk_queue_place *places, lk_device_options options, lk_device **out);
 void lk_device_destroy(lk_device *dev);
 uint64_t lk_device_handle(const lk_device *dev);
 // Creates a buffer that both queues may use at any time.
@@ -94,6 +97,14 @@ VkResult lk_cache_data(const lk_device *dev, void *data, size_t *size);
 // Creates a compute pipeline with entry point main; spec[i] is the value of constant_id i. required_subgroup 0 leaves the size to the driver.
 VkResult lk_pipeline_create(const lk_device *dev, uint64_t module, const uint32_t *spec, uint32_t specs, uint32_t required_subgroup, uint64_t *out);
 void lk_pipeline_destroy(const lk_device *dev, uint64_t pipeline);
+
+typedef struct {
+	char name[VK_MAX_DESCRIPTION_SIZE];
+	double value;
+} lk_statistic;
+
+// Writes what the driver says of a pipeline's machine code, up to `capacity` statistics, and returns how many; 0 where it says nothing.
+uint32_t lk_pipeline_statistics(const lk_device *dev, uint64_t pipeline, lk_statistic *out, uint32_t capacity);
 
 // ---- recording and submission (record.c)
 

@@ -144,7 +144,7 @@ static VkResult block(const lk_device *dev, uint32_t queue, uint64_t value) {
 VkResult lk_wait(const lk_device *dev, uint32_t queue, uint64_t value, uint64_t *completed) {
 	const uint64_t spin = 200000, nap = 1000000000; // nanoseconds: poll hard, then with naps, and after that let the driver wait
 	VkResult r = lk_completed(dev, queue, completed);
-	for (uint64_t start = now(), passed = 0; dev->spin && r == VK_SUCCESS && *completed < value && passed < nap; passed = now() - start) {
+	for (uint64_t start = now(), passed = 0; dev->options.spin && r == VK_SUCCESS && *completed < value && passed < nap; passed = now() - start) {
 		if (passed > spin)
 			nanosleep(&(struct timespec){.tv_nsec = 10000}, NULL);
 		r = lk_completed(dev, queue, completed);
