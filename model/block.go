@@ -12,6 +12,10 @@ type grid int
 
 const (
 	gridEmbed grid = iota
+	gridQKV
+	gridO
+	gridGateUp
+	gridDown
 	gridShrinkQKV
 	gridShrinkO
 	gridShrinkGateUp

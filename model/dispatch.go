@@ -13,6 +13,7 @@ import (
 // and rows taken through the gather list where one is given.
 type projection struct {
 	label   string
+	grid    grid // of a layer's, where it does not end its outputs
 	w       shaders.Matrix
 	x, y    shaders.Rows
 	half    *shaders.Halves // x as halves, or nil
@@ -82,7 +83,9 @@ func (f *forward) projected(layer int, p projection, s shrinkage, e ending) {
 	if !f.fused() {
 		// The shrink comes last: workgroups that began beside it would find the multiprocessor's memory divided for the shrink, with room
 		// for half as many of them, until the last one is done.
-		f.stage(p.label, labelled(p.label, project.Dispatch(f.kernels)), f.shrinkDispatch(shrink, s))
+		product, tiling := project.Tiled(f.kernels)
+		f.tilings[p.grid-gridQKV] = tiling
+		f.stage(p.label, labelled(p.label, *f.varying(product, p.grid)), f.shrinkDispatch(shrink, s))
 		f.stage(e.label, f.varying(e.op.Dispatch(f.kernels), e.grid))
 		return
 	}

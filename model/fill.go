@@ -27,8 +27,9 @@ func SplitLength(keys int) int {
 	return length
 }
 
-// fill writes a batch into the step block.
-func (m *Llama) fill(b *block, batch *Batch) {
+// fill writes a batch into the step block of a program whose products have the
+// tilings.
+func (m *Llama) fill(b *block, batch *Batch, products *tilings) {
 	rows, ranges, prefills := 0, 0, 0
 	each := m.rangesEach(batch)
 	b.decodes = b.decodes[:0]
@@ -53,6 +54,9 @@ func (m *Llama) fill(b *block, batch *Batch) {
 	_, headTiles := lora.Tiles(b.headTiles[:0], m.headRuns)
 
 	b.setGrid(gridEmbed, shaders.EmbedGroups(s.Hidden, rows))
+	for i, tiling := range products {
+		b.setGrid(gridQKV+grid(i), tiling.Groups(rows))
+	}
 	// Fused projections need somebody to arrive for the shrink even in a program whose step has no adapter; that one sees a
 	// base tile.
 	rank, shrinkTiles := max(1, batch.Rank), max(1, adapterTiles)

@@ -17,6 +17,7 @@ type forward struct {
 
 	epilogues   []shaders.Epilogue // of the fused projections so far
 	epiloguesAt uint64             // where they will lie
+	tilings     tilings
 }
 
 // body is the forward pass up to the residual stream after the last layer:
@@ -46,20 +47,20 @@ func (f *forward) layer(l int, w *layerWeights) {
 	s, a := &f.shape, &f.activations
 	attentionNorm, mlpNorm := f.norm(w.attentionNorm, l == 0), f.norm(w.mlpNorm, false)
 	f.projected(l,
-		projection{label: "qkv", w: w.qkv, x: a.x, half: f.half(a.halfX, w.attentionNorm.Weight), y: a.qkv, in: s.Hidden, out: s.QKV(), norm: &attentionNorm},
+		projection{label: "qkv", grid: gridQKV, w: w.qkv, x: a.x, half: f.half(a.halfX, w.attentionNorm.Weight), y: a.qkv, in: s.Hidden, out: s.QKV(), norm: &attentionNorm},
 		shrinkage{sites: []lora.Site{lora.Q, lora.K, lora.V}, grid: gridShrinkQKV},
 		ending{label: "rope_store", op: f.ropeStore(l), grid: gridRopeStore})
 	f.stage("attend", f.attendDecode(l), f.attendPrefill(l))
 	f.projected(l,
-		projection{label: "o", w: w.o, x: a.attended, half: f.half(a.halfAttended, 0), y: a.y, in: s.Heads * s.HeadDim, out: s.Hidden},
+		projection{label: "o", grid: gridO, w: w.o, x: a.attended, half: f.half(a.halfAttended, 0), y: a.y, in: s.Heads * s.HeadDim, out: s.Hidden},
 		shrinkage{sites: []lora.Site{lora.O}, grid: gridShrinkO},
 		ending{label: "residual", op: f.residual(l, lora.O, f.half(a.halfX, w.mlpNorm.Weight), false), grid: gridResidual})
 	f.projected(l,
-		projection{label: "gate_up", w: w.gateUp, x: a.x, half: f.half(a.halfX, w.mlpNorm.Weight), y: a.gateUp, in: s.Hidden, out: 2 * s.upRow(), norm: &mlpNorm},
+		projection{label: "gate_up", grid: gridGateUp, w: w.gateUp, x: a.x, half: f.half(a.halfX, w.mlpNorm.Weight), y: a.gateUp, in: s.Hidden, out: 2 * s.upRow(), norm: &mlpNorm},
 		shrinkage{sites: []lora.Site{lora.Gate, lora.Up}, grid: gridShrinkGateUp},
 		ending{label: "silu_mul", op: f.siluMul(l), grid: gridSiluMul})
 	f.projected(l,
-		projection{label: "down", w: w.down, x: a.inner, half: f.half(a.halfInner, 0), y: a.y, in: s.Inner, out: s.Hidden},
+		projection{label: "down", grid: gridDown, w: w.down, x: a.inner, half: f.half(a.halfInner, 0), y: a.y, in: s.Inner, out: s.Hidden},
 		shrinkage{sites: []lora.Site{lora.Down}, grid: gridShrinkDown},
 		ending{label: "residual", op: f.residual(l, lora.Down, f.halfAfter(l), l == s.Layers-1), grid: gridResidual})
 }

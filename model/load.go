@@ -42,7 +42,7 @@ type Llama struct {
 
 	blocks   [2]*block
 	buckets  [3][]int // by part
-	programs map[programKey]*compute.Program
+	programs map[programKey]*program
 	// epilogues are the parameters of the programs' fused projections.
 	epilogues *compute.Arena
 	profiler  *compute.Profiler

@@ -32,8 +32,7 @@ func (m *Llama) Plan(w io.Writer, tokens int, adapters bool) error {
 	}
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintf(table, "stage\tdispatch\tvariant\tkernel\tMB\tMFLOP\t\n")
-	bodyStages, _ := m.stages(body, 0)
-	headStages, _ := m.stages(head, 0)
+	bodyStages, headStages := m.stages(body), m.stages(head)
 	n := planStages(table, 0, bodyStages)
 	planStages(table, n, headStages)
 	if err := table.Flush(); err != nil {

@@ -65,7 +65,7 @@ func (m *Llama) record() error {
 		mixedBody:  buckets(mixedBody, m.limits.Rows),
 		head:       buckets(head, m.limits.Logits),
 	}
-	m.programs = map[programKey]*compute.Program{}
+	m.programs = map[programKey]*program{}
 	m.epilogues = m.device.NewArena("epilogues", compute.Local, 1<<20)
 	for p, list := range m.buckets {
 		for _, rows := range list {
@@ -87,26 +87,43 @@ func (m *Llama) record() error {
 	return nil
 }
 
-// recordProgram makes one program and puts the parameters of its fused
-// projections on the device.
-func (m *Llama) recordProgram(key programKey) (*compute.Program, error) {
-	if key.part == head || !m.kernels.Fuses(key.rows, m.shape.HeadDim, m.shape.Type) {
-		stages, _ := m.stages(key, 0)
-		return m.device.Record(key.String(), stages, m.profiler)
-	}
-	span, err := m.epilogues.Alloc(int64(m.shape.Layers*fusedPerLayer) * int64(unsafe.Sizeof(shaders.Epilogue{})))
-	if err != nil {
-		return nil, err
-	}
-	stages, epilogues := m.stages(key, span.Address())
-	if err := m.device.Upload(span, bytesOf(epilogues)); err != nil {
-		return nil, err
-	}
-	return m.device.Record(key.String(), stages, m.profiler)
+// program is a recorded one.
+type program struct {
+	*compute.Program
+	tilings tilings
 }
 
-// fusedPerLayer is the projections of a layer.
-const fusedPerLayer = 4
+// tilings are how the products of a layer cover rows, in the order of their
+// grids: nothing where they end their outputs, for which the grid is fixed.
+type tilings [perLayer]shaders.Tiling
+
+// perLayer is the projections of a layer.
+const perLayer = 4
+
+// recordProgram makes one program and puts the parameters of its fused
+// projections on the device.
+func (m *Llama) recordProgram(key programKey) (*program, error) {
+	var span compute.Span
+	fused := key.part != head && m.kernels.Fuses(key.rows, m.shape.HeadDim, m.shape.Type)
+	if fused {
+		var err error
+		if span, err = m.epilogues.Alloc(int64(m.shape.Layers*perLayer) * int64(unsafe.Sizeof(shaders.Epilogue{}))); err != nil {
+			return nil, err
+		}
+	}
+	f := forward{Llama: m, block: m.blocks[key.turn], key: key}
+	if fused {
+		f.epiloguesAt = span.Address()
+	}
+	f.list()
+	if fused {
+		if err := m.device.Upload(span, bytesOf(f.epilogues)); err != nil {
+			return nil, err
+		}
+	}
+	recorded, err := m.device.Record(key.String(), f.stages, m.profiler)
+	return &program{recorded, f.tilings}, err
+}
 
 // variants are the kinds of program that are recorded: without adapter work and,
 // where adapters are served, with it.
@@ -117,14 +134,18 @@ func (m *Llama) variants() []bool {
 	return []bool{false}
 }
 
-// stages lists the stages of a program, and the parameters of its fused
-// projections, which will lie at an address.
-func (m *Llama) stages(key programKey, epiloguesAt uint64) ([]compute.Stage, []shaders.Epilogue) {
-	f := forward{Llama: m, block: m.blocks[key.turn], key: key, epiloguesAt: epiloguesAt}
-	if key.part == head {
+// list lists the program's stages.
+func (f *forward) list() {
+	if f.key.part == head {
 		f.head()
 	} else {
 		f.body()
 	}
-	return f.stages, f.epilogues
+}
+
+// stages lists the stages of a program that nobody will run.
+func (m *Llama) stages(key programKey) []compute.Stage {
+	f := forward{Llama: m, block: m.blocks[key.turn], key: key}
+	f.list()
+	return f.stages
 }

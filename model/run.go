@@ -12,8 +12,8 @@ type Step struct {
 	batch  *Batch
 	block  *block
 	ticket compute.Ticket
-	body   *compute.Program
-	head   *compute.Program // nil: no row wants logits
+	body   *program
+	head   *program // nil: no row wants logits
 }
 
 // Launch starts a step. The batch may not change until it was collected, and no
@@ -35,14 +35,14 @@ func (m *Llama) launch(batch *Batch, adapters bool) (*Step, error) {
 	s := &m.steps[m.turn]
 	s.batch, s.block = batch, m.blocks[m.turn]
 	m.writePages(batch)
-	m.fill(s.block, batch)
 	m.choose(s, adapters)
+	m.fill(s.block, batch, &s.body.tilings)
 	m.turn = 1 - m.turn
 	var err error
 	if s.head == nil {
-		s.ticket, err = m.device.Submit(s.body)
+		s.ticket, err = m.device.Submit(s.body.Program)
 	} else {
-		s.ticket, err = m.device.Submit(s.body, s.head)
+		s.ticket, err = m.device.Submit(s.body.Program, s.head.Program)
 	}
 	return s, err
 }
@@ -129,10 +129,10 @@ func (m *Llama) collectProfile(s *Step) error {
 	if m.profiler == nil {
 		return nil
 	}
-	if err := m.profiler.Collect(s.body); err != nil || s.head == nil {
+	if err := m.profiler.Collect(s.body.Program); err != nil || s.head == nil {
 		return err
 	}
-	return m.profiler.Collect(s.head)
+	return m.profiler.Collect(s.head.Program)
 }
 
 // output reads the answer to one logit row.

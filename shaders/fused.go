@@ -80,8 +80,11 @@ type inPlace struct {
 // head is the kernels' HEAD_DIM, which is not zero where nothing is turned either.
 func (p inPlace) head() uint32 { return max(p.headDim, unitOutputs) }
 
-// tileShape is the outputs by rows of one workgroup.
-type tileShape struct{ outputs, rows int }
+// tileShape is the outputs by rows of one workgroup, and whether the tiles of rows are the grid's second dimension.
+type tileShape struct {
+	outputs, rows int
+	upright       bool
+}
 
 // setHalves enters where the result goes once more.
 func (e *Epilogue) setHalves(h *Halves) {

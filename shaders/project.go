@@ -34,6 +34,35 @@ func (p Project) Dispatch(k *Kernels) compute.Dispatch {
 	return d
 }
 
+// Tiled is Dispatch, and how its grid covers rows, of which a step may have fewer than Tokens.
+func (p Project) Tiled(k *Kernels) (compute.Dispatch, Tiling) {
+	d, tile := p.launch(k)
+	return d, p.tiling(tile)
+}
+
+// Tiling is how the grid of a product covers rows.
+type Tiling struct {
+	across  int  // tiles of outputs
+	rows    int  // of a tile
+	upright bool // tiles of rows are the grid's second dimension
+}
+
+// Groups is the grid for the first rows of a product; the zero Tiling has none.
+func (t Tiling) Groups(rows int) [3]uint32 {
+	if t == (Tiling{}) {
+		return [3]uint32{}
+	}
+	down := ceilDiv(rows, t.rows)
+	if t.upright {
+		return [3]uint32{count32(t.across), count32(down), 1}
+	}
+	return [3]uint32{count32(t.across * down), 1, 1}
+}
+
+func (p Project) tiling(tile tileShape) Tiling {
+	return Tiling{ceilDiv(p.padded(), tile.outputs), tile.rows, tile.upright}
+}
+
 // launch is the product and the tile of one of its workgroups.
 func (p Project) launch(k *Kernels) (compute.Dispatch, tileShape) {
 	if k.style == Lanes {
@@ -43,12 +72,12 @@ func (p Project) launch(k *Kernels) (compute.Dispatch, tileShape) {
 		if p.Tokens <= mostFew || p.Tokens <= mostNarrow && p.Out < wideOutputs {
 			return p.coop(k, p.coopSpec(k, nil))
 		}
-		return p.coopMany(k, p.coopManySpec(k, nil)), tileShape{}
+		return p.coopMany(k, p.coopManySpec(k, nil))
 	}
 	if p.Tokens <= mostFew {
 		return p.few(k, p.fewSpec())
 	}
-	return p.many(k, p.manySpec()), tileShape{}
+	return p.many(k, p.manySpec())
 }
 
 // bytes is what has to move at least: the weights and both sides' activations once.

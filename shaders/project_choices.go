@@ -73,7 +73,10 @@ func (p Project) coopChoices(k *Kernels, list []Choice) []Choice {
 		}
 		list = append(list, Choice{
 			Source: fmt.Sprintf("coopManyCut{%d, %d, %d, %d}", cut.eachM, cut.eachN, cut.subgroupsM, cut.subgroupsN),
-			Launch: func(p Project) compute.Dispatch { return p.coopMany(k, p.coopManySpec(k, &cut)) },
+			Launch: func(p Project) compute.Dispatch {
+				d, _ := p.coopMany(k, p.coopManySpec(k, &cut))
+				return d
+			},
 		})
 	}
 	return list

@@ -128,7 +128,7 @@ func (p Project) coop(k *Kernels, spec projectCoopF16Spec) (compute.Dispatch, ti
 			Outputs: count32(p.Out), Tokens: count32(p.Tokens),
 			Parts: count32(norm.Parts), NormWidth: count32(norm.Width), Eps: norm.Eps,
 		}),
-		Groups: [3]uint32{count32(ceilDiv(p.padded(), tile.outputs) * ceilDiv(p.Tokens, tile.rows)), 1, 1},
+		Groups: p.tiling(tile).Groups(p.Tokens),
 		Bytes:  p.bytes(), Flops: p.flops(),
 	}, tile
 }

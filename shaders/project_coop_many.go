@@ -67,7 +67,7 @@ func (s projectCoopManyF16Spec) shared() int {
 }
 
 // coopMany launches project_coop_many; grid: {tiles of outputs * tiles of rows, 1, 1}.
-func (p Project) coopMany(k *Kernels, spec projectCoopManyF16Spec) compute.Dispatch {
+func (p Project) coopMany(k *Kernels, spec projectCoopManyF16Spec) (compute.Dispatch, tileShape) {
 	norm, tile := p.norm(), spec.tile()
 	return compute.Dispatch{
 		Label:  "project_coop_many",
@@ -78,7 +78,7 @@ func (p Project) coopMany(k *Kernels, spec projectCoopManyF16Spec) compute.Dispa
 			Outputs: count32(p.Out), Tokens: count32(p.Tokens),
 			Parts: count32(norm.Parts), NormWidth: count32(norm.Width), Eps: norm.Eps,
 		}),
-		Groups: [3]uint32{count32(ceilDiv(p.padded(), tile.outputs) * ceilDiv(p.Tokens, tile.rows)), 1, 1},
+		Groups: p.tiling(tile).Groups(p.Tokens),
 		Bytes:  p.bytes(), Flops: p.flops(),
-	}
+	}, tile
 }

@@ -160,9 +160,10 @@ Eight endOutputs(uint unit, uint row) { return tileOutputs(unit, row); }
 void main() {
     const uint thread = gl_SubgroupID * gl_SubgroupSize + gl_SubgroupInvocationID;
     const uint lane = thread % LANES;
-    const uint blocks = (push.tokens + COLUMNS - 1) / COLUMNS;
+    const uint outputs = THREADS / LANES * ROWS; // of the block
+    const uint blocks = ENDING == END_NONE ? gl_NumWorkGroups.x / ((push.outputs + outputs - 1) / outputs) : (push.tokens + COLUMNS - 1) / COLUMNS;
     firstToken = gl_WorkGroupID.x % blocks * COLUMNS;
-    const uint firstOutput = gl_WorkGroupID.x / blocks * (THREADS / LANES) * ROWS;
+    const uint firstOutput = gl_WorkGroupID.x / blocks * outputs;
     const uint output0 = firstOutput + thread / LANES * ROWS;
 
     Ahead ahead;
@@ -213,7 +214,6 @@ void main() {
     fold(thread, min(LANES, gl_SubgroupSize));
     barrier();
 
-    const uint outputs = THREADS / LANES * ROWS; // of the block
     if (ENDING != END_NONE) {
         const Epilogue e = epilogueAhead();
         if (claimTile(e, gl_WorkGroupID.x, outputs / 8, COLUMNS, thread, THREADS)) {

@@ -41,7 +41,7 @@ func blockOutputs(shape [3]uint32) int { return projectFewThreads / int(shape[0]
 
 // few launches project_few; grid: {blocks of outputs * blocks of rows, 1, 1}.
 func (p Project) few(k *Kernels, spec projectFewSpec) (compute.Dispatch, tileShape) {
-	tile := tileShape{blockOutputs([3]uint32{spec.Lanes, spec.Rows}), int(spec.Columns)}
+	tile := tileShape{outputs: blockOutputs([3]uint32{spec.Lanes, spec.Rows}), rows: int(spec.Columns)}
 	norm := p.norm()
 	return compute.Dispatch{
 		Label:  "project_few",
@@ -53,7 +53,7 @@ func (p Project) few(k *Kernels, spec projectFewSpec) (compute.Dispatch, tileSha
 			Inputs: count32(p.In), Outputs: count32(p.Out), Tokens: count32(p.Tokens),
 			Parts: count32(norm.Parts), NormWidth: count32(norm.Width), Eps: norm.Eps,
 		}),
-		Groups: [3]uint32{count32(ceilDiv(p.padded(), tile.outputs) * ceilDiv(p.Tokens, tile.rows)), 1, 1},
+		Groups: p.tiling(tile).Groups(p.Tokens),
 		Bytes:  p.bytes(), Flops: p.flops(),
 	}, tile
 }

@@ -14,7 +14,7 @@ func (p Project) lanesSpec() projectLanesSpec {
 
 // lanes launches project_lanes; grid: {blocks of outputs, blocks of rows, 1}.
 func (p Project) lanes(k *Kernels, spec projectLanesSpec) (compute.Dispatch, tileShape) {
-	tile := tileShape{projectLanesThreads * projectLanesRows, int(spec.Columns)}
+	tile := tileShape{projectLanesThreads * projectLanesRows, int(spec.Columns), true}
 	norm := p.norm()
 	return compute.Dispatch{
 		Label:  "project_lanes",
@@ -26,7 +26,7 @@ func (p Project) lanes(k *Kernels, spec projectLanesSpec) (compute.Dispatch, til
 			Inputs: count32(p.In), Outputs: count32(p.Out), Tokens: count32(p.Tokens),
 			Parts: count32(norm.Parts), NormWidth: count32(norm.Width), Eps: norm.Eps,
 		}),
-		Groups: [3]uint32{count32(ceilDiv(p.padded(), tile.outputs)), count32(ceilDiv(p.Tokens, tile.rows)), 1},
+		Groups: p.tiling(tile).Groups(p.Tokens),
 		Bytes:  p.bytes(), Flops: p.flops(),
 	}, tile
 }

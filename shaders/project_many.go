@@ -24,8 +24,8 @@ func (p Project) manySpec() projectManySpec {
 }
 
 // many launches project_many; grid: {tiles of outputs, tiles of rows, 1}.
-func (p Project) many(k *Kernels, spec projectManySpec) compute.Dispatch {
-	norm := p.norm()
+func (p Project) many(k *Kernels, spec projectManySpec) (compute.Dispatch, tileShape) {
+	norm, tile := p.norm(), tileShape{projectManySide * int(spec.EachN), projectManySide * int(spec.EachT), true}
 	return compute.Dispatch{
 		Label:  "project_many",
 		Kernel: k.kernel("project_many", spec),
@@ -36,11 +36,7 @@ func (p Project) many(k *Kernels, spec projectManySpec) compute.Dispatch {
 			Inputs: count32(p.In), Outputs: count32(p.Out), Tokens: count32(p.Tokens),
 			Parts: count32(norm.Parts), NormWidth: count32(norm.Width), Eps: norm.Eps,
 		}),
-		Groups: [3]uint32{
-			count32(ceilDiv(p.padded(), projectManySide*int(spec.EachN))),
-			count32(ceilDiv(p.Tokens, projectManySide*int(spec.EachT))),
-			1,
-		},
-		Bytes: p.bytes(), Flops: p.flops(),
-	}
+		Groups: p.tiling(tile).Groups(p.Tokens),
+		Bytes:  p.bytes(), Flops: p.flops(),
+	}, tile
 }

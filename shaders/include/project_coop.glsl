@@ -3,7 +3,7 @@
 // add up in shared memory, in their order; each of its SIDES has STRIPS times 16 outputs. What two sides read of x the second finds
 // in the cache next to it.
 //
-// Grid: {tiles of outputs * tiles of rows, 1, 1}.
+// Grid: {tiles of outputs * tiles of rows, 1, 1}; where outputs are stored as they are, tiles of rows may be fewer than the tokens have.
 #include "coop.glsl"
 
 layout(constant_id = 7) const uint STRIPS = 2;    // of 16 outputs, of a side; those of all sides are even where outputs end in pairs
@@ -251,7 +251,7 @@ void storeDeltas(Delta ahead, Epilogue e, uint firstToken, uint firstOutput, uin
 void main() {
     const uint lane = gl_SubgroupInvocationID;
     const uint thread = gl_SubgroupID * gl_SubgroupSize + lane;
-    const uint rowTiles = (push.tokens + TILE_T - 1) / TILE_T;
+    const uint rowTiles = ENDING == END_NONE ? gl_NumWorkGroups.x / ((push.outputs + TILE_N - 1) / TILE_N) : (push.tokens + TILE_T - 1) / TILE_T;
     const uint firstToken = gl_WorkGroupID.x % rowTiles * TILE_T;
     const uint firstOutput = gl_WorkGroupID.x / rowTiles * TILE_N;
 

@@ -2,7 +2,7 @@
 // shared memory by slices of 32 columns, the next of which are on their way to registers while one is multiplied. Subgroups stand
 // SUBGROUPS_M by SUBGROUPS_N over the tile, each with EACH_M by EACH_N blocks of 16 by 16.
 //
-// Grid: {tiles of outputs * tiles of rows, 1, 1}. Neighbours share outputs, for TILES_TOGETHER tiles of rows, so that what they read is in the
+// Grid: {tiles of outputs * tiles of rows, 1, 1}, of which there may be fewer than the tokens have. Neighbours share outputs, for TILES_TOGETHER tiles of rows, so that what they read is in the
 // cache.
 #include "coop.glsl"
 
@@ -156,8 +156,8 @@ void main() {
     const uint thread = gl_SubgroupID * gl_SubgroupSize + lane;
     const uint blockM = gl_SubgroupID % SUBGROUPS_M * EACH_M;
     const uint blockN = gl_SubgroupID / SUBGROUPS_M * EACH_N;
-    const uint tilesT = (push.tokens + TILE_T - 1) / TILE_T;
     const uint tilesN = (push.outputs + BLOCKS_N * 16 - 1) / (BLOCKS_N * 16);
+    const uint tilesT = gl_NumWorkGroups.x / tilesN;
     const uint group = gl_WorkGroupID.x / (TILES_TOGETHER * tilesN);
     const uint groupT = min(TILES_TOGETHER, tilesT - group * TILES_TOGETHER);
     const uint within = gl_WorkGroupID.x % (TILES_TOGETHER * tilesN);

@@ -16,6 +16,9 @@ func NewMatrix(rows, columns int) Matrix {
 // Row is a view of one row.
 func (m Matrix) Row(i int) []float64 { return m.Values[i*m.Columns : (i+1)*m.Columns] }
 
+// First is a view of the first n rows.
+func (m Matrix) First(n int) Matrix { return Matrix{n, m.Columns, m.Values[:n*m.Columns]} }
+
 // Slice copies n columns from first on.
 func (m Matrix) Slice(first, n int) Matrix {
 	out := NewMatrix(m.Rows, n)
