@@ -38,13 +38,17 @@ func (k programKey) String() string {
 
 // buckets are the row counts that programs are recorded for: 1, 2, 4, then four
 // steps per doubling for mixed batches, so that padding wastes little, and one
-// per doubling for decode and heads.
+// per doubling for decode and heads; decode has 48, too, where a fourth tile
+// of 16 rows costs a tenth of the step.
 func buckets(p part, most int) []int {
 	var list []int
 	for n := 1; n < most; n *= 2 {
 		list = append(list, n)
-		if p == mixedBody && n >= 32 {
+		switch {
+		case p == mixedBody && n >= 32:
 			list = append(list, n+n/4, n+n/2, n+3*n/4)
+		case p == decodeBody && n == 32:
+			list = append(list, 48)
 		}
 	}
 	list = slices.DeleteFunc(list, func(n int) bool { return n >= most })

@@ -37,6 +37,7 @@ func (o order) String() string { return [...]string{"together", "shrink first", 
 func fusedShapes() []fusedShape {
 	mixed, one := tile(mixedRuns), tile([]run{{5, 1}})
 	few := tile([]run{{6, 2}, {base, 1}, {skipped, 1}, {4, 1}, {0, 3}})
+	three := tile([]run{{6, 8}, {3, 8}, {base, 4}, {1, 8}, {5, 7}, {4, 6}}) // tiles of 16 rows
 	some := tile([]run{{0, 1}, {1, 1}, {2, 1}, {3, 1}, {4, 1}, {5, 1}, {6, 1}, {base, 2}, {6, 3}, {0, 4}, {5, 2}, {skipped, 2}, {3, 8}, {4, 1}})
 	return []fusedShape{
 		{ending: "rope_store", t: shaders.F32, in: 100, normed: true, lora: true, describe: "mixed", batch: mixed, heads: headShape{4, 1, 80}},
@@ -49,12 +50,14 @@ func fusedShapes() []fusedShape {
 		{ending: "residual", t: shaders.F16, in: 1000, lora: true, describe: "mixed", batch: mixed, outputs: 523},
 		{ending: "residual", t: shaders.BF16, in: 2152, lora: true, describe: "one row", batch: one, outputs: 264},
 		{ending: "residual", t: shaders.BF16, in: 520, lora: true, describe: "some", batch: some, outputs: 4100},
+		{ending: "residual", t: shaders.BF16, in: 264, lora: true, describe: "three", batch: three, outputs: 264},
 		{ending: "residual", t: shaders.BF16, in: 520, describe: "no adapters", batch: baseTiles(2), outputs: 513},
 		{ending: "silu_mul", t: shaders.F32, in: 100, normed: true, lora: true, describe: "mixed", batch: mixed, outputs: 301},
 		{ending: "silu_mul", t: shaders.F16, in: 264, normed: true, lora: true, describe: "one row", batch: one, outputs: 100},
 		{ending: "silu_mul", t: shaders.BF16, in: 136, normed: true, lora: true, describe: "many outputs", batch: few, outputs: 8200},
 		{ending: "silu_mul", t: shaders.BF16, in: 264, normed: true, lora: true, describe: "mixed", batch: mixed, outputs: 768},
 		{ending: "silu_mul", t: shaders.F16, in: 264, normed: true, lora: true, describe: "some", batch: some, outputs: 344},
+		{ending: "silu_mul", t: shaders.BF16, in: 136, normed: true, lora: true, describe: "three", batch: three, outputs: 4104},
 		{ending: "silu_mul", t: shaders.F16, in: 72, normed: true, describe: "no adapters, one row", batch: baseTiles(1), outputs: 8200},
 	}
 }
