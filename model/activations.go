@@ -17,7 +17,7 @@ type activations struct {
 	y        shaders.Rows // o and down projections, where they wait for the residual addition
 	gateUp   shaders.Rows
 	inner    shaders.Rows // silu(gate) ⊙ up
-	hidden   shaders.Rows // shrink outputs, [row or logit row][3·MaxRank]
+	hidden   shaders.Rows // shrink outputs, [row or logit row][3·MaxRank]; some kernels leave 16 bits of each
 	logits   shaders.Rows // [logit row][vocab]
 
 	// What projections by cooperative matrices read; without addresses where

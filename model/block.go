@@ -12,7 +12,7 @@ type grid int
 
 const (
 	gridEmbed grid = iota
-	gridQKV
+	gridQKV        // from here on the products of a layer, in the order of tilings
 	gridO
 	gridGateUp
 	gridDown

@@ -10,9 +10,9 @@ const (
 	maxSplits = 32
 	// minSplit is the shortest such range, in tokens.
 	minSplit = 128
-	// busy is how many workgroups of decode attention keep a GPU busy: with
-	// more, the time in which each begins and ends adds up.
-	busy = 512
+	// busyGroups is how many workgroups of decode attention keep a GPU busy:
+	// with more, the time in which each begins and ends adds up.
+	busyGroups = 512
 )
 
 // SplitLength is the number of keys in a range of decode attention, whose
@@ -120,7 +120,7 @@ func (m *Llama) splitLength(keys int) int {
 // RangesEach is how many ranges of a row one workgroup of decode attention
 // takes where a batch has so many ranges.
 func RangesEach(ranges, kvHeads int) int {
-	return max(1, (ranges*kvHeads+busy-1)/busy)
+	return max(1, (ranges*kvHeads+busyGroups-1)/busyGroups)
 }
 
 // rangesEach is RangesEach of the rows that decode.
@@ -141,7 +141,10 @@ func (m *Llama) fillDecode(b *block, run *Run, row, ranges, each int) int {
 	for r := range run.Rows {
 		keys := run.Start + r + 1
 		d := shaders.DecodeRow{Row: row + r, Lane: run.Lane, Keys: keys, Length: m.splitLength(keys), Base: ranges}
-		b.decodes = d.Append(b.decodes, each)
+		room := cap(b.decodes)
+		if b.decodes = d.Append(b.decodes, each); cap(b.decodes) != room {
+			panic("model: more ranges of keys than the step block has room for") // what is not in mapped memory the GPU does not see
+		}
 		ranges += d.Ranges()
 	}
 	return ranges

@@ -1,6 +1,10 @@
 package shaders
 
-import "lorikeet/compute"
+import (
+	"fmt"
+
+	"lorikeet/compute"
+)
 
 // Ending is what becomes of a projection's outputs: a RopeStore of its q, k and v, a Residual that adds it, or a SiluMul
 // of its gate and up. In a Fused projection the ending's tiles, counts and input are not used.
@@ -63,6 +67,9 @@ func (f Fused) Dispatches(k *Kernels) (Epilogue, []compute.Dispatch) {
 		return e, []compute.Dispatch{projection}
 	}
 	shrink := *f.Shrink
+	if k.ShrinksHalves(shrink.Type) && (shrink.Half == nil || shrink.MaxRank%CoopRanks != 0) {
+		panic(fmt.Sprintf("shaders: a shrink beside a product by matrices takes halves (%v) and columns in HiddenColumns (%d)", shrink.Half != nil, shrink.MaxRank))
+	}
 	shrink.end = p.end
 	return e, []compute.Dispatch{shrink.Dispatch(k), projection}
 }

@@ -1,10 +1,12 @@
 package shaders
 
 import (
+	"fmt"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
+	"lorikeet/compute"
 	"lorikeet/compute/computetest"
 )
 
@@ -28,4 +30,33 @@ func TestChoices(t *testing.T) {
 func TestNeighbours(t *testing.T) {
 	got := neighbours([][3]uint32{{1, 4, 2}, {2, 4, 2}}, func(s *[3]uint32) []*uint32 { return []*uint32{&s[0], &s[2]} })
 	require.Equal(t, [][3]uint32{{1, 4, 2}, {2, 4, 2}, {1, 4, 4}, {1, 4, 1}, {4, 4, 2}, {2, 4, 4}, {2, 4, 1}}, got)
+}
+
+// A workgroup of project_coop copies an Epilogue by one thread for each pair of words, and its deltas lie where the sums were.
+func TestCoopCuts(t *testing.T) {
+	for _, subgroup := range []int{8, 16, 32} {
+		k := NewStyle(computetest.Device(t), Matrices)
+		k.info.SubgroupSize = subgroup
+		shape := compute.CoopShape{M: 16, N: 16, K: 16}
+		if subgroup != 32 {
+			shape = compute.CoopShape{M: 8, N: 8, K: 8}
+		}
+		k.coopShapes = map[Type]compute.CoopShape{BF16: shape}
+		k.lanesHold = map[Type]bool{BF16: subgroup == 32}
+		for _, tokens := range []int{1, 16, 17, 32, 33, 48, 64} {
+			for _, out := range []int{264, 4096, 6144, 28672} {
+				for _, head := range []uint32{32, 64, 96, 128} {
+					p := Project{W: Matrix{Type: BF16}, In: 64, Out: out, Tokens: tokens}
+					p.end = inPlace{kind: EndRopeStore, headDim: head, lora: true}
+					s := p.coopSpec(k, nil)
+					name := fmt.Sprintf("%d rows, %d outputs, heads of %d, subgroups of %d: %+v", tokens, out, head, subgroup, s)
+					require.GreaterOrEqual(t, int(s.Threads), EpiloguePairs, name)
+					require.GreaterOrEqual(t, int(s.Threads), s.tile().rows, name)
+					require.Equal(t, s.Split*s.Sides*uint32(subgroup), s.Threads, name)
+					require.Zero(t, head%(s.Sides*s.Strips*PanelRows), name)
+					require.LessOrEqual(t, s.shared(), 48<<10, name)
+				}
+			}
+		}
+	}
 }

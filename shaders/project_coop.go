@@ -83,15 +83,15 @@ func (p Project) coopSpec(k *Kernels, cut *coopCut) projectCoopF16Spec {
 	default:
 		cut = &plainCut
 	}
-	sides := cut.sides
+	split, sides := cut.split, cut.sides
 	if p.end.kind == EndRopeStore && p.end.headDim%(sides*cut.strips*PanelRows) != 0 {
-		sides = 1 // the halves of a head would not be whole halves of a tile
+		split, sides = split*sides, 1 // the halves of a head would not be whole halves of a tile
 	}
 	return projectCoopF16Spec{
-		Type: uint32(p.W.Type), Threads: cut.split * sides * count32(k.info.SubgroupSize),
+		Type: uint32(p.W.Type), Threads: split * sides * count32(k.info.SubgroupSize),
 		SizeM: count32(shape.M), SizeN: count32(shape.N), SizeK: count32(shape.K), Fragments: fragments,
 		Norm: p.Norm != nil, Gather: p.Gather != 0,
-		Strips: cut.strips, RowTiles: count32(rowTiles), Split: cut.split, Unroll: cut.unroll, Sides: sides,
+		Strips: cut.strips, RowTiles: count32(rowTiles), Split: split, Unroll: cut.unroll, Sides: sides,
 		Ending: p.end.kind, Lora: p.end.lora, Half: p.end.half, HeadDim: p.end.head(),
 	}
 }
@@ -108,7 +108,7 @@ func (s projectCoopF16Spec) tile() tileShape {
 // shared is the bytes of shared memory that a workgroup takes.
 func (s projectCoopF16Spec) shared() int {
 	tile := s.tile()
-	words := int(s.Split*s.Sides*s.Strips)*PanelRows*PanelRows + tile.outputs*tile.rows + tile.rows
+	words := int(max(s.Split, s.RowTiles)*s.Sides*s.Strips)*PanelRows*PanelRows + tile.outputs*tile.rows + tile.rows
 	if s.Ending != EndNone {
 		words += 2*EpiloguePairs + AheadRows + 1
 	}

@@ -161,7 +161,7 @@ void main() {
     const uint thread = gl_SubgroupID * gl_SubgroupSize + gl_SubgroupInvocationID;
     const uint lane = thread % LANES;
     const uint outputs = THREADS / LANES * ROWS; // of the block
-    const uint blocks = ENDING == END_NONE ? gl_NumWorkGroups.x / ((push.outputs + outputs - 1) / outputs) : (push.tokens + COLUMNS - 1) / COLUMNS;
+    const uint blocks = ENDING == END_NONE ? gl_NumWorkGroups.x / (((push.outputs + 7) / 8 * 8 + outputs - 1) / outputs) : (push.tokens + COLUMNS - 1) / COLUMNS;
     firstToken = gl_WorkGroupID.x % blocks * COLUMNS;
     const uint firstOutput = gl_WorkGroupID.x / blocks * outputs;
     const uint output0 = firstOutput + thread / LANES * ROWS;

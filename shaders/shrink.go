@@ -8,8 +8,9 @@ import "lorikeet/compute"
 //	Hidden[t, s*MaxRank + r] = 1                                                   for r = the row of B that is a bias
 //
 // without gamma and inv where Norm is nil; row(t) is the t-th entry of Gather, or t itself, for the norm as well. Hidden past
-// an adapter's rank is left alone, or filled up with zeros to a multiple of CoopRanks where the shrink takes halves. Base tiles may be in the grid
-// but do nothing, so the host puts adapter tiles first and counts only those.
+// an adapter's rank is left alone, or filled up with zeros to a multiple of CoopRanks where the shrink takes halves. In a Fused these
+// shrinks leave Hidden scaled, rounded and in Type, which matrices multiply with B. Base tiles may be in the grid but do nothing, so the
+// host puts adapter tiles first and counts only those.
 type Shrink struct {
 	Tiles        uint64 // RowTile [TileCount]
 	Table        uint64 // AdapterSite [slot][SitesPerSlot]

@@ -116,19 +116,29 @@ func attendDecodeCases() []Case {
 		list = append(list,
 			Case{
 				Name: "attend_decode/" + a.String(), Stem: "attend_decode", Limit: 2e-6,
-				Build: func(s *Setup) Run { return a.buildDecode(s, []int{1, 15, 16, 17, 64, 65, 200}, math.MaxInt) },
+				Build: func(s *Setup) Run { return a.buildDecode(s, []int{1, 15, 16, 17, 64, 65, 200}, math.MaxInt, 1) },
 			},
 			Case{
 				Name: "attend_decode/" + a.String() + "/split", Stem: "attend_decode", Limit: 2e-6, Split: true,
-				Build: func(s *Setup) Run { return a.buildDecode(s, []int{300, 7, 70, 161}, 1+s.Random.IntN(100)) },
+				Build: func(s *Setup) Run { return a.buildDecode(s, []int{300, 7, 70, 161}, 1+s.Random.IntN(100), 1) },
+			},
+			Case{
+				Name: "attend_decode/" + a.String() + "/ranges", Stem: "attend_decode", Limit: 2e-6, Split: true,
+				Build: func(s *Setup) Run { return a.buildDecode(s, []int{300, 7, 128, 700}, 128, 2+s.Random.IntN(2)) },
+			},
+			Case{
+				Name: "attend_decode/" + a.String() + "/odd ranges", Stem: "attend_decode", Limit: 2e-6, Split: true,
+				Build: func(s *Setup) Run {
+					return a.buildDecode(s, []int{161, 70, 7, 300}, 1+s.Random.IntN(100), 1+s.Random.IntN(4))
+				},
 			},
 		)
 	}
 	return list
 }
 
-// buildDecode has one row per lane, in reverse order, whose keys are cut into ranges of a length.
-func (a attendShape) buildDecode(s *Setup, lengths []int, length int) Run {
+// buildDecode has one row per lane, in reverse order, whose keys are cut into ranges of a length; a workgroup has each of them.
+func (a attendShape) buildDecode(s *Setup, lengths []int, length, each int) Run {
 	c := s.cache(a, lengths)
 	qkv, _, values := s.Activations(len(lengths), (a.heads+2*a.kvHeads)*a.headDim)
 	out, span := s.Output(len(lengths), a.heads*a.headDim)
@@ -139,7 +149,7 @@ func (a attendShape) buildDecode(s *Setup, lengths []int, length int) Run {
 		lane := len(lengths) - 1 - row
 		keys := lengths[lane]
 		d := shaders.DecodeRow{Row: row, Lane: lane, Keys: keys, Length: min(length, keys), Base: ranges}
-		items = d.Append(items, 1+row%3) // of one workgroup
+		items = d.Append(items, each)
 		ranges += d.Ranges()
 		c.attend(want.Row(row), values.Row(row), lane, keys, a.scale())
 	}

@@ -40,7 +40,7 @@ struct Cursor {
     uvec4 pairs; // of B there: two neighbouring outputs of the lane's four ranks
 };
 
-// Two, whose loads are on their way together. No array: a loop over them has a loop inside and may not be unrolled, and they would end
+// Two, whose loads are on their way together: from beginDelta to addUpDelta they belong to one Delta. No array: a loop over them has a loop inside and may not be unrolled, and they would end
 // up in memory.
 Cursor one, two;
 

@@ -3,7 +3,8 @@
 // add up in shared memory, in their order; each of its SIDES has STRIPS times 16 outputs. What two sides read of x the second finds
 // in the cache next to it.
 //
-// Grid: {tiles of outputs * tiles of rows, 1, 1}; where outputs are stored as they are, tiles of rows may be fewer than the tokens have.
+// Grid: {tiles of outputs * tiles of rows, 1, 1}; where outputs are stored as they are, tiles of rows may be fewer than the
+// tokens need.
 #include "coop.glsl"
 
 layout(constant_id = 7) const uint STRIPS = 2;    // of 16 outputs, of a side; those of all sides are even where outputs end in pairs
@@ -45,23 +46,22 @@ const uint TILE_T = ROW_TILES * 16;
 const uint EACH = STRIPS * ROW_TILES * ACROSS;
 const bool PAIRS = ENDING == END_ROPE_STORE || ENDING == END_SILU_MUL; // the second half of the tile's strips is far from the first
 const uint NORM_LANES = THREADS / TILE_T >= 8 ? 8 : THREADS / TILE_T >= 4 ? 4 : THREADS / TILE_T >= 2 ? 2 : 1; // per row
-const uint PARTIAL = SPLIT * TILE_STRIPS * 256; // one row tile's sums of all subgroups
+const uint SUBGROUPS = SPLIT * SIDES;
+const uint BLOCKS = ROW_TILES * TILE_STRIPS;                          // of 16 rows by 16 outputs
+const uint DELTA_PARTS = SUBGROUPS > BLOCKS ? SUBGROUPS / BLOCKS : 1; // subgroups that share the adapters of one
+const bool DELTA_AHEAD = BLOCKS <= SUBGROUPS;                         // each has one at most, and looks its adapters up ahead
+const uint PARTIAL = SPLIT > ROW_TILES ? SPLIT * TILE_STRIPS : BLOCKS; // one row tile's sums of all subgroups, then the deltas
 
-shared float partial[PARTIAL];
+shared float partial[PARTIAL * 256];
 shared float total[TILE_T * TILE_N];
 shared float inverse[TILE_T];
 
 #include "delta_coop.glsl"
 
-const uint SUBGROUPS = SPLIT * SIDES;
-const uint BLOCKS = ROW_TILES * TILE_STRIPS;                          // of deltas
-const uint DELTA_PARTS = SUBGROUPS > BLOCKS ? SUBGROUPS / BLOCKS : 1; // subgroups that share the adapters of one
-const bool DELTA_AHEAD = BLOCKS <= SUBGROUPS;                         // each has one at most, and looks its adapters up ahead
-
 uint wChunks[STRIPS * 2]; // where the lane's chunks begin
 uint xChunks[ROW_TILES * 2];
-uint rows;    // of the tile
-uint laneRow; // of x and W, and eight behind it
+uint tileRows; // that the dispatch has
+uint laneRow;  // of x and W, and eight behind it
 uvec4 w[2 * UNROLL * STRIPS * 2];
 uvec4 x[2 * UNROLL * ROW_TILES * 2];
 SUMS sums[EACH];
@@ -96,7 +96,7 @@ void load(uint slot, uint panel, uint end) {
         }
         [[unroll]] for (uint i = 0; i < ROW_TILES * 2; i++) {
             x[(slot * UNROLL + u) * ROW_TILES * 2 + i] = uvec4(0);
-            if (panel + u < end && (ROW_TILES > 1 || i * 8 + laneRow < rows)) {
+            if (panel + u < end && (ROW_TILES > 1 || i * 8 + laneRow < tileRows)) {
                 x[(slot * UNROLL + u) * ROW_TILES * 2 + i] = Uints4(push.x).at[xChunks[i] + at];
             }
         }
@@ -271,13 +271,13 @@ void main() {
     const uint end = push.panels * (partOf() + 1) / SPLIT;
     if (FRAGMENTS) {
         const uint last = (push.outputs + 15) / 16 * 16 - 1;
-        rows = push.tokens - firstToken;
+        tileRows = push.tokens - firstToken;
         laneRow = lane / 4;
         [[unroll]] for (uint i = 0; i < STRIPS * 2; i++) {
             wChunks[i] = chunkOf(min(stripRow(firstOutput, i / 2) + i % 2 * 8 + laneRow, last), lane % 4 * 8, push.panels);
         }
         [[unroll]] for (uint i = 0; i < ROW_TILES * 2; i++) {
-            xChunks[i] = chunkOf(firstToken + i * 8 + laneRow, lane % 4 * 8, push.panels);
+            xChunks[i] = chunkOf(min(firstToken + i * 8 + laneRow, (push.tokens - 1) | 15), lane % 4 * 8, push.panels);
         }
         if (panel < end) {
             load(0, panel, end);

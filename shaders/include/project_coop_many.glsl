@@ -2,8 +2,8 @@
 // shared memory by slices of 32 columns, the next of which are on their way to registers while one is multiplied. Subgroups stand
 // SUBGROUPS_M by SUBGROUPS_N over the tile, each with EACH_M by EACH_N blocks of 16 by 16.
 //
-// Grid: {tiles of outputs * tiles of rows, 1, 1}, of which there may be fewer than the tokens have. Neighbours share outputs, for TILES_TOGETHER tiles of rows, so that what they read is in the
-// cache.
+// Grid: {tiles of outputs * tiles of rows, 1, 1}; tiles of rows may be fewer than the tokens need. Neighbours share outputs, for
+// TILES_TOGETHER tiles of rows, so that what they read is in the cache.
 #include "coop.glsl"
 
 layout(constant_id = 7) const uint EACH_M = 4;

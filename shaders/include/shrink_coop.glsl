@@ -39,7 +39,7 @@ layout(push_constant) uniform Push {
 // Two scaled products in TYPE, as delta_coop.glsl reads them.
 layout(buffer_reference, std430, buffer_reference_align = 4) coherent buffer HiddenPairs { uint at[]; };
 
-shared float partial[SUBGROUPS * (ENDING == END_NONE ? 1 : 2) * 256];
+shared float partial[SUBGROUPS * (ENDING == END_NONE ? 1 : 2) * 256]; // sums, and two blocks of deltas a subgroup (drain_coop.glsl)
 shared float inverse[TILE_ROWS];
 
 uint normRow(uint t) { return GATHER ? Uints(push.gather).at[t] : t; }

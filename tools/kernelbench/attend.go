@@ -85,7 +85,7 @@ func (t *trial) attendDecode(s *model.Shape, context int) {
 	}
 	var items []shaders.DecodeItem
 	ranges := 0
-	each := model.RangesEach(decodeBatch*(context+length-1)/length, s.KVHeads)
+	each := model.RangesEach(decodeBatch*shaders.DecodeRow{Keys: context, Length: length}.Ranges(), s.KVHeads)
 	for row := range decodeBatch {
 		d := shaders.DecodeRow{Row: row, Lane: row, Keys: context, Length: length, Base: ranges}
 		items = d.Append(items, each)
