@@ -2,12 +2,21 @@ package compute
 
 import (
 	"fmt"
+	"runtime"
+	"sync"
+	"sync/atomic"
 
 	"lorikeet/compute/internal/native"
 )
 
 // stagingSize is the size of each buffer between the host and memory it does not see: large enough to hide the cost of a submission.
 const stagingSize = 16 << 20
+
+// A staging buffer is filled by so many goroutines, by parts of so many bytes: one core copies slower than the bus carries.
+const (
+	fillers  = 4
+	fillPart = 256 << 10
+)
 
 // Uploader carries bytes to the device beside the programs that run there: on a queue of its own where the device has one, through two
 // staging buffers that it fills and empties in turns. Upload belongs to one goroutine at a time; Done and Wait may be called from any.
@@ -17,8 +26,12 @@ type Uploader struct {
 	tickets  [2]UploadTicket // when each is empty again
 	turn     int             // the one being filled
 	filled   int64
+	parts    []part           // copies into it
 	commands []native.Command // copies out of it
 }
+
+// part is a copy into a staging buffer.
+type part struct{ to, from []byte }
 
 // UploadTicket names an upload. Tickets of all uploaders of a device grow together; the zero ticket is always done.
 type UploadTicket uint64
@@ -55,14 +68,14 @@ func (u *Uploader) Upload(pieces ...Piece) (UploadTicket, error) {
 	var last UploadTicket
 	err := u.stage(pieces, &last)
 	if err != nil {
-		u.commands, u.filled = u.commands[:0], 0
+		u.empty()
 		_ = u.Wait(last) // a device that fails here has failed above
 		return 0, err
 	}
 	return last, nil
 }
 
-// stage copies the pieces to the staging buffers and sends off each that is full, and the last; last is the ticket so far.
+// stage shares the pieces out to the staging buffers and sends off each that is full, and the last; last is the ticket so far.
 func (u *Uploader) stage(pieces []Piece, last *UploadTicket) error {
 	for _, p := range pieces {
 		to, from := p.To, p.From
@@ -73,7 +86,8 @@ func (u *Uploader) stage(pieces []Piece, last *UploadTicket) error {
 				}
 			}
 			b := u.staging[u.turn]
-			n := int64(copy(b.bytes[u.filled:], from))
+			n := min(int64(len(from)), b.size-u.filled)
+			u.share(b.bytes[u.filled:u.filled+n], from[:n])
 			u.commands = append(u.commands, native.Copy(number(to.Buffer.buffer), uint64(to.Offset), number(b.buffer), uint64(u.filled), uint64(n)))
 			u.filled += n
 			from, to = from[n:], to.Slice(n, to.Size-n)
@@ -87,11 +101,43 @@ func (u *Uploader) stage(pieces []Piece, last *UploadTicket) error {
 	return u.send(last)
 }
 
-// send submits the copies out of the buffer being filled and turns to the other.
+// share notes a copy into the buffer being filled, in parts that fillers can share.
+func (u *Uploader) share(to, from []byte) {
+	for len(from) > 0 {
+		n := min(len(from), fillPart)
+		u.parts = append(u.parts, part{to[:n], from[:n]})
+		to, from = to[n:], from[n:]
+	}
+}
+
+// fill makes the copies into the buffer.
+func (u *Uploader) fill() {
+	var next atomic.Int64
+	work := func() {
+		for i := next.Add(1) - 1; i < int64(len(u.parts)); i = next.Add(1) - 1 {
+			copy(u.parts[i].to, u.parts[i].from)
+		}
+	}
+	var others sync.WaitGroup
+	for range min(fillers, runtime.GOMAXPROCS(0), len(u.parts)) - 1 {
+		others.Go(work)
+	}
+	work()
+	others.Wait()
+}
+
+// empty forgets what was noted.
+func (u *Uploader) empty() {
+	clear(u.parts) // the caller's memory
+	u.parts, u.commands, u.filled = u.parts[:0], u.commands[:0], 0
+}
+
+// send fills the buffer, submits the copies out of it and turns to the other.
 func (u *Uploader) send(last *UploadTicket) error {
 	if u.filled == 0 {
 		return nil
 	}
+	u.fill()
 	value, err := u.dev.once(&u.dev.uploads, append(u.commands, native.Barrier(native.UploadBarrier))...)
 	if err != nil {
 		return err
@@ -99,7 +145,7 @@ func (u *Uploader) send(last *UploadTicket) error {
 	*last = UploadTicket(value)
 	u.tickets[u.turn] = *last
 	u.turn = 1 - u.turn
-	u.commands, u.filled = u.commands[:0], 0
+	u.empty()
 	return nil
 }
 
