@@ -65,10 +65,12 @@ func (m *Llama) allocateActivations() error {
 	a.x = rows(l.Rows, s.Hidden)
 	a.squares = alloc(int64(l.Rows) * int64(squareParts(s.Hidden, m.kernels.SquaresUnit(s.Type))) * 4)
 	a.qkv = rows(l.Rows, s.QKV())
-	a.attended = rows(l.Rows, s.Heads*s.HeadDim)
+	if m.readsRows() {
+		a.attended = rows(l.Rows, s.Heads*s.HeadDim)
+		a.inner = rows(l.Rows, s.Inner)
+	}
 	a.y = rows(l.Rows, s.Hidden)
 	a.gateUp = rows(l.Rows, 2*s.upRow())
-	a.inner = rows(l.Rows, s.Inner)
 	if m.adapters.enabled() {
 		a.hidden = rows(max(l.Rows, l.Logits), 3*m.adapters.MaxRank)
 		a.arrivals = alloc(shaders.ArrivalsBytes(max(s.QKV(), 2*s.upRow(), s.Hidden), l.Rows))
@@ -83,6 +85,14 @@ func (m *Llama) allocateActivations() error {
 		return fmt.Errorf("model: activations of %d rows; lower --chunked-prefill-size, --max-running-requests or --max-lora-rank: %w", l.Rows, err)
 	}
 	return nil
+}
+
+// readsRows says whether anybody reads the fp32 rows of what attention and the
+// gated activation leave: where products take halves, at most a shrink that
+// does not.
+func (m *Llama) readsRows() bool {
+	t := m.shape.Type
+	return !m.kernels.Panels(t) || m.adapters.enabled() && !m.kernels.ShrinksHalves(t)
 }
 
 func (a *activations) release() {

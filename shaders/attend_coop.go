@@ -63,7 +63,7 @@ func (s attendCoopF16Spec) shared() int {
 
 // coop launches attend_coop; grid: {key heads, items, 1}.
 func (a AttendPrefill) coop(k *Kernels, spec attendCoopF16Spec) compute.Dispatch {
-	spec.Half = a.Half != nil
+	spec.Floats, spec.Half = a.Out.Address != 0, a.Half != nil
 	return compute.Dispatch{
 		Label:  "attend_coop",
 		Kernel: k.kernel("attend_coop_"+a.Type.String(), spec),

@@ -20,7 +20,8 @@
 
 layout(constant_id = 1) const uint HEAD_DIM = 128; // a multiple of 8, at most 256
 layout(constant_id = 2) const uint GROUP = 4;      // query heads per key head, at most 16
-layout(constant_id = 3) const bool HALF = false;   // the result is also left as halves
+layout(constant_id = 3) const bool FLOATS = true;    // the result is left as fp32 rows
+layout(constant_id = 4) const bool HALF = false;   // and as halves
 
 const uint THREADS = 128;
 layout(local_size_x = 128) in;
@@ -223,7 +224,9 @@ vec2 partStats(uint part, uint g) {
 // Writes four columns of the row's result; at counts fours from the group's first head on.
 void write(DecodeItem item, uint at, vec4 v) {
     const uint column = (gl_WorkGroupID.x * GROUP * HEAD_DIM) + at * 4;
-    Floats4(push.outputs).at[(item.row * push.outStride + column) >> 2] = v;
+    if (FLOATS) {
+        Floats4(push.outputs).at[(item.row * push.outStride + column) >> 2] = v;
+    }
     if (HALF) {
         storeHalves4(push.halves, item.row, column, push.halfPanels, v);
     }

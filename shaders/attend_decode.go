@@ -16,7 +16,7 @@ const (
 // depend on the length of the ranges, but neither on timing nor on how many ranges an item has.
 type AttendDecode struct {
 	QKV         Rows    // the query heads come first
-	Out         Rows    // Heads*HeadDim columns
+	Out         Rows    // Heads*HeadDim columns; without an address, which takes Half: not written
 	Half        *Halves // Out once more, written; nil: not
 	Items       uint64  // DecodeItem [Count]
 	PageTable   uint64  // uint32 [lane][MaxPages]
@@ -78,7 +78,7 @@ func (a AttendDecode) Dispatch(k *Kernels) compute.Dispatch {
 	if k.style == Lanes {
 		return a.lanes(k)
 	}
-	spec := attendDecodeSpec{Type: uint32(a.Type), HeadDim: count32(a.HeadDim), Group: count32(a.Heads / a.KVHeads), Half: a.Half != nil}
+	spec := attendDecodeSpec{Type: uint32(a.Type), HeadDim: count32(a.HeadDim), Group: count32(a.Heads / a.KVHeads), Floats: a.Out.Address != 0, Half: a.Half != nil}
 	return compute.Dispatch{
 		Label:  "attend_decode",
 		Kernel: k.kernel("attend_decode", spec),

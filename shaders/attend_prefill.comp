@@ -17,7 +17,8 @@
 #include "include/panels.glsl"
 
 layout(constant_id = 1) const uint HEAD_DIM = 128; // a multiple of 8, at most 256
-layout(constant_id = 2) const bool HALF = false;   // the result is also left as halves
+layout(constant_id = 2) const bool FLOATS = true;    // the result is left as fp32 rows
+layout(constant_id = 3) const bool HALF = false;   // and as halves
 
 const uint ROWS = 32;
 const uint KEYS = 64;
@@ -236,7 +237,9 @@ void store(PrefillItem item, uint thread) {
             uint four = thread % ACROSS + j * ACROSS;
             if (r < item.rows && four < FOURS) {
                 const vec4 v = sums[i * EACH_FOUR + j] / rescale[r];
-                Floats4(o + uint64_t(r) * push.outStride * 4).at[four] = v;
+                if (FLOATS) {
+                    Floats4(o + uint64_t(r) * push.outStride * 4).at[four] = v;
+                }
                 if (HALF) {
                     storeHalves4(push.halves, item.row + r, gl_WorkGroupID.x * HEAD_DIM + four * 4, push.halfPanels, v);
                 }

@@ -8,7 +8,7 @@ import "lorikeet/compute"
 //	out[i, h, :] = sum_{t <= position(i)} softmax_t(Scale * q[i, h] · K[t]) V[t, :]
 type AttendPrefill struct {
 	QKV         Rows    // the query heads come first
-	Out         Rows    // Heads*HeadDim columns
+	Out         Rows    // Heads*HeadDim columns; without an address, which takes Half: not written
 	Half        *Halves // Out once more, written; nil: not
 	Items       uint64  // PrefillItem [Count]
 	PageTable   uint64  // uint32 [lane][MaxPages]
@@ -47,7 +47,7 @@ func (a AttendPrefill) Dispatch(k *Kernels) compute.Dispatch {
 	}
 	return compute.Dispatch{
 		Label:  "attend_prefill",
-		Kernel: k.kernel("attend_prefill", attendPrefillSpec{Type: uint32(a.Type), HeadDim: count32(a.HeadDim), Half: a.Half != nil}),
+		Kernel: k.kernel("attend_prefill", attendPrefillSpec{Type: uint32(a.Type), HeadDim: count32(a.HeadDim), Floats: a.Out.Address != 0, Half: a.Half != nil}),
 		Push: pushBytes(attendPrefillPush{
 			Qkv: a.QKV.Address, Outputs: a.Out.Address, Items: a.Items, PageTable: a.PageTable, Pool: a.Pool,
 			QkvStride: count32(a.QKV.Stride), OutStride: count32(a.Out.Stride), MaxPages: count32(a.MaxPages),

@@ -49,7 +49,7 @@ const unitOutputs = 8
 func (f Fused) Dispatches(k *Kernels) (Epilogue, []compute.Dispatch) {
 	kind, e := f.Ending.ending()
 	p := f.Project
-	p.end = inPlace{at: f.At, slots: f.Slots, arrivals: f.Arrivals, kind: kind, lora: f.Shrink != nil, half: e.Halves != 0}
+	p.end = inPlace{at: f.At, slots: f.Slots, arrivals: f.Arrivals, kind: kind, lora: f.Shrink != nil, half: e.Halves != 0, floats: e.Result != 0}
 	if rope, ok := f.Ending.(RopeStore); ok {
 		p.end.headDim = count32(rope.HeadDim)
 	}
@@ -81,6 +81,7 @@ type inPlace struct {
 	kind    uint32
 	lora    bool
 	half    bool   // the ending leaves halves
+	floats  bool   // and fp32 rows
 	headDim uint32 // of a RopeStore
 }
 

@@ -92,7 +92,7 @@ func (p Project) coopSpec(k *Kernels, cut *coopCut) projectCoopF16Spec {
 		SizeM: count32(shape.M), SizeN: count32(shape.N), SizeK: count32(shape.K), Fragments: fragments,
 		Norm: p.Norm != nil, Gather: p.Gather != 0,
 		Strips: cut.strips, RowTiles: count32(rowTiles), Split: split, Unroll: cut.unroll, Sides: sides,
-		Ending: p.end.kind, Lora: p.end.lora, Half: p.end.half, HeadDim: p.end.head(),
+		Ending: p.end.kind, Lora: p.end.lora, Half: p.end.half, Floats: p.end.floats, HeadDim: p.end.head(),
 	}
 }
 

@@ -13,6 +13,7 @@ layout(constant_id = 2) const bool GATHER = false; // a row's x is another row o
 layout(constant_id = 3) const uint ENDING = 0;     // what the projection beside it does with its outputs, see include/epilogue.glsl
 layout(constant_id = 4) const uint HEAD_DIM = 128;
 layout(constant_id = 5) const bool HALF = false;   // and whether it leaves halves
+layout(constant_id = 6) const bool FLOATS = true;  // and fp32 rows
 const bool LORA = true;
 const bool WHOLE = false;
 

@@ -73,7 +73,7 @@ func (s Shrink) Dispatch(k *Kernels) compute.Dispatch {
 	if k.style == Lanes {
 		kernel = k.kernel("shrink_lanes", spec)
 	} else {
-		kernel = k.kernel("shrink", shrinkSpec{spec.Type, spec.Norm, spec.Gather, spec.Ending, spec.HeadDim, s.end.half})
+		kernel = k.kernel("shrink", shrinkSpec{spec.Type, spec.Norm, spec.Gather, spec.Ending, spec.HeadDim, s.end.half, s.end.floats})
 	}
 	return s.launch(k, kernel, pushBytes(push))
 }
@@ -86,7 +86,7 @@ func (s Shrink) coop(k *Kernels) compute.Dispatch {
 	}
 	return s.launch(k, k.kernel("shrink_coop_"+s.Type.String(), shrinkCoopF16Spec{
 		Type: uint32(s.Type), Threads: 256, SizeM: PanelRows, SizeN: PanelRows, SizeK: PanelColumns / 2, Fragments: true,
-		Norm: s.Norm != nil, Gather: s.Gather != 0, Ending: s.end.kind, HeadDim: s.end.head(), Half: s.end.half,
+		Norm: s.Norm != nil, Gather: s.Gather != 0, Ending: s.end.kind, HeadDim: s.end.head(), Half: s.end.half, Floats: s.end.floats,
 	}), pushBytes(shrinkCoopF16Push{
 		Tiles: s.Tiles, Table: s.Table, X: s.Half.Address, Hidden: s.Hidden.Address, Squares: norm.Squares, Gather: s.Gather, Epilogue: s.end.at,
 		SitesPerSlot: count32(s.SitesPerSlot), FirstSite: count32(s.FirstSite), Panels: s.Half.panels(), Width: count32(s.In),

@@ -9,6 +9,7 @@ layout(constant_id = 1) const bool NORM = false;   // x is read through an RMS n
 layout(constant_id = 2) const bool GATHER = false; // a row's x is another row of push.x
 layout(constant_id = 3) const uint ENDING = 0;     // what the projection beside it does with its outputs, see include/epilogue.glsl
 layout(constant_id = 4) const uint HEAD_DIM = 128;
+const bool FLOATS = true;
 const bool HALF = false;
 const bool LORA = true;
 const bool WHOLE = false;

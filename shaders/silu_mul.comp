@@ -5,7 +5,8 @@
 #extension GL_GOOGLE_include_directive : require
 
 layout(constant_id = 1) const bool LORA = false;
-layout(constant_id = 2) const bool HALF = false; // the result is also left as halves
+layout(constant_id = 2) const bool FLOATS = true;  // the result is left as fp32 rows
+layout(constant_id = 3) const bool HALF = false; // and as halves
 const bool APART = false;
 
 #include "include/ends.glsl"
@@ -18,7 +19,7 @@ layout(local_size_x = 256) in;
 
 layout(push_constant) uniform Push {
     uint64_t gateUp; // fp32 [t][gateUpStride]
-    uint64_t result; // fp32 [t][outStride], written
+    uint64_t result; // fp32 [t][outStride], written with FLOATS
     uint64_t tiles;  // RowTile [gl_WorkGroupID.y]
     uint64_t table;  // AdapterSite [slot][sitesPerSlot]
     uint64_t hidden; // fp32 [t][hiddenStride]
@@ -65,8 +66,10 @@ void main() {
     }
     uint target = (t * push.outStride + column) >> 2;
     Eight v = Eight(clip(siluMul(gate.lo, up.lo), column, push.width), clip(siluMul(gate.hi, up.hi), column + 4, push.width));
-    Floats4(push.result).at[target] = v.lo;
-    Floats4(push.result).at[target + 1] = v.hi;
+    if (FLOATS) {
+        Floats4(push.result).at[target] = v.lo;
+        Floats4(push.result).at[target + 1] = v.hi;
+    }
     if (HALF) {
         storeHalves8(push.halves, t, column, push.halfPanels, v);
     }

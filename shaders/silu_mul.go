@@ -8,7 +8,7 @@ import "lorikeet/compute"
 type SiluMul struct {
 	GateUp    Rows    // [t]: gate, then from UpOffset up; at least UpOffset plus Inner rounded up to 8 columns
 	UpOffset  int     // a multiple of 4
-	Out       Rows    // written, pad too
+	Out       Rows    // written, pad too; without an address, which takes Half: not
 	Half      *Halves // Out once more, written; nil: not
 	Inner     int
 	Tiles     uint64     // RowTile [TileCount]; rows outside every tile are left alone
@@ -39,7 +39,7 @@ func (s SiluMul) Dispatch(k *Kernels) compute.Dispatch {
 	values := int64(s.Count) * int64(s.Inner)
 	return compute.Dispatch{
 		Label:  "silu_mul",
-		Kernel: k.kernel("silu_mul", siluMulSpec{Type: uint32(s.Type), Lora: s.Lora != nil, Half: s.Half != nil}),
+		Kernel: k.kernel("silu_mul", siluMulSpec{Type: uint32(s.Type), Lora: s.Lora != nil, Floats: s.Out.Address != 0, Half: s.Half != nil}),
 		Push:   pushBytes(push),
 		Groups: SiluMulGroups(s.Inner, s.TileCount),
 		Bytes:  12 * values,

@@ -100,7 +100,7 @@ type Epilogue struct {
 	Slots        uint64 // uint32 [t]: row of the adapter table, BASE_SLOT or NO_ROW
 	Table        uint64 // AdapterSite [slot][sitesPerSlot]
 	Hidden       uint64 // fp32 [t][hiddenStride]; of WHOLE outputs TYPE, scaled
-	Result       uint64 // fp32 [t][resultStride]: the residual stream, or silu(gate) * up
+	Result       uint64 // fp32 [t][resultStride]: the residual stream, or with FLOATS silu(gate) * up
 	Squares      uint64 // fp32 [t][unit]: sums of squares of the residual stream; with HALF by four units
 	Positions    uint64 // uint32 [t]
 	Lanes        uint64 // uint32 [t]: row of the page table
@@ -204,13 +204,14 @@ type attendCoopBf16Spec struct {
 	Each      uint32
 	Subgroups uint32
 	Keys      uint32
+	Floats    bool
 	Half      bool
 }
 
-var attendCoopBf16Defaults = attendCoopBf16Spec{Type: 0, HeadDim: 128, Threads: 256, SizeM: 16, SizeN: 16, SizeK: 16, Each: 1, Subgroups: 8, Keys: 64, Half: false}
+var attendCoopBf16Defaults = attendCoopBf16Spec{Type: 0, HeadDim: 128, Threads: 256, SizeM: 16, SizeN: 16, SizeK: 16, Each: 1, Subgroups: 8, Keys: 64, Floats: true, Half: false}
 
 func (s attendCoopBf16Spec) constants() []uint32 {
-	return []uint32{s.Type, s.HeadDim, s.Threads, s.SizeM, s.SizeN, s.SizeK, s.Each, s.Subgroups, s.Keys, boolWord(s.Half)}
+	return []uint32{s.Type, s.HeadDim, s.Threads, s.SizeM, s.SizeN, s.SizeK, s.Each, s.Subgroups, s.Keys, boolWord(s.Floats), boolWord(s.Half)}
 }
 
 type attendCoopF16Push struct {
@@ -241,13 +242,14 @@ type attendCoopF16Spec struct {
 	Each      uint32
 	Subgroups uint32
 	Keys      uint32
+	Floats    bool
 	Half      bool
 }
 
-var attendCoopF16Defaults = attendCoopF16Spec{Type: 0, HeadDim: 128, Threads: 256, SizeM: 16, SizeN: 16, SizeK: 16, Each: 1, Subgroups: 8, Keys: 64, Half: false}
+var attendCoopF16Defaults = attendCoopF16Spec{Type: 0, HeadDim: 128, Threads: 256, SizeM: 16, SizeN: 16, SizeK: 16, Each: 1, Subgroups: 8, Keys: 64, Floats: true, Half: false}
 
 func (s attendCoopF16Spec) constants() []uint32 {
-	return []uint32{s.Type, s.HeadDim, s.Threads, s.SizeM, s.SizeN, s.SizeK, s.Each, s.Subgroups, s.Keys, boolWord(s.Half)}
+	return []uint32{s.Type, s.HeadDim, s.Threads, s.SizeM, s.SizeN, s.SizeK, s.Each, s.Subgroups, s.Keys, boolWord(s.Floats), boolWord(s.Half)}
 }
 
 type attendDecodePush struct {
@@ -273,13 +275,14 @@ type attendDecodeSpec struct {
 	Type    uint32
 	HeadDim uint32
 	Group   uint32
+	Floats  bool
 	Half    bool
 }
 
-var attendDecodeDefaults = attendDecodeSpec{Type: 0, HeadDim: 128, Group: 4, Half: false}
+var attendDecodeDefaults = attendDecodeSpec{Type: 0, HeadDim: 128, Group: 4, Floats: true, Half: false}
 
 func (s attendDecodeSpec) constants() []uint32 {
-	return []uint32{s.Type, s.HeadDim, s.Group, boolWord(s.Half)}
+	return []uint32{s.Type, s.HeadDim, s.Group, boolWord(s.Floats), boolWord(s.Half)}
 }
 
 type attendLanesPush struct {
@@ -331,13 +334,14 @@ type attendPrefillPush struct {
 type attendPrefillSpec struct {
 	Type    uint32
 	HeadDim uint32
+	Floats  bool
 	Half    bool
 }
 
-var attendPrefillDefaults = attendPrefillSpec{Type: 0, HeadDim: 128, Half: false}
+var attendPrefillDefaults = attendPrefillSpec{Type: 0, HeadDim: 128, Floats: true, Half: false}
 
 func (s attendPrefillSpec) constants() []uint32 {
-	return []uint32{s.Type, s.HeadDim, boolWord(s.Half)}
+	return []uint32{s.Type, s.HeadDim, boolWord(s.Floats), boolWord(s.Half)}
 }
 
 type embedPush struct {
@@ -479,12 +483,13 @@ type projectCoopBf16Spec struct {
 	Half      bool
 	HeadDim   uint32
 	Sides     uint32
+	Floats    bool
 }
 
-var projectCoopBf16Defaults = projectCoopBf16Spec{Type: 0, Threads: 256, SizeM: 16, SizeN: 16, SizeK: 16, Fragments: false, Norm: false, Strips: 2, RowTiles: 1, Split: 8, Unroll: 2, Gather: false, Ending: 0, Lora: false, Half: false, HeadDim: 128, Sides: 1}
+var projectCoopBf16Defaults = projectCoopBf16Spec{Type: 0, Threads: 256, SizeM: 16, SizeN: 16, SizeK: 16, Fragments: false, Norm: false, Strips: 2, RowTiles: 1, Split: 8, Unroll: 2, Gather: false, Ending: 0, Lora: false, Half: false, HeadDim: 128, Sides: 1, Floats: true}
 
 func (s projectCoopBf16Spec) constants() []uint32 {
-	return []uint32{s.Type, s.Threads, s.SizeM, s.SizeN, s.SizeK, boolWord(s.Fragments), boolWord(s.Norm), s.Strips, s.RowTiles, s.Split, s.Unroll, boolWord(s.Gather), s.Ending, boolWord(s.Lora), boolWord(s.Half), s.HeadDim, s.Sides}
+	return []uint32{s.Type, s.Threads, s.SizeM, s.SizeN, s.SizeK, boolWord(s.Fragments), boolWord(s.Norm), s.Strips, s.RowTiles, s.Split, s.Unroll, boolWord(s.Gather), s.Ending, boolWord(s.Lora), boolWord(s.Half), s.HeadDim, s.Sides, boolWord(s.Floats)}
 }
 
 type projectCoopF16Push struct {
@@ -523,12 +528,13 @@ type projectCoopF16Spec struct {
 	Half      bool
 	HeadDim   uint32
 	Sides     uint32
+	Floats    bool
 }
 
-var projectCoopF16Defaults = projectCoopF16Spec{Type: 0, Threads: 256, SizeM: 16, SizeN: 16, SizeK: 16, Fragments: false, Norm: false, Strips: 2, RowTiles: 1, Split: 8, Unroll: 2, Gather: false, Ending: 0, Lora: false, Half: false, HeadDim: 128, Sides: 1}
+var projectCoopF16Defaults = projectCoopF16Spec{Type: 0, Threads: 256, SizeM: 16, SizeN: 16, SizeK: 16, Fragments: false, Norm: false, Strips: 2, RowTiles: 1, Split: 8, Unroll: 2, Gather: false, Ending: 0, Lora: false, Half: false, HeadDim: 128, Sides: 1, Floats: true}
 
 func (s projectCoopF16Spec) constants() []uint32 {
-	return []uint32{s.Type, s.Threads, s.SizeM, s.SizeN, s.SizeK, boolWord(s.Fragments), boolWord(s.Norm), s.Strips, s.RowTiles, s.Split, s.Unroll, boolWord(s.Gather), s.Ending, boolWord(s.Lora), boolWord(s.Half), s.HeadDim, s.Sides}
+	return []uint32{s.Type, s.Threads, s.SizeM, s.SizeN, s.SizeK, boolWord(s.Fragments), boolWord(s.Norm), s.Strips, s.RowTiles, s.Split, s.Unroll, boolWord(s.Gather), s.Ending, boolWord(s.Lora), boolWord(s.Half), s.HeadDim, s.Sides, boolWord(s.Floats)}
 }
 
 type projectCoopManyBf16Push struct {
@@ -844,12 +850,13 @@ type shrinkSpec struct {
 	Ending  uint32
 	HeadDim uint32
 	Half    bool
+	Floats  bool
 }
 
-var shrinkDefaults = shrinkSpec{Type: 0, Norm: false, Gather: false, Ending: 0, HeadDim: 128, Half: false}
+var shrinkDefaults = shrinkSpec{Type: 0, Norm: false, Gather: false, Ending: 0, HeadDim: 128, Half: false, Floats: true}
 
 func (s shrinkSpec) constants() []uint32 {
-	return []uint32{s.Type, boolWord(s.Norm), boolWord(s.Gather), s.Ending, s.HeadDim, boolWord(s.Half)}
+	return []uint32{s.Type, boolWord(s.Norm), boolWord(s.Gather), s.Ending, s.HeadDim, boolWord(s.Half), boolWord(s.Floats)}
 }
 
 type shrinkCoopBf16Push struct {
@@ -882,12 +889,13 @@ type shrinkCoopBf16Spec struct {
 	Ending    uint32
 	HeadDim   uint32
 	Half      bool
+	Floats    bool
 }
 
-var shrinkCoopBf16Defaults = shrinkCoopBf16Spec{Type: 0, Threads: 256, SizeM: 16, SizeN: 16, SizeK: 16, Fragments: false, Norm: false, Gather: false, Ending: 0, HeadDim: 128, Half: false}
+var shrinkCoopBf16Defaults = shrinkCoopBf16Spec{Type: 0, Threads: 256, SizeM: 16, SizeN: 16, SizeK: 16, Fragments: false, Norm: false, Gather: false, Ending: 0, HeadDim: 128, Half: false, Floats: true}
 
 func (s shrinkCoopBf16Spec) constants() []uint32 {
-	return []uint32{s.Type, s.Threads, s.SizeM, s.SizeN, s.SizeK, boolWord(s.Fragments), boolWord(s.Norm), boolWord(s.Gather), s.Ending, s.HeadDim, boolWord(s.Half)}
+	return []uint32{s.Type, s.Threads, s.SizeM, s.SizeN, s.SizeK, boolWord(s.Fragments), boolWord(s.Norm), boolWord(s.Gather), s.Ending, s.HeadDim, boolWord(s.Half), boolWord(s.Floats)}
 }
 
 type shrinkCoopF16Push struct {
@@ -920,12 +928,13 @@ type shrinkCoopF16Spec struct {
 	Ending    uint32
 	HeadDim   uint32
 	Half      bool
+	Floats    bool
 }
 
-var shrinkCoopF16Defaults = shrinkCoopF16Spec{Type: 0, Threads: 256, SizeM: 16, SizeN: 16, SizeK: 16, Fragments: false, Norm: false, Gather: false, Ending: 0, HeadDim: 128, Half: false}
+var shrinkCoopF16Defaults = shrinkCoopF16Spec{Type: 0, Threads: 256, SizeM: 16, SizeN: 16, SizeK: 16, Fragments: false, Norm: false, Gather: false, Ending: 0, HeadDim: 128, Half: false, Floats: true}
 
 func (s shrinkCoopF16Spec) constants() []uint32 {
-	return []uint32{s.Type, s.Threads, s.SizeM, s.SizeN, s.SizeK, boolWord(s.Fragments), boolWord(s.Norm), boolWord(s.Gather), s.Ending, s.HeadDim, boolWord(s.Half)}
+	return []uint32{s.Type, s.Threads, s.SizeM, s.SizeN, s.SizeK, boolWord(s.Fragments), boolWord(s.Norm), boolWord(s.Gather), s.Ending, s.HeadDim, boolWord(s.Half), boolWord(s.Floats)}
 }
 
 type shrinkLanesPush struct {
@@ -980,15 +989,16 @@ type siluMulPush struct {
 }
 
 type siluMulSpec struct {
-	Type uint32
-	Lora bool
-	Half bool
+	Type   uint32
+	Lora   bool
+	Floats bool
+	Half   bool
 }
 
-var siluMulDefaults = siluMulSpec{Type: 0, Lora: false, Half: false}
+var siluMulDefaults = siluMulSpec{Type: 0, Lora: false, Floats: true, Half: false}
 
 func (s siluMulSpec) constants() []uint32 {
-	return []uint32{s.Type, boolWord(s.Lora), boolWord(s.Half)}
+	return []uint32{s.Type, boolWord(s.Lora), boolWord(s.Floats), boolWord(s.Half)}
 }
 
 type streamCopyPush struct {

@@ -162,9 +162,16 @@ func (a attendShape) buildDecode(s *Setup, lengths []int, length, each int) Run 
 		Scratch:  address(s.Alloc(int(shaders.AttendDecodeScratch(ranges, a.heads, a.headDim)))),
 		Counters: address(counters), Scale: float32(a.scale()), Type: a.kind, Count: len(items),
 	}
+	dispatches := []compute.Dispatch{op.Dispatch(s.Kernels)}
+	alone := half
+	if half.Halves != nil {
+		alone = s.alone(half)
+		op.Out, op.Half = shaders.Rows{}, alone.Halves
+		dispatches = append(dispatches, op.Dispatch(s.Kernels))
+	}
 	return Run{
-		Dispatches: []compute.Dispatch{op.Dispatch(s.Kernels)},
-		Check: s.andHalves(half, span, len(lengths), out.Stride, none, func() (float64, error) {
+		Dispatches: dispatches,
+		Check: s.andAlone(half, alone, s.andHalves(half, span, len(lengths), out.Stride, none, func() (float64, error) {
 			left, err := Read[uint32](s, counters, len(lengths)*a.kvHeads)
 			if err != nil {
 				return 0, err
@@ -175,7 +182,7 @@ func (a attendShape) buildDecode(s *Setup, lengths []int, length, each int) Run 
 				}
 			}
 			return s.CompareRows(span, out.Stride, want)
-		}),
+		})),
 	}
 }
 
@@ -248,14 +255,21 @@ func (a attendShape) buildPrefill(s *Setup, chunks []prefillChunk) Run {
 		row += chunk.rows
 	}
 	half := s.halves(rows, a.heads*a.headDim, a.kind, false)
-	dispatch := shaders.AttendPrefill{
+	op := shaders.AttendPrefill{
 		QKV: qkv, Out: out, Half: half.Halves, Items: Place(s, items), PageTable: c.table, MaxPages: c.maxPages,
 		Pool: c.pool, PageBytes: c.pageBytes, LayerOffset: c.layerOffset,
 		Heads: a.heads, KVHeads: a.kvHeads, HeadDim: a.headDim,
 		Scale: float32(a.scale()), Type: a.kind, Count: len(items),
-	}.Dispatch(s.Kernels)
+	}
+	dispatches := []compute.Dispatch{op.Dispatch(s.Kernels)}
+	alone := half
+	if half.Halves != nil {
+		alone = s.alone(half)
+		op.Out, op.Half = shaders.Rows{}, alone.Halves
+		dispatches = append(dispatches, op.Dispatch(s.Kernels))
+	}
 	var limit float64
-	if dispatch.Label == "attend_coop" {
+	if dispatches[0].Label == "attend_coop" {
 		limit = unitRoundoff(a.kind)
 		for i, v := range values.Values {
 			values.Values[i] = float64(a.kind.Round(float32(v)))
@@ -263,8 +277,8 @@ func (a attendShape) buildPrefill(s *Setup, chunks []prefillChunk) Run {
 	}
 	return Run{
 		Limit:      limit,
-		Dispatches: []compute.Dispatch{dispatch},
-		Check: s.andHalves(half, span, rows, out.Stride, none, func() (float64, error) {
+		Dispatches: dispatches,
+		Check: s.andAlone(half, alone, s.andHalves(half, span, rows, out.Stride, none, func() (float64, error) {
 			want := reference.NewMatrix(rows, a.heads*a.headDim)
 			row := 0
 			for lane, chunk := range chunks {
@@ -274,6 +288,6 @@ func (a attendShape) buildPrefill(s *Setup, chunks []prefillChunk) Run {
 				}
 			}
 			return s.CompareRows(span, out.Stride, want)
-		}),
+		})),
 	}
 }

@@ -20,6 +20,7 @@ type fusedShape struct {
 	describe string
 	batch    tiled
 	outputs  int       // of a residual, or of gate
+	alone    bool      // where halves are left, the rows of a silu_mul are not
 	heads    headShape // of a rope_store
 }
 
@@ -62,12 +63,13 @@ func fusedShapes() []fusedShape {
 		{ending: "silu_mul", t: shaders.F16, in: 264, normed: true, lora: true, describe: "some", batch: some, outputs: 344},
 		{ending: "silu_mul", t: shaders.BF16, in: 72, normed: true, lora: true, describe: "many outputs, mixed", batch: mixed, outputs: 4104},
 		{ending: "silu_mul", t: shaders.BF16, in: 136, normed: true, lora: true, describe: "three", batch: three, outputs: 4104},
+		{ending: "silu_mul", t: shaders.F16, in: 72, normed: true, lora: true, describe: "halves alone", batch: mixed, outputs: 331, alone: true},
 		{ending: "silu_mul", t: shaders.F16, in: 72, normed: true, describe: "no adapters, one row", batch: baseTiles(1), outputs: 8200},
 	}
 }
 
 // productLimits are the errors that the outputs of fused projections may have where matrices multiply B with products of A that are rounded
-// to the type.
+// to the type, or where they are read as halves.
 var productLimits = map[shaders.Type]float64{shaders.F16: 5e-4, shaders.BF16: 4e-3}
 
 func fusedCases() []Case {
@@ -179,6 +181,9 @@ func (f fusedShape) build(s *Setup, o order) Run {
 	if f.lora && s.Kernels.ShrinksHalves(f.t) {
 		limit = productLimits[f.t]
 	}
+	if f.alone && s.Kernels.Panels(f.t) {
+		limit = max(limit, productLimits[f.t])
+	}
 	return Run{Before: before, Dispatches: dispatches, Together: o == together, Limit: limit, Check: func() (float64, error) {
 		counters, err := Read[byte](s, arrivals, int(arrivals.Size))
 		if err != nil {
@@ -203,7 +208,14 @@ func (f fusedShape) end(s *Setup, outputs reference.Matrix, d deltas, in output)
 	case "residual":
 		return s.residual(f.batch, outputs, d, true, half(f.outputs, true))
 	case "silu_mul":
-		return s.siluMul(f.batch, outputs.Slice(0, f.outputs), outputs.Slice(upRow(f.outputs), f.outputs), d, half(f.outputs, false))
+		h := half(f.outputs, false)
+		op, check := s.siluMul(f.batch, outputs.Slice(0, f.outputs), outputs.Slice(upRow(f.outputs), f.outputs), d, h)
+		if f.alone && h.Halves != nil {
+			op.Out = shaders.Rows{}
+			want := reference.SiluMul(outputs.Slice(0, f.outputs), outputs.Slice(upRow(f.outputs), f.outputs), d.set.ofRows(f.batch.slots, 2), d.hidden, d.set.maxRank)
+			check = func() (float64, error) { return h.compare(s, want, f.batch.skips) }
+		}
+		return op, check
 	}
 	op, stored, turned := s.ropeStore(f.batch, f.heads, outputs, d, f.t)
 	return op, func() (float64, error) {

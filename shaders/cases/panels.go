@@ -125,6 +125,27 @@ func (h halved) verify(s *Setup, span compute.Span, rows, stride int, skip func(
 	return slices.Equal(got, want), nil
 }
 
+// compare returns the relative error of the rows that the halves have, of those that skip does not name.
+func (h halved) compare(s *Setup, want reference.Matrix, skip func(row int) bool) (float64, error) {
+	data, err := Read[byte](s, h.span, int(h.span.Size))
+	if err != nil {
+		return 0, err
+	}
+	got, wanted := []float32(nil), []float64(nil)
+	for t := range want.Rows {
+		if skip(t) {
+			continue
+		}
+		for column := range want.Columns {
+			at := (t/shaders.PanelRows*((want.Columns+shaders.PanelColumns-1)/shaders.PanelColumns)+column/shaders.PanelColumns)*shaders.PanelRows*shaders.PanelColumns +
+				t%shaders.PanelRows*shaders.PanelColumns + column%shaders.PanelColumns
+			got = append(got, h.kind.Decode(data[2*at:2*at+2])...)
+		}
+		wanted = append(wanted, want.Row(t)...)
+	}
+	return RelativeError(got, wanted), nil
+}
+
 // bounded keeps what becomes an operand in f16 finite, as the kernels do.
 func bounded(t shaders.Type, v float32) float32 {
 	if t == shaders.F16 {
@@ -142,6 +163,37 @@ func (s *Setup) andHalves(h halved, span compute.Span, rows, stride int, skip fu
 		}
 		if ok, err := h.verify(s, span, rows, stride, skip); err != nil || !ok {
 			return math.Inf(1), err
+		}
+		return relative, nil
+	}
+}
+
+// alone places halves that an operation leaves without its fp32 rows: other than those of h, which it leaves beside them.
+func (s *Setup) alone(h halved) halved {
+	other := h
+	other.span = s.Alloc(int(h.span.Size))
+	other.Halves = &shaders.Halves{Address: address(other.span), Width: h.Width, Gamma: h.Gamma}
+	return other
+}
+
+// andAlone is a check that both are the same bits.
+func (s *Setup) andAlone(h, alone halved, check func() (float64, error)) func() (float64, error) {
+	if h.Halves == nil {
+		return check
+	}
+	return func() (float64, error) {
+		relative, err := check()
+		if err != nil {
+			return 0, err
+		}
+		var data [2][]byte
+		for i, span := range []compute.Span{h.span, alone.span} {
+			if data[i], err = Read[byte](s, span, int(span.Size)); err != nil {
+				return 0, err
+			}
+		}
+		if !slices.Equal(data[0], data[1]) {
+			return math.Inf(1), nil
 		}
 		return relative, nil
 	}

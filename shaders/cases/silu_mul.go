@@ -50,9 +50,16 @@ func buildSiluMul(s *Setup, t shaders.Type, inner int, lora bool, batch tiled) R
 	if lora {
 		d = s.deltas(batch, 1, []int{inner, inner}, t)
 	}
-	op, check := s.siluMul(batch, gate, up, d, s.halves(rows, inner, t, false))
+	half := s.halves(rows, inner, t, false)
+	op, check := s.siluMul(batch, gate, up, d, half)
 	op.GateUp, op.UpOffset, op.Type = gateUp, upOffset, t
-	return Run{Dispatches: []compute.Dispatch{op.Dispatch(s.Kernels)}, Check: check}
+	dispatches := []compute.Dispatch{op.Dispatch(s.Kernels)}
+	if half.Halves != nil {
+		alone := s.alone(half)
+		op.Out, op.Half = shaders.Rows{}, alone.Halves
+		dispatches, check = append(dispatches, op.Dispatch(s.Kernels)), s.andAlone(half, alone, check)
+	}
+	return Run{Dispatches: dispatches, Check: check}
 }
 
 // siluMul takes gate and up, and what d adds to them. The caller sets where they lie and the adapters' type.

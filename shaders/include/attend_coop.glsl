@@ -31,7 +31,8 @@ layout(constant_id = 5) const uint SIZE_K = 16;    // a divisor of 2 * SIZE_N
 layout(constant_id = 6) const uint EACH = 1;
 layout(constant_id = 7) const uint SUBGROUPS = 8;
 layout(constant_id = 8) const uint KEYS = 64;      // a multiple of 2 * SIZE_N
-layout(constant_id = 9) const bool HALF = false;   // the result is also left as halves
+layout(constant_id = 9) const bool FLOATS = true;    // the result is left as fp32 rows
+layout(constant_id = 10) const bool HALF = false;  // and as halves
 layout(local_size_x_id = 2) in;
 
 layout(push_constant) uniform Push {
@@ -311,7 +312,9 @@ void store(PrefillItem item, uint e) {
                 const uint t = item.row + row / push.group;
                 const uint column = headOf(row) * HEAD_DIM + c * SIZE_N + (u + lane) % FOURS * 4;
                 const vec4 v = uintBitsToFloat(pool[corner + (u + lane) / FOURS * PATCH_LINE + (u + lane) % FOURS]);
-                Floats4(push.outputs).at[(t * push.outStride + column) >> 2] = v;
+                if (FLOATS) {
+                    Floats4(push.outputs).at[(t * push.outStride + column) >> 2] = v;
+                }
                 if (HALF) {
                     storeHalves4(push.halves, t, column, push.halfPanels, v);
                 }

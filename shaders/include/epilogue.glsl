@@ -1,6 +1,6 @@
 // Projections that end their own outputs: LoRA's second product and then RoPE and the page cache, the residual sum, or
 // SiLU, without a stage between. The kernel says which by ENDING, whether there are adapters by LORA, whether the outputs come whole,
-// with their delta in them, by WHOLE, whether the result is also left as halves by HALF, and HEAD_DIM.
+// with their delta in them, by WHOLE, whether the result is left as fp32 rows by FLOATS and as halves by HALF, and HEAD_DIM.
 //
 // A unit is eight outputs that end together: four columns low and four columns high of the outputs as the matrix has
 // them. RoPE pairs columns half a head apart and SiLU a gate with its up, so the kernels take the rows of W in the order
@@ -30,7 +30,7 @@ struct Epilogue {
     uint64_t slots;     // uint32 [t]: row of the adapter table, BASE_SLOT or NO_ROW
     uint64_t table;     // AdapterSite [slot][sitesPerSlot]
     uint64_t hidden;    // fp32 [t][hiddenStride]; of WHOLE outputs TYPE, scaled
-    uint64_t result;    // fp32 [t][resultStride]: the residual stream, or silu(gate) * up
+    uint64_t result;    // fp32 [t][resultStride]: the residual stream, or with FLOATS silu(gate) * up
     uint64_t squares;   // fp32 [t][unit]: sums of squares of the residual stream; with HALF by four units
     uint64_t positions; // uint32 [t]
     uint64_t lanes;     // uint32 [t]: row of the page table
@@ -215,7 +215,9 @@ void endUnit(Epilogue e, uint t, uint slot, uint unit, Eight outputs, uint part,
         endResidual(e, t, unit, outputs, given, parts);
     } else {
         const vec4 v = clip(siluMul(outputs.lo, outputs.hi), unit * 4, e.width);
-        Floats4(e.result).at[(t * e.resultStride + unit * 4) >> 2] = v;
+        if (FLOATS) {
+            Floats4(e.result).at[(t * e.resultStride + unit * 4) >> 2] = v;
+        }
         if (HALF) {
             storeHalves4(e.halves, t, unit * 4, e.halfPanels, v);
         }

@@ -17,6 +17,7 @@ layout(constant_id = 13) const bool LORA = false;
 layout(constant_id = 14) const bool HALF = false; // the ending leaves halves
 layout(constant_id = 15) const uint HEAD_DIM = 128;
 layout(constant_id = 16) const uint SIDES = 1;
+layout(constant_id = 17) const bool FLOATS = true; // the ending leaves fp32 rows
 const bool WHOLE = LORA && FRAGMENTS; // the tile's outputs get their delta before they end
 
 #include "ahead.glsl"

@@ -7,7 +7,8 @@
 layout(constant_id = 7) const bool GATHER = false; // the norm's rows are looked up
 layout(constant_id = 8) const uint ENDING = 0;     // what the projection beside it does with its outputs, see epilogue.glsl
 layout(constant_id = 9) const uint HEAD_DIM = 128;
-layout(constant_id = 10) const bool HALF = false; // and whether it leaves halves
+layout(constant_id = 10) const bool HALF = false;  // and whether it leaves halves
+layout(constant_id = 11) const bool FLOATS = true; // and fp32 rows
 const bool LORA = true;
 const bool WHOLE = true;
 
