@@ -40,8 +40,8 @@ struct Cursor {
     uvec4 pairs; // of B there: two neighbouring outputs of the lane's four ranks
 };
 
-// Two, whose loads are on their way together: from beginDelta to addUpDelta they belong to one Delta. No array: a loop over them has a loop inside and may not be unrolled, and they would end
-// up in memory.
+// Two, whose loads are on their way together: from beginDelta to addUpDelta they belong to one Delta. No array: a loop over them has a
+// loop inside and may not be unrolled, and they would end up in memory.
 Cursor one, two;
 
 // Looks up the adapters of a block, whose outputs begin at column; slot is that of its row lane % 16. Neither this nor beginDelta reads
