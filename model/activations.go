@@ -69,7 +69,7 @@ func (m *Llama) allocateActivations() error {
 		a.attended = rows(l.Rows, s.Heads*s.HeadDim)
 		a.inner = rows(l.Rows, s.Inner)
 	}
-	a.y = rows(l.Rows, s.Hidden)
+	a.y = rows(max(l.Rows, 2*min(l.Rows, shaders.SharedRows)), s.Hidden) // two shares of few rows
 	a.gateUp = rows(l.Rows, 2*s.upRow())
 	if m.adapters.enabled() {
 		a.hidden = rows(max(l.Rows, l.Logits), 3*m.adapters.MaxRank)

@@ -20,11 +20,13 @@ type projection struct {
 	in, out int
 	norm    *shaders.Norm
 	gather  uint64
+	shared  bool // what ends it as a stage of its own adds up shares
 }
 
 func (f *forward) project(p projection) shaders.Project {
 	project := shaders.Project{
 		W: p.w, X: p.x, Y: p.y, In: p.in, Out: p.out, Tokens: f.key.rows, Norm: p.norm, Gather: p.gather,
+		Shared: p.shared && !f.fused(),
 	}
 	if p.half != nil {
 		project.Half = *p.half
@@ -257,13 +259,13 @@ func (f *forward) attentionScale() float32 {
 	return float32(1 / math.Sqrt(float64(f.shape.HeadDim)))
 }
 
-// residual adds the projection in y, and its adapters' delta, to the residual
-// stream and prepares the sums of squares of the next norm, which the head reads
-// behind the last layer.
-func (f *forward) residual(layer int, site lora.Site, half *shaders.Halves, last bool) shaders.Residual {
+// residual adds a projection, and its adapters' delta, to the residual stream
+// and prepares the sums of squares of the next norm, which the head reads behind
+// the last layer.
+func (f *forward) residual(layer int, site lora.Site, p projection, half *shaders.Halves, last bool) shaders.Residual {
 	a := &f.activations
 	return shaders.Residual{
-		X: a.x, Y: a.y, Half: half, Squares: a.squares, Fine: last, Width: f.shape.Hidden, Tiles: f.tiles(),
+		X: a.x, Y: p.y, Shares: f.project(p).Shares(f.kernels), ShareRows: f.key.rows, Half: half, Squares: a.squares, Fine: last, Width: f.shape.Hidden, Tiles: f.tiles(),
 		Lora: f.delta(layer, site), Type: f.shape.Type, Count: f.key.rows,
 	}
 }

@@ -51,18 +51,22 @@ func (f *forward) layer(l int, w *layerWeights) {
 		shrinkage{sites: []lora.Site{lora.Q, lora.K, lora.V}, grid: gridShrinkQKV},
 		ending{label: "rope_store", op: f.ropeStore(l), grid: gridRopeStore})
 	f.stage("attend", f.attendDecode(l), f.attendPrefill(l))
-	f.projected(l,
-		projection{label: "o", grid: gridO, w: w.o, x: a.attended, half: f.half(a.halfAttended, 0), y: a.y, in: s.Heads * s.HeadDim, out: s.Hidden},
+	o := projection{
+		label: "o", grid: gridO, w: w.o, x: a.attended, half: f.half(a.halfAttended, 0), y: a.y, in: s.Heads * s.HeadDim, out: s.Hidden, shared: true,
+	}
+	f.projected(l, o,
 		shrinkage{sites: []lora.Site{lora.O}, grid: gridShrinkO},
-		ending{label: "residual", op: f.residual(l, lora.O, f.half(a.halfX, w.mlpNorm.Weight), false), grid: gridResidual})
+		ending{label: "residual", op: f.residual(l, lora.O, o, f.half(a.halfX, w.mlpNorm.Weight), false), grid: gridResidual})
 	f.projected(l,
 		projection{label: "gate_up", grid: gridGateUp, w: w.gateUp, x: a.x, half: f.half(a.halfX, w.mlpNorm.Weight), y: a.gateUp, in: s.Hidden, out: 2 * s.upRow(), norm: &mlpNorm},
 		shrinkage{sites: []lora.Site{lora.Gate, lora.Up}, grid: gridShrinkGateUp},
 		ending{label: "silu_mul", op: f.siluMul(l), grid: gridSiluMul})
-	f.projected(l,
-		projection{label: "down", grid: gridDown, w: w.down, x: a.inner, half: f.half(a.halfInner, 0), y: a.y, in: s.Inner, out: s.Hidden},
+	down := projection{
+		label: "down", grid: gridDown, w: w.down, x: a.inner, half: f.half(a.halfInner, 0), y: a.y, in: s.Inner, out: s.Hidden, shared: true,
+	}
+	f.projected(l, down,
 		shrinkage{sites: []lora.Site{lora.Down}, grid: gridShrinkDown},
-		ending{label: "residual", op: f.residual(l, lora.Down, f.halfAfter(l), l == s.Layers-1), grid: gridResidual})
+		ending{label: "residual", op: f.residual(l, lora.Down, down, f.halfAfter(l), l == s.Layers-1), grid: gridResidual})
 }
 
 // head turns the rows that want logits into tokens: logits = W·norm(x), then

@@ -18,6 +18,7 @@ type Project struct {
 	Tokens  int // rows of Y
 	Norm    *Norm
 	Gather  uint64 // uint32 [Tokens], 0: none
+	Shared  bool   // Y may be left as Shares, each Tokens rows behind the one before, for a reader that adds them up
 
 	end inPlace // set by Fused
 }
@@ -42,7 +43,7 @@ func (p Project) Tiled(k *Kernels) (compute.Dispatch, Tiling) {
 
 // Tiling is how the grid of a product covers rows.
 type Tiling struct {
-	across  int  // tiles of outputs
+	across  int  // tiles of outputs, of all shares
 	rows    int  // of a tile
 	upright bool // tiles of rows are the grid's second dimension
 }
@@ -60,7 +61,29 @@ func (t Tiling) Groups(rows int) [3]uint32 {
 }
 
 func (p Project) tiling(tile tileShape) Tiling {
-	return Tiling{ceilDiv(p.padded(), tile.outputs), tile.rows, tile.upright}
+	return Tiling{ceilDiv(p.padded(), tile.outputs) * max(1, tile.shares), tile.rows, tile.upright}
+}
+
+// SharedRows is up to how many rows a product may be left as shares.
+const SharedRows = 512
+
+// fewTiles is how many tiles of a large cut leave half of a large GPU's places for workgroups empty: two on each of 132 multiprocessors.
+const fewTiles = 132
+
+// Shares is how many sums of shares of the columns make up an output: 2 for a product that may be Shared and has few tiles, else 1.
+func (p Project) Shares(k *Kernels) int {
+	if !p.Shared || !p.byCoopMany(k) || p.Tokens > SharedRows || p.In <= PanelColumns {
+		return 1
+	}
+	if ceilDiv(p.padded(), largeTile)*ceilDiv(p.Tokens, largeTile) > fewTiles {
+		return 1
+	}
+	return 2
+}
+
+// byCoopMany says whether the product goes by project_coop_many.
+func (p Project) byCoopMany(k *Kernels) bool {
+	return k.Panels(p.W.Type) && p.Tokens > mostFew && (p.Tokens > mostNarrow || p.Out >= wideOutputs)
 }
 
 // launch is the product and the tile of one of its workgroups.
@@ -68,11 +91,11 @@ func (p Project) launch(k *Kernels) (compute.Dispatch, tileShape) {
 	if k.style == Lanes {
 		return p.lanes(k, p.lanesSpec())
 	}
-	if k.Panels(p.W.Type) {
-		if p.Tokens <= mostFew || p.Tokens <= mostNarrow && p.Out < wideOutputs {
-			return p.coop(k, p.coopSpec(k, nil))
-		}
+	if p.byCoopMany(k) {
 		return p.coopMany(k, p.coopManySpec(k, nil))
+	}
+	if k.Panels(p.W.Type) {
+		return p.coop(k, p.coopSpec(k, nil))
 	}
 	if p.Tokens <= mostFew {
 		return p.few(k, p.fewSpec())

@@ -19,6 +19,11 @@ var coopManyCuts = []struct {
 	{math.MaxInt, coopManyCut{4, 4, 2, 2}, coopManyCut{4, 4, 2, 2}},
 }
 
+// largeCut is the largest, and largeTile its rows and outputs.
+var largeCut = coopManyCut{4, 4, 2, 2}
+
+const largeTile = 8 * PanelRows
+
 // plainManyCut is the cut where lanes do not hold matrices as the kernels for FRAGMENTS want it.
 var plainManyCut = coopManyCut{1, 2, 2, 2}
 
@@ -31,6 +36,8 @@ func (p Project) coopManySpec(k *Kernels, cut *coopManyCut) projectCoopManyF16Sp
 	fragments := k.fragments(p.W.Type, shape)
 	switch {
 	case cut != nil:
+	case fragments && p.Shares(k) > 1:
+		cut = &largeCut
 	case fragments:
 		i := 0
 		for p.Tokens > coopManyCuts[i].rows {
@@ -47,6 +54,7 @@ func (p Project) coopManySpec(k *Kernels, cut *coopManyCut) projectCoopManyF16Sp
 		Type: uint32(p.W.Type), Threads: cut.subgroupsM * cut.subgroupsN * count32(k.info.SubgroupSize),
 		SizeM: count32(shape.M), SizeN: count32(shape.N), SizeK: count32(shape.K), Fragments: fragments,
 		Norm: p.Norm != nil, EachM: cut.eachM, EachN: cut.eachN, SubgroupsM: cut.subgroupsM, SubgroupsN: cut.subgroupsN, Gather: p.Gather != 0,
+		Shares: count32(p.Shares(k)),
 	}
 }
 
@@ -57,7 +65,7 @@ func (s projectCoopManyF16Spec) fits(info compute.Info) bool {
 }
 
 func (s projectCoopManyF16Spec) tile() tileShape {
-	return tileShape{outputs: int(s.SubgroupsN*s.EachN) * PanelRows, rows: int(s.SubgroupsM*s.EachM) * PanelRows}
+	return tileShape{outputs: int(s.SubgroupsN*s.EachN) * PanelRows, rows: int(s.SubgroupsM*s.EachM) * PanelRows, shares: int(s.Shares)}
 }
 
 // shared is the bytes of shared memory that a workgroup takes.

@@ -14,7 +14,7 @@ func (p Project) lanesSpec() projectLanesSpec {
 
 // lanes launches project_lanes; grid: {blocks of outputs, blocks of rows, 1}.
 func (p Project) lanes(k *Kernels, spec projectLanesSpec) (compute.Dispatch, tileShape) {
-	tile := tileShape{projectLanesThreads * projectLanesRows, int(spec.Columns), true}
+	tile := tileShape{outputs: projectLanesThreads * projectLanesRows, rows: int(spec.Columns), upright: true}
 	norm := p.norm()
 	return compute.Dispatch{
 		Label:  "project_lanes",

@@ -25,7 +25,7 @@ func (p Project) manySpec() projectManySpec {
 
 // many launches project_many; grid: {tiles of outputs, tiles of rows, 1}.
 func (p Project) many(k *Kernels, spec projectManySpec) (compute.Dispatch, tileShape) {
-	norm, tile := p.norm(), tileShape{projectManySide * int(spec.EachN), projectManySide * int(spec.EachT), true}
+	norm, tile := p.norm(), tileShape{outputs: projectManySide * int(spec.EachN), rows: projectManySide * int(spec.EachT), upright: true}
 	return compute.Dispatch{
 		Label:  "project_many",
 		Kernel: k.kernel("project_many", spec),

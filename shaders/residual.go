@@ -9,6 +9,8 @@ import "lorikeet/compute"
 // and leaves the partial sums of squares of each row for the next norm.
 type Residual struct {
 	X, Y      Rows
+	Shares    int // of Y, ShareRows rows apart, which are added up (see Project.Shares); 0: 1
+	ShareRows int
 	Half      *Halves // X once more, times gamma, written; nil: not
 	Squares   uint64  // fp32 [t][ceil(Width/SquaresBlock)], written; with Fine [t][ceil(Width/SquaresUnit)], or with Half SquaresQuad
 	Fine      bool    // whether squares are summed by SquaresUnit columns instead of SquaresBlock; a Fused one does
@@ -29,7 +31,7 @@ func ResidualGroups(width, tiles int) [3]uint32 {
 func (r Residual) Dispatch(k *Kernels) compute.Dispatch {
 	push := residualPush{
 		X: r.X.Address, Y: r.Y.Address, Squares: r.Squares, Tiles: r.Tiles,
-		XStride: count32(r.X.Stride), YStride: count32(r.Y.Stride), Width: count32(r.Width),
+		XStride: count32(r.X.Stride), YStride: count32(r.Y.Stride), Width: count32(r.Width), ShareRows: count32(r.ShareRows),
 		Halves: r.Half.address(), Gamma: r.Half.gamma(), HalfPanels: r.Half.panels(),
 	}
 	if r.Lora != nil {
@@ -40,7 +42,7 @@ func (r Residual) Dispatch(k *Kernels) compute.Dispatch {
 	values := int64(r.Count) * int64(r.Width)
 	return compute.Dispatch{
 		Label:  "residual",
-		Kernel: k.kernel("residual", residualSpec{Type: uint32(r.Type), Lora: r.Lora != nil, Fine: r.Fine, Half: r.Half != nil}),
+		Kernel: k.kernel("residual", residualSpec{Type: uint32(r.Type), Lora: r.Lora != nil, Fine: r.Fine, Half: r.Half != nil, Shares: count32(max(1, r.Shares))}),
 		Push:   pushBytes(push),
 		Groups: ResidualGroups(r.Width, r.TileCount),
 		Bytes:  12 * values,

@@ -565,12 +565,13 @@ type projectCoopManyBf16Spec struct {
 	SubgroupsM uint32
 	SubgroupsN uint32
 	Gather     bool
+	Shares     uint32
 }
 
-var projectCoopManyBf16Defaults = projectCoopManyBf16Spec{Type: 0, Threads: 256, SizeM: 16, SizeN: 16, SizeK: 16, Fragments: false, Norm: false, EachM: 4, EachN: 4, SubgroupsM: 2, SubgroupsN: 2, Gather: false}
+var projectCoopManyBf16Defaults = projectCoopManyBf16Spec{Type: 0, Threads: 256, SizeM: 16, SizeN: 16, SizeK: 16, Fragments: false, Norm: false, EachM: 4, EachN: 4, SubgroupsM: 2, SubgroupsN: 2, Gather: false, Shares: 1}
 
 func (s projectCoopManyBf16Spec) constants() []uint32 {
-	return []uint32{s.Type, s.Threads, s.SizeM, s.SizeN, s.SizeK, boolWord(s.Fragments), boolWord(s.Norm), s.EachM, s.EachN, s.SubgroupsM, s.SubgroupsN, boolWord(s.Gather)}
+	return []uint32{s.Type, s.Threads, s.SizeM, s.SizeN, s.SizeK, boolWord(s.Fragments), boolWord(s.Norm), s.EachM, s.EachN, s.SubgroupsM, s.SubgroupsN, boolWord(s.Gather), s.Shares}
 }
 
 type projectCoopManyF16Push struct {
@@ -601,12 +602,13 @@ type projectCoopManyF16Spec struct {
 	SubgroupsM uint32
 	SubgroupsN uint32
 	Gather     bool
+	Shares     uint32
 }
 
-var projectCoopManyF16Defaults = projectCoopManyF16Spec{Type: 0, Threads: 256, SizeM: 16, SizeN: 16, SizeK: 16, Fragments: false, Norm: false, EachM: 4, EachN: 4, SubgroupsM: 2, SubgroupsN: 2, Gather: false}
+var projectCoopManyF16Defaults = projectCoopManyF16Spec{Type: 0, Threads: 256, SizeM: 16, SizeN: 16, SizeK: 16, Fragments: false, Norm: false, EachM: 4, EachN: 4, SubgroupsM: 2, SubgroupsN: 2, Gather: false, Shares: 1}
 
 func (s projectCoopManyF16Spec) constants() []uint32 {
-	return []uint32{s.Type, s.Threads, s.SizeM, s.SizeN, s.SizeK, boolWord(s.Fragments), boolWord(s.Norm), s.EachM, s.EachN, s.SubgroupsM, s.SubgroupsN, boolWord(s.Gather)}
+	return []uint32{s.Type, s.Threads, s.SizeM, s.SizeN, s.SizeK, boolWord(s.Fragments), boolWord(s.Norm), s.EachM, s.EachN, s.SubgroupsM, s.SubgroupsN, boolWord(s.Gather), s.Shares}
 }
 
 type projectFewPush struct {
@@ -752,19 +754,21 @@ type residualPush struct {
 	FirstSite    uint32
 	HiddenStride uint32
 	HalfPanels   uint32
+	ShareRows    uint32
 }
 
 type residualSpec struct {
-	Type uint32
-	Lora bool
-	Fine bool
-	Half bool
+	Type   uint32
+	Lora   bool
+	Fine   bool
+	Half   bool
+	Shares uint32
 }
 
-var residualDefaults = residualSpec{Type: 0, Lora: false, Fine: false, Half: false}
+var residualDefaults = residualSpec{Type: 0, Lora: false, Fine: false, Half: false, Shares: 1}
 
 func (s residualSpec) constants() []uint32 {
-	return []uint32{s.Type, boolWord(s.Lora), boolWord(s.Fine), boolWord(s.Half)}
+	return []uint32{s.Type, boolWord(s.Lora), boolWord(s.Fine), boolWord(s.Half), s.Shares}
 }
 
 type ropeStorePush struct {

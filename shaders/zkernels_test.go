@@ -313,6 +313,7 @@ func TestLayoutsMatchModules(t *testing.T) {
 	require.EqualValues(t, 80, unsafe.Offsetof(residualPush{}.FirstSite))
 	require.EqualValues(t, 84, unsafe.Offsetof(residualPush{}.HiddenStride))
 	require.EqualValues(t, 88, unsafe.Offsetof(residualPush{}.HalfPanels))
+	require.EqualValues(t, 92, unsafe.Offsetof(residualPush{}.ShareRows))
 	require.EqualValues(t, 0, unsafe.Offsetof(ropeStorePush{}.Qkv))
 	require.EqualValues(t, 8, unsafe.Offsetof(ropeStorePush{}.Positions))
 	require.EqualValues(t, 16, unsafe.Offsetof(ropeStorePush{}.Lanes))

@@ -41,15 +41,17 @@ func TestDemoAnswersLikePEFT(t *testing.T) {
 		name   string
 		config engine.Config
 		pages  int // 0: as many as memory allows
+		rows   int // of a step
 	}{
-		{"plain", engine.Config{NoPrefixCache: true}, 0},
-		{"overlapped, cached", engine.Config{Overlap: true}, 0},
-		{"small pool", engine.Config{NoPrefixCache: true}, smallPool},
-		{"small pool, overlapped", engine.Config{Overlap: true, NoPrefixCache: true}, smallPool},
-		{"small pool, overlapped, cached", engine.Config{Overlap: true}, smallPool},
+		{"plain", engine.Config{NoPrefixCache: true}, 0, 64},
+		{"many rows, overlapped", engine.Config{Overlap: true, NoPrefixCache: true}, 0, 480},
+		{"overlapped, cached", engine.Config{Overlap: true}, 0, 64},
+		{"small pool", engine.Config{NoPrefixCache: true}, smallPool, 64},
+		{"small pool, overlapped", engine.Config{Overlap: true, NoPrefixCache: true}, smallPool, 64},
+		{"small pool, overlapped, cached", engine.Config{Overlap: true}, smallPool, 64},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			e := demoEngine(t, c.config, c.pages*model.PageTokens)
+			e := demoEngine(t, c.config, c.rows, c.pages*model.PageTokens)
 			first := compareWithPEFT(t, e)
 			second := compareWithPEFT(t, e)
 			stats := e.Stats()
@@ -131,9 +133,9 @@ func answer(t *testing.T, s *engine.Stream) (ids []int32, cached int) {
 	}
 }
 
-// demoEngine serves the demo with its three adapters over two slots and a pool
-// of so many tokens; 0 is as many as memory allows.
-func demoEngine(t *testing.T, config engine.Config, tokens int) *engine.Engine {
+// demoEngine serves the demo with its three adapters over two slots, by steps of
+// so many rows, from a pool of so many tokens; 0 is as many as memory allows.
+func demoEngine(t *testing.T, config engine.Config, rows, tokens int) *engine.Engine {
 	device := computetest.Device(t)
 	c, err := checkpoint.Open(demoFolder)
 	require.NoError(t, err)
@@ -142,7 +144,7 @@ func demoEngine(t *testing.T, config engine.Config, tokens int) *engine.Engine {
 	residency, err := lora.NewResidency(device, shape.Sites(), 2)
 	require.NoError(t, err)
 	m, err := model.Open(t.Context(), device, c.Config(), c, model.Options{
-		Rows: 64, Lanes: 8, MaxTokens: tokens, MemoryFraction: 0.5, Kernels: computetest.Kernels(),
+		Rows: rows, Lanes: 8, MaxTokens: tokens, MemoryFraction: 0.5, Kernels: computetest.Kernels(),
 		Adapters: model.Adapters{Table: residency.Table(), SitesPerSlot: residency.SitesPerSlot(), MaxRank: 16},
 	})
 	require.NoError(t, err)

@@ -16,6 +16,7 @@ type projectShape struct {
 	norm, gather    bool
 	spread          float64 // of x; 0: 1
 	covered         int     // rows that the grid covers; 0: all
+	shared          bool    // may be left as shares
 }
 
 func projectCases() []Case {
@@ -48,6 +49,9 @@ func projectCases() []Case {
 		{kind: shaders.F16, tokens: 520, in: 72, out: 140, norm: true, covered: 259},
 		{kind: shaders.BF16, tokens: 2100, in: 40, out: 257, covered: 2},
 		{kind: shaders.F16, tokens: 250, in: 72, out: 100, covered: 65},
+		{kind: shaders.F16, tokens: 260, in: 100, out: 140, shared: true},
+		{kind: shaders.BF16, tokens: 290, in: 33, out: 257, shared: true, covered: 100},
+		{kind: shaders.F16, tokens: 512, in: 96, out: 4090, shared: true, covered: 300},
 	} {
 		list = append(list, p.row())
 	}
@@ -66,6 +70,9 @@ func (p projectShape) row() Case {
 	if p.gather {
 		name += "/gather"
 	}
+	if p.shared {
+		name += "/shared"
+	}
 	if p.covered > 0 {
 		name += fmt.Sprintf("/%d rows", p.covered)
 	}
@@ -77,7 +84,7 @@ func (p projectShape) build(s *Setup) Run {
 	w := s.Projection(weights, p.kind)
 	rows := p.tokens
 	var gather []uint32
-	op := shaders.Project{W: w, In: p.in, Out: p.out, Tokens: p.tokens}
+	op := shaders.Project{W: w, In: p.in, Out: p.out, Tokens: p.tokens, Shared: p.shared}
 	if p.gather {
 		rows = p.tokens/2 + 3
 		for range p.tokens {
@@ -94,7 +101,8 @@ func (p projectShape) build(s *Setup) Run {
 		op.Norm, gamma = &norm, values
 	}
 	var span compute.Span
-	op.Y, span = s.Output(p.tokens, p.out)
+	shares := op.Shares(s.Kernels)
+	op.Y, span = s.Output(shares*p.tokens, p.out)
 	before := s.Product(&op)
 	dispatch, tiling := op.Tiled(s.Kernels)
 	if p.covered > 0 {
@@ -120,7 +128,29 @@ func (p projectShape) build(s *Setup) Run {
 				}
 				want = want.First(p.covered)
 			}
+			if shares > 1 {
+				return s.compareShares(span, shares, p.tokens, op.Y.Stride, want)
+			}
 			return s.CompareRows(span, op.Y.Stride, want)
 		},
 	}
+}
+
+// compareShares compares the sum of shares, so many rows apart.
+func (s *Setup) compareShares(span compute.Span, shares, rows, stride int, want reference.Matrix) (float64, error) {
+	values, err := Read[float32](s, span, shares*rows*stride)
+	if err != nil {
+		return 0, err
+	}
+	got := make([]float32, 0, len(want.Values))
+	for t := range want.Rows {
+		for n := range want.Columns {
+			sum := float32(0)
+			for share := range shares {
+				sum += values[(share*rows+t)*stride+n]
+			}
+			got = append(got, sum)
+		}
+	}
+	return RelativeError(got, want.Values), nil
 }

@@ -2,7 +2,9 @@
 // shared memory by slices of 32 columns, the next of which are on their way to registers while one is multiplied. Subgroups stand
 // SUBGROUPS_M by SUBGROUPS_N over the tile, each with EACH_M by EACH_N blocks of 16 by 16.
 //
-// Grid: {tiles of outputs * tiles of rows, 1, 1}; tiles of rows may be fewer than the tokens need. Neighbours share outputs, for
+// The columns may be divided into SHARES, whose sums lie so many times the tokens' rows apart; who reads y adds them up.
+//
+// Grid: {shares * tiles of outputs * tiles of rows, 1, 1}; tiles of rows may be fewer than the tokens need. Neighbours share outputs, for
 // TILES_TOGETHER tiles of rows, so that what they read is in the cache.
 #include "coop.glsl"
 
@@ -11,6 +13,7 @@ layout(constant_id = 8) const uint EACH_N = 4;
 layout(constant_id = 9) const uint SUBGROUPS_M = 2;
 layout(constant_id = 10) const uint SUBGROUPS_N = 2;
 layout(constant_id = 11) const bool GATHER = false; // the norm's rows are looked up
+layout(constant_id = 12) const uint SHARES = 1;
 
 #include "norm.glsl"
 #include "panels.glsl"
@@ -18,7 +21,7 @@ layout(constant_id = 11) const bool GATHER = false; // the norm's rows are looke
 layout(push_constant) uniform Push {
     uint64_t w;       // TYPE, in panels
     uint64_t x;       // TYPE, in panels: halves
-    uint64_t y;       // fp32 [t][yStride]
+    uint64_t y;       // fp32 [share][t][yStride]
     uint64_t squares; // fp32 [row][parts]
     uint64_t gather;  // uint32 [t], the norm's row of each t, with GATHER
     uint panels; // that the columns take
@@ -49,6 +52,7 @@ shared uvec4 pool[2 * SLICE];
 shared float patches[SUBGROUPS_M * SUBGROUPS_N * 256];
 shared float inverse[TILE_T];
 
+uint shareRow; // of y, where the share's rows begin
 uint xChunks[LOADS_M]; // of the thread's chunks, in the matrix
 uint wChunks[LOADS_N];
 uvec4 nextX[LOADS_M];
@@ -132,7 +136,7 @@ void store(uint block, uint firstT, uint firstN, uint lane) {
         const uint n = i % ACROSS_N * SIZE_N;
         SUMS sum = sums[block * ACROSS + i];
         if (inside) {
-            coopMatStore(sum, Floats(push.y).at, (firstT + t) * push.yStride + firstN + n, push.yStride, gl_CooperativeMatrixLayoutRowMajor);
+            coopMatStore(sum, Floats(push.y).at, (shareRow + firstT + t) * push.yStride + firstN + n, push.yStride, gl_CooperativeMatrixLayoutRowMajor);
         } else {
             coopMatStore(sum, patches, gl_SubgroupID * 256 + t * 16 + n, 16, gl_CooperativeMatrixLayoutRowMajor);
         }
@@ -145,7 +149,7 @@ void store(uint block, uint firstT, uint firstN, uint lane) {
         const uint t = firstT + i / 16;
         const uint n = firstN + i % 16;
         if (t < push.tokens && n < (push.outputs + 7) / 8 * 8) {
-            Floats(push.y).at[t * push.yStride + n] = n < push.outputs ? patches[gl_SubgroupID * 256 + i] : 0.0;
+            Floats(push.y).at[(shareRow + t) * push.yStride + n] = n < push.outputs ? patches[gl_SubgroupID * 256 + i] : 0.0;
         }
     }
     controlBarrier(gl_ScopeSubgroup, gl_ScopeSubgroup, gl_StorageSemanticsShared, gl_SemanticsAcquireRelease);
@@ -157,12 +161,18 @@ void main() {
     const uint blockM = gl_SubgroupID % SUBGROUPS_M * EACH_M;
     const uint blockN = gl_SubgroupID / SUBGROUPS_M * EACH_N;
     const uint tilesN = (push.outputs + BLOCKS_N * 16 - 1) / (BLOCKS_N * 16);
-    const uint tilesT = gl_NumWorkGroups.x / tilesN;
-    const uint group = gl_WorkGroupID.x / (TILES_TOGETHER * tilesN);
+    const uint tilesT = gl_NumWorkGroups.x / (SHARES * tilesN);
+    const uint share = SHARES > 1 ? gl_WorkGroupID.x / (tilesN * tilesT) : 0;
+    const uint tile = gl_WorkGroupID.x - share * tilesN * tilesT;
+    const uint group = tile / (TILES_TOGETHER * tilesN);
     const uint groupT = min(TILES_TOGETHER, tilesT - group * TILES_TOGETHER);
-    const uint within = gl_WorkGroupID.x % (TILES_TOGETHER * tilesN);
+    const uint within = tile % (TILES_TOGETHER * tilesN);
     const uint firstT = (group * TILES_TOGETHER + within % groupT) * BLOCKS_M; // in blocks
     const uint firstN = within / groupT * BLOCKS_N;
+
+    const uint begin = push.panels * share / SHARES;
+    const uint end = push.panels * (share + 1) / SHARES;
+    shareRow = share * push.tokens;
 
     const uint lastT = (push.tokens - 1) / 16;
     const uint lastN = (push.outputs - 1) / 16;
@@ -177,7 +187,7 @@ void main() {
     [[unroll]] for (uint i = 0; i < EACH_M * EACH_N * ACROSS; i++) {
         sums[i] = SUMS(0.0);
     }
-    fetch(0);
+    fetch(begin);
     if (NORM) {
         for (uint i = thread; i < TILE_T * NORM_LANES; i += THREADS) {
             inverse[i / NORM_LANES] =
@@ -185,17 +195,17 @@ void main() {
         }
     }
     keep(0, thread);
-    if (EARLY && push.panels > 1) {
-        fetch(1);
+    if (EARLY && begin + 1 < end) {
+        fetch(begin + 1);
     }
     barrier();
     uint slice = 0;
-    for (uint panel = 0; panel < push.panels; panel++) {
-        const bool more = panel + 1 < push.panels;
+    for (uint panel = begin; panel < end; panel++) {
+        const bool more = panel + 1 < end;
         if (EARLY && more) {
             keep(SLICE - slice, thread);
         }
-        if (panel + AHEAD < push.panels) {
+        if (panel + AHEAD < end) {
             fetch(panel + AHEAD);
         }
         if (FRAGMENTS) {
