@@ -69,7 +69,7 @@ func (m *Llama) allocateActivations() error {
 		a.attended = rows(l.Rows, s.Heads*s.HeadDim)
 		a.inner = rows(l.Rows, s.Inner)
 	}
-	a.y = rows(max(l.Rows, 2*min(l.Rows, shaders.SharedRows)), s.Hidden) // two shares of few rows
+	a.y = rows(m.rowsOfY(), s.Hidden)
 	a.gateUp = rows(l.Rows, 2*s.upRow())
 	if m.adapters.enabled() {
 		a.hidden = rows(max(l.Rows, l.Logits), 3*m.adapters.MaxRank)
@@ -85,6 +85,14 @@ func (m *Llama) allocateActivations() error {
 		return fmt.Errorf("model: activations of %d rows; lower --chunked-prefill-size, --max-running-requests or --max-lora-rank: %w", l.Rows, err)
 	}
 	return nil
+}
+
+// rowsOfY is the rows of y, of which products of few rows may take two shares.
+func (m *Llama) rowsOfY() int {
+	if !m.kernels.Panels(m.shape.Type) {
+		return m.limits.Rows
+	}
+	return max(m.limits.Rows, 2*min(m.limits.Rows, shaders.SharedRows))
 }
 
 // readsRows says whether anybody reads the fp32 rows of what attention and the

@@ -265,8 +265,8 @@ func (f *forward) attentionScale() float32 {
 func (f *forward) residual(layer int, site lora.Site, p projection, half *shaders.Halves, last bool) shaders.Residual {
 	a := &f.activations
 	return shaders.Residual{
-		X: a.x, Y: p.y, Shares: f.project(p).Shares(f.kernels), ShareRows: f.key.rows, Half: half, Squares: a.squares, Fine: last, Width: f.shape.Hidden, Tiles: f.tiles(),
-		Lora: f.delta(layer, site), Type: f.shape.Type, Count: f.key.rows,
+		X: a.x, Y: p.y, Shares: f.project(p).Shares(f.kernels), ShareRows: f.key.rows, Half: half, Squares: a.squares, Fine: last,
+		Width: f.shape.Hidden, Tiles: f.tiles(), Lora: f.delta(layer, site), Type: f.shape.Type, Count: f.key.rows,
 	}
 }
 

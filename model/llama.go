@@ -46,23 +46,31 @@ func (f *forward) body() {
 func (f *forward) layer(l int, w *layerWeights) {
 	s, a := &f.shape, &f.activations
 	attentionNorm, mlpNorm := f.norm(w.attentionNorm, l == 0), f.norm(w.mlpNorm, false)
-	f.projected(l,
-		projection{label: "qkv", grid: gridQKV, w: w.qkv, x: a.x, half: f.half(a.halfX, w.attentionNorm.Weight), y: a.qkv, in: s.Hidden, out: s.QKV(), norm: &attentionNorm},
+	qkv := projection{
+		label: "qkv", grid: gridQKV, w: w.qkv, x: a.x, half: f.half(a.halfX, w.attentionNorm.Weight), y: a.qkv,
+		in: s.Hidden, out: s.QKV(), norm: &attentionNorm,
+	}
+	f.projected(l, qkv,
 		shrinkage{sites: []lora.Site{lora.Q, lora.K, lora.V}, grid: gridShrinkQKV},
 		ending{label: "rope_store", op: f.ropeStore(l), grid: gridRopeStore})
 	f.stage("attend", f.attendDecode(l), f.attendPrefill(l))
 	o := projection{
-		label: "o", grid: gridO, w: w.o, x: a.attended, half: f.half(a.halfAttended, 0), y: a.y, in: s.Heads * s.HeadDim, out: s.Hidden, shared: true,
+		label: "o", grid: gridO, w: w.o, x: a.attended, half: f.half(a.halfAttended, 0), y: a.y,
+		in: s.Heads * s.HeadDim, out: s.Hidden, shared: true,
 	}
 	f.projected(l, o,
 		shrinkage{sites: []lora.Site{lora.O}, grid: gridShrinkO},
 		ending{label: "residual", op: f.residual(l, lora.O, o, f.half(a.halfX, w.mlpNorm.Weight), false), grid: gridResidual})
-	f.projected(l,
-		projection{label: "gate_up", grid: gridGateUp, w: w.gateUp, x: a.x, half: f.half(a.halfX, w.mlpNorm.Weight), y: a.gateUp, in: s.Hidden, out: 2 * s.upRow(), norm: &mlpNorm},
+	gateUp := projection{
+		label: "gate_up", grid: gridGateUp, w: w.gateUp, x: a.x, half: f.half(a.halfX, w.mlpNorm.Weight), y: a.gateUp,
+		in: s.Hidden, out: 2 * s.upRow(), norm: &mlpNorm,
+	}
+	f.projected(l, gateUp,
 		shrinkage{sites: []lora.Site{lora.Gate, lora.Up}, grid: gridShrinkGateUp},
 		ending{label: "silu_mul", op: f.siluMul(l), grid: gridSiluMul})
 	down := projection{
-		label: "down", grid: gridDown, w: w.down, x: a.inner, half: f.half(a.halfInner, 0), y: a.y, in: s.Inner, out: s.Hidden, shared: true,
+		label: "down", grid: gridDown, w: w.down, x: a.inner, half: f.half(a.halfInner, 0), y: a.y,
+		in: s.Inner, out: s.Hidden, shared: true,
 	}
 	f.projected(l, down,
 		shrinkage{sites: []lora.Site{lora.Down}, grid: gridShrinkDown},

@@ -20,8 +20,8 @@
 
 layout(constant_id = 1) const uint HEAD_DIM = 128; // a multiple of 8, at most 256
 layout(constant_id = 2) const uint GROUP = 4;      // query heads per key head, at most 16
-layout(constant_id = 3) const bool FLOATS = true;    // the result is left as fp32 rows
-layout(constant_id = 4) const bool HALF = false;   // and as halves
+layout(constant_id = 3) const bool FLOATS = true; // the result is left as fp32 rows
+layout(constant_id = 4) const bool HALF = false;  // and as halves
 
 const uint THREADS = 128;
 layout(local_size_x = 128) in;

@@ -78,7 +78,10 @@ func (a AttendDecode) Dispatch(k *Kernels) compute.Dispatch {
 	if k.style == Lanes {
 		return a.lanes(k)
 	}
-	spec := attendDecodeSpec{Type: uint32(a.Type), HeadDim: count32(a.HeadDim), Group: count32(a.Heads / a.KVHeads), Floats: a.Out.Address != 0, Half: a.Half != nil}
+	mustLeave("attend_decode", a.Out, a.Half)
+	spec := attendDecodeSpec{
+		Type: uint32(a.Type), HeadDim: count32(a.HeadDim), Group: count32(a.Heads / a.KVHeads), Floats: a.Out.Address != 0, Half: a.Half != nil,
+	}
 	return compute.Dispatch{
 		Label:  "attend_decode",
 		Kernel: k.kernel("attend_decode", spec),

@@ -17,8 +17,8 @@
 #include "include/panels.glsl"
 
 layout(constant_id = 1) const uint HEAD_DIM = 128; // a multiple of 8, at most 256
-layout(constant_id = 2) const bool FLOATS = true;    // the result is left as fp32 rows
-layout(constant_id = 3) const bool HALF = false;   // and as halves
+layout(constant_id = 2) const bool FLOATS = true; // the result is left as fp32 rows
+layout(constant_id = 3) const bool HALF = false;  // and as halves
 
 const uint ROWS = 32;
 const uint KEYS = 64;

@@ -42,12 +42,15 @@ func (k *Kernels) AttendPrefillGroups(heads, kvHeads, headDim int, t Type, items
 
 // Dispatch covers Count items. What it moves depends on their lengths, which only the device knows.
 func (a AttendPrefill) Dispatch(k *Kernels) compute.Dispatch {
+	mustLeave("attend_prefill", a.Out, a.Half)
 	if spec, ok := k.attendCoopSpec(a.HeadDim, a.Type); ok {
 		return a.coop(k, spec)
 	}
 	return compute.Dispatch{
-		Label:  "attend_prefill",
-		Kernel: k.kernel("attend_prefill", attendPrefillSpec{Type: uint32(a.Type), HeadDim: count32(a.HeadDim), Floats: a.Out.Address != 0, Half: a.Half != nil}),
+		Label: "attend_prefill",
+		Kernel: k.kernel("attend_prefill", attendPrefillSpec{
+			Type: uint32(a.Type), HeadDim: count32(a.HeadDim), Floats: a.Out.Address != 0, Half: a.Half != nil,
+		}),
 		Push: pushBytes(attendPrefillPush{
 			Qkv: a.QKV.Address, Outputs: a.Out.Address, Items: a.Items, PageTable: a.PageTable, Pool: a.Pool,
 			QkvStride: count32(a.QKV.Stride), OutStride: count32(a.Out.Stride), MaxPages: count32(a.MaxPages),

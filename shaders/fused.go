@@ -49,7 +49,12 @@ const unitOutputs = 8
 func (f Fused) Dispatches(k *Kernels) (Epilogue, []compute.Dispatch) {
 	kind, e := f.Ending.ending()
 	p := f.Project
-	p.end = inPlace{at: f.At, slots: f.Slots, arrivals: f.Arrivals, kind: kind, lora: f.Shrink != nil, half: e.Halves != 0, floats: e.Result != 0}
+	p.end = inPlace{
+		at: f.At, slots: f.Slots, arrivals: f.Arrivals, kind: kind, lora: f.Shrink != nil, half: e.Halves != 0, floats: e.Result != 0,
+	}
+	if kind == EndSiluMul && !p.end.floats && !k.Panels(p.W.Type) {
+		panic("shaders: only products by matrices leave halves alone")
+	}
 	if rope, ok := f.Ending.(RopeStore); ok {
 		p.end.headDim = count32(rope.HeadDim)
 	}
@@ -68,7 +73,8 @@ func (f Fused) Dispatches(k *Kernels) (Epilogue, []compute.Dispatch) {
 	}
 	shrink := *f.Shrink
 	if k.ShrinksHalves(shrink.Type) && (shrink.Half == nil || shrink.MaxRank%CoopRanks != 0) {
-		panic(fmt.Sprintf("shaders: a shrink beside a product by matrices takes halves (%v) and columns in HiddenColumns (%d)", shrink.Half != nil, shrink.MaxRank))
+		panic(fmt.Sprintf("shaders: a shrink beside a product by matrices takes halves (%v) and HiddenColumns (%d)",
+			shrink.Half != nil, shrink.MaxRank))
 	}
 	shrink.end = p.end
 	return e, []compute.Dispatch{shrink.Dispatch(k), projection}
@@ -88,8 +94,8 @@ type inPlace struct {
 // head is the kernels' HEAD_DIM, which is not zero where nothing is turned either.
 func (p inPlace) head() uint32 { return max(p.headDim, unitOutputs) }
 
-// tileShape is the outputs by rows of one workgroup, whether the tiles of rows are the grid's second dimension, and into how many shares the
-// columns are divided.
+// tileShape is the outputs by rows of one workgroup, whether the tiles of rows are the grid's second dimension, and into how many shares
+// the columns are divided.
 type tileShape struct {
 	outputs, rows int
 	upright       bool

@@ -35,6 +35,13 @@ func (h *Halves) gamma() uint64 {
 	return h.Gamma
 }
 
+// mustLeave panics where an operation would leave its result nowhere.
+func mustLeave(kernel string, out Rows, half *Halves) {
+	if out.Address == 0 && half.address() == 0 {
+		panic("shaders: " + kernel + " leaves neither rows nor halves")
+	}
+}
+
 // SquaresUnit is how many columns of the residual stream a partial sum of squares is of, where it is not of SquaresBlock: a unit of
 // outputs, or four where they are left as halves, too.
 func (k *Kernels) SquaresUnit(t Type) int {

@@ -32,17 +32,23 @@ func TestNeighbours(t *testing.T) {
 	require.Equal(t, [][3]uint32{{1, 4, 2}, {2, 4, 2}, {1, 4, 4}, {1, 4, 1}, {4, 4, 2}, {2, 4, 4}, {2, 4, 1}}, got)
 }
 
+// withMatrices is kernels as of a device with matrices of bf16, held by lanes as FRAGMENTS wants it where subgroups are of 32.
+func withMatrices(t *testing.T, subgroup int) *Kernels {
+	k := NewStyle(computetest.Device(t), Matrices)
+	k.info.SubgroupSize = subgroup
+	shape := compute.CoopShape{M: 16, N: 16, K: 16}
+	if subgroup != 32 {
+		shape = compute.CoopShape{M: 8, N: 8, K: 8}
+	}
+	k.coopShapes = map[Type]compute.CoopShape{BF16: shape}
+	k.lanesHold = map[Type]bool{BF16: subgroup == 32}
+	return k
+}
+
 // A workgroup of project_coop copies an Epilogue by one thread for each pair of words, and its deltas lie where the sums were.
 func TestCoopCuts(t *testing.T) {
 	for _, subgroup := range []int{8, 16, 32} {
-		k := NewStyle(computetest.Device(t), Matrices)
-		k.info.SubgroupSize = subgroup
-		shape := compute.CoopShape{M: 16, N: 16, K: 16}
-		if subgroup != 32 {
-			shape = compute.CoopShape{M: 8, N: 8, K: 8}
-		}
-		k.coopShapes = map[Type]compute.CoopShape{BF16: shape}
-		k.lanesHold = map[Type]bool{BF16: subgroup == 32}
+		k := withMatrices(t, subgroup)
 		for _, tokens := range []int{1, 16, 17, 32, 33, 48, 64} {
 			for _, out := range []int{264, 4096, 6144, 28672} {
 				for _, head := range []uint32{32, 64, 96, 128} {
@@ -52,11 +58,40 @@ func TestCoopCuts(t *testing.T) {
 					name := fmt.Sprintf("%d rows, %d outputs, heads of %d, subgroups of %d: %+v", tokens, out, head, subgroup, s)
 					require.GreaterOrEqual(t, int(s.Threads), EpiloguePairs, name)
 					require.GreaterOrEqual(t, int(s.Threads), s.tile().rows, name)
-					require.Equal(t, s.Split*s.Sides*uint32(subgroup), s.Threads, name)
+					blocks, subgroups := s.RowTiles*s.Sides*s.Strips, s.Split*s.Sides
+					require.LessOrEqual(t, blocks*max(1, subgroups/blocks), max(s.Split, s.RowTiles)*s.Sides*s.Strips, name)
 					require.Zero(t, head%(s.Sides*s.Strips*PanelRows), name)
 					require.LessOrEqual(t, s.shared(), 48<<10, name)
 				}
 			}
+		}
+	}
+}
+
+func TestShares(t *testing.T) {
+	k := withMatrices(t, 32)
+	for _, c := range []struct {
+		describe        string
+		tokens, in, out int
+		whole           bool
+		t               Type
+		want            int
+	}{
+		{"few rows have another kernel", 256, 4096, 4096, false, BF16, 1},
+		{"few tiles", 257, 4096, 4096, false, BF16, 2},
+		{"the most rows", 512, 14336, 4096, false, BF16, 2},
+		{"more rows", 513, 4096, 4096, false, BF16, 1},
+		{"more tiles", 257, 8192, 8192, false, BF16, 1},
+		{"one panel of columns", 257, 32, 4096, false, BF16, 1},
+		{"a reader that adds nothing up", 257, 4096, 4096, true, BF16, 1},
+		{"no matrices", 257, 4096, 4096, false, F32, 1},
+	} {
+		p := Project{W: Matrix{Type: c.t}, In: c.in, Out: c.out, Tokens: c.tokens, Shared: !c.whole}
+		require.Equal(t, c.want, p.Shares(k), c.describe)
+		if p.byCoopMany(k) {
+			spec := p.coopManySpec(k, nil)
+			require.EqualValues(t, c.want, spec.Shares, c.describe)
+			require.Equal(t, c.want*ceilDiv(c.out, spec.tile().outputs), p.tiling(spec.tile()).across, c.describe)
 		}
 	}
 }

@@ -74,7 +74,7 @@ func (s projectCoopManyF16Spec) shared() int {
 	return 2*(tile.outputs+tile.rows)/PanelRows*panelBytes + 4*int(s.SubgroupsM*s.SubgroupsN)*PanelRows*PanelRows + 4*tile.rows
 }
 
-// coopMany launches project_coop_many; grid: {tiles of outputs * tiles of rows, 1, 1}.
+// coopMany launches project_coop_many; grid: {shares * tiles of outputs * tiles of rows, 1, 1}.
 func (p Project) coopMany(k *Kernels, spec projectCoopManyF16Spec) (compute.Dispatch, tileShape) {
 	norm, tile := p.norm(), spec.tile()
 	return compute.Dispatch{

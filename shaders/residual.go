@@ -1,6 +1,10 @@
 package shaders
 
-import "lorikeet/compute"
+import (
+	"fmt"
+
+	"lorikeet/compute"
+)
 
 // Residual adds a projection's output and its LoRA delta to the residual stream,
 //
@@ -39,13 +43,19 @@ func (r Residual) Dispatch(k *Kernels) compute.Dispatch {
 		push.SitesPerSlot, push.FirstSite = count32(r.Lora.SitesPerSlot), count32(r.Lora.FirstSite)
 		push.HiddenStride = count32(r.Lora.Hidden.Stride)
 	}
+	shares := max(1, r.Shares)
+	if shares > 1 && r.ShareRows < r.Count {
+		panic(fmt.Sprintf("shaders: shares of %d rows lie %d apart", r.Count, r.ShareRows))
+	}
 	values := int64(r.Count) * int64(r.Width)
 	return compute.Dispatch{
-		Label:  "residual",
-		Kernel: k.kernel("residual", residualSpec{Type: uint32(r.Type), Lora: r.Lora != nil, Fine: r.Fine, Half: r.Half != nil, Shares: count32(max(1, r.Shares))}),
+		Label: "residual",
+		Kernel: k.kernel("residual", residualSpec{
+			Type: uint32(r.Type), Lora: r.Lora != nil, Fine: r.Fine, Half: r.Half != nil, Shares: count32(shares),
+		}),
 		Push:   pushBytes(push),
 		Groups: ResidualGroups(r.Width, r.TileCount),
-		Bytes:  12 * values,
+		Bytes:  int64(8+4*shares) * values,
 		Flops:  3 * values,
 	}
 }

@@ -5,8 +5,8 @@
 #extension GL_GOOGLE_include_directive : require
 
 layout(constant_id = 1) const bool LORA = false;
-layout(constant_id = 2) const bool FLOATS = true;  // the result is left as fp32 rows
-layout(constant_id = 3) const bool HALF = false; // and as halves
+layout(constant_id = 2) const bool FLOATS = true; // the result is left as fp32 rows
+layout(constant_id = 3) const bool HALF = false;  // and as halves
 const bool APART = false;
 
 #include "include/ends.glsl"

@@ -25,6 +25,7 @@ func SiluMulGroups(inner, tiles int) [3]uint32 {
 
 // Dispatch returns the launch. Bytes and flops leave the adapters out.
 func (s SiluMul) Dispatch(k *Kernels) compute.Dispatch {
+	mustLeave("silu_mul", s.Out, s.Half)
 	push := siluMulPush{
 		GateUp: s.GateUp.Address, Result: s.Out.Address, Tiles: s.Tiles,
 		GateUpStride: count32(s.GateUp.Stride), UpOffset: count32(s.UpOffset),

@@ -212,7 +212,8 @@ func (f fusedShape) end(s *Setup, outputs reference.Matrix, d deltas, in output)
 		op, check := s.siluMul(f.batch, outputs.Slice(0, f.outputs), outputs.Slice(upRow(f.outputs), f.outputs), d, h)
 		if f.alone && h.Halves != nil {
 			op.Out = shaders.Rows{}
-			want := reference.SiluMul(outputs.Slice(0, f.outputs), outputs.Slice(upRow(f.outputs), f.outputs), d.set.ofRows(f.batch.slots, 2), d.hidden, d.set.maxRank)
+			gate, up := outputs.Slice(0, f.outputs), outputs.Slice(upRow(f.outputs), f.outputs)
+			want := reference.SiluMul(gate, up, d.set.ofRows(f.batch.slots, 2), d.hidden, d.set.maxRank)
 			check = func() (float64, error) { return h.compare(s, want, f.batch.skips) }
 		}
 		return op, check

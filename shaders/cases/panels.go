@@ -131,15 +131,17 @@ func (h halved) compare(s *Setup, want reference.Matrix, skip func(row int) bool
 	if err != nil {
 		return 0, err
 	}
-	got, wanted := []float32(nil), []float64(nil)
+	var got []float32
+	var wanted []float64
+	across := (want.Columns + shaders.PanelColumns - 1) / shaders.PanelColumns
 	for t := range want.Rows {
 		if skip(t) {
 			continue
 		}
 		for column := range want.Columns {
-			at := (t/shaders.PanelRows*((want.Columns+shaders.PanelColumns-1)/shaders.PanelColumns)+column/shaders.PanelColumns)*shaders.PanelRows*shaders.PanelColumns +
-				t%shaders.PanelRows*shaders.PanelColumns + column%shaders.PanelColumns
-			got = append(got, h.kind.Decode(data[2*at:2*at+2])...)
+			panel := t/shaders.PanelRows*across + column/shaders.PanelColumns
+			at := 2 * ((panel*shaders.PanelRows+t%shaders.PanelRows)*shaders.PanelColumns + column%shaders.PanelColumns)
+			got = append(got, h.kind.Decode(data[at:at+2])...)
 		}
 		wanted = append(wanted, want.Row(t)...)
 	}

@@ -122,9 +122,12 @@ func (p projectShape) build(s *Setup) Run {
 				want = reference.Project(weights, x, gather)
 			}
 			if p.covered > 0 {
-				last, err := Read[byte](s, span.Slice(int64(4*(p.tokens-1)*op.Y.Stride), int64(4*op.Y.Stride)), 4*op.Y.Stride)
-				if err != nil || !poisoned(last) {
-					return math.Inf(1), err
+				for share := range shares {
+					last := int64((share+1)*p.tokens - 1)
+					row, err := Read[byte](s, span.Slice(4*last*int64(op.Y.Stride), int64(4*op.Y.Stride)), 4*op.Y.Stride)
+					if err != nil || !poisoned(row) {
+						return math.Inf(1), err
+					}
 				}
 				want = want.First(p.covered)
 			}

@@ -31,8 +31,8 @@ layout(constant_id = 5) const uint SIZE_K = 16;    // a divisor of 2 * SIZE_N
 layout(constant_id = 6) const uint EACH = 1;
 layout(constant_id = 7) const uint SUBGROUPS = 8;
 layout(constant_id = 8) const uint KEYS = 64;      // a multiple of 2 * SIZE_N
-layout(constant_id = 9) const bool FLOATS = true;    // the result is left as fp32 rows
-layout(constant_id = 10) const bool HALF = false;  // and as halves
+layout(constant_id = 9) const bool FLOATS = true; // the result is left as fp32 rows
+layout(constant_id = 10) const bool HALF = false; // and as halves
 layout(local_size_x_id = 2) in;
 
 layout(push_constant) uniform Push {

@@ -56,13 +56,17 @@ func (p product) row(tokens int) row {
 
 // op is the product of so many rows, its operands not yet placed.
 func (p product) op(tokens int) shaders.Project {
-	return shaders.Project{In: p.in, Out: p.out, Tokens: tokens, W: shaders.Matrix{Stride: cases.Pad8(p.in), Type: shaders.BF16}}
+	return shaders.Project{
+		In: p.in, Out: p.out, Tokens: tokens, W: shaders.Matrix{Stride: cases.Pad8(p.in), Type: shaders.BF16},
+		Shared: p.label == "o" || p.label == "down", // as in the model
+	}
 }
 
 // project is a product whose kernel is chosen by dispatch.
 func (t *trial) project(op shaders.Project, dispatch func(shaders.Project) compute.Dispatch) {
 	x, xSpan := t.random(op.Tokens, op.In, 1)
-	y, span := t.Output(op.Tokens, op.Out)
+	shares := op.Shares(t.Kernels)
+	y, span := t.Output(shares*op.Tokens, op.Out)
 	op.X, op.Y = x, y
 	size, row := 2*op.Out*op.W.Stride, t.pool.row
 	panels := t.Kernels.Panels(op.W.Type)
@@ -99,11 +103,15 @@ func (t *trial) project(op shaders.Project, dispatch func(shaders.Project) compu
 					b[i] = float64(op.W.Type.Round(float32(v)))
 				}
 			}
-			result, err := t.floats(span, line*y.Stride+column, 1)
-			if err != nil {
-				return 0, 0, err
+			result := 0.0
+			for share := range shares {
+				part, err := t.floats(span, (share*op.Tokens+line)*y.Stride+column, 1)
+				if err != nil {
+					return 0, 0, err
+				}
+				result += part[0]
 			}
-			return result[0], dot(a, b), nil
+			return result, dot(a, b), nil
 		})
 	}
 }
