@@ -162,13 +162,10 @@ func (a attendShape) buildDecode(s *Setup, lengths []int, length, each int) Run 
 		Scratch:  address(s.Alloc(int(shaders.AttendDecodeScratch(ranges, a.heads, a.headDim)))),
 		Counters: address(counters), Scale: float32(a.scale()), Type: a.kind, Count: len(items),
 	}
-	dispatches := []compute.Dispatch{op.Dispatch(s.Kernels)}
-	alone := half
-	if half.Halves != nil {
-		alone = s.alone(half)
-		op.Out, op.Half = shaders.Rows{}, alone.Halves
-		dispatches = append(dispatches, op.Dispatch(s.Kernels))
-	}
+	dispatches, alone := s.withAlone(half, op.Dispatch(s.Kernels), func(h *shaders.Halves) compute.Dispatch {
+		op.Out, op.Half = shaders.Rows{}, h
+		return op.Dispatch(s.Kernels)
+	})
 	return Run{
 		Dispatches: dispatches,
 		Check: s.andAlone(half, alone, s.andHalves(half, span, len(lengths), out.Stride, none, func() (float64, error) {
@@ -261,13 +258,10 @@ func (a attendShape) buildPrefill(s *Setup, chunks []prefillChunk) Run {
 		Heads: a.heads, KVHeads: a.kvHeads, HeadDim: a.headDim,
 		Scale: float32(a.scale()), Type: a.kind, Count: len(items),
 	}
-	dispatches := []compute.Dispatch{op.Dispatch(s.Kernels)}
-	alone := half
-	if half.Halves != nil {
-		alone = s.alone(half)
-		op.Out, op.Half = shaders.Rows{}, alone.Halves
-		dispatches = append(dispatches, op.Dispatch(s.Kernels))
-	}
+	dispatches, alone := s.withAlone(half, op.Dispatch(s.Kernels), func(h *shaders.Halves) compute.Dispatch {
+		op.Out, op.Half = shaders.Rows{}, h
+		return op.Dispatch(s.Kernels)
+	})
 	var limit float64
 	if dispatches[0].Label == "attend_coop" {
 		limit = unitRoundoff(a.kind)

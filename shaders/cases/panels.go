@@ -170,12 +170,16 @@ func (s *Setup) andHalves(h halved, span compute.Span, rows, stride int, skip fu
 	}
 }
 
-// alone places halves that an operation leaves without its fp32 rows: other than those of h, which it leaves beside them.
-func (s *Setup) alone(h halved) halved {
+// withAlone is the launch of an operation that leaves fp32 rows and the halves h and, where it leaves halves, that of the same which leaves
+// other halves alone; and these.
+func (s *Setup) withAlone(h halved, both compute.Dispatch, alone func(*shaders.Halves) compute.Dispatch) ([]compute.Dispatch, halved) {
+	if h.Halves == nil {
+		return []compute.Dispatch{both}, h
+	}
 	other := h
 	other.span = s.Alloc(int(h.span.Size))
 	other.Halves = &shaders.Halves{Address: address(other.span), Width: h.Width, Gamma: h.Gamma}
-	return other
+	return []compute.Dispatch{both, alone(other.Halves)}, other
 }
 
 // andAlone is a check that both are the same bits.

@@ -53,13 +53,11 @@ func buildSiluMul(s *Setup, t shaders.Type, inner int, lora bool, batch tiled) R
 	half := s.halves(rows, inner, t, false)
 	op, check := s.siluMul(batch, gate, up, d, half)
 	op.GateUp, op.UpOffset, op.Type = gateUp, upOffset, t
-	dispatches := []compute.Dispatch{op.Dispatch(s.Kernels)}
-	if half.Halves != nil {
-		alone := s.alone(half)
-		op.Out, op.Half = shaders.Rows{}, alone.Halves
-		dispatches, check = append(dispatches, op.Dispatch(s.Kernels)), s.andAlone(half, alone, check)
-	}
-	return Run{Dispatches: dispatches, Check: check}
+	dispatches, alone := s.withAlone(half, op.Dispatch(s.Kernels), func(h *shaders.Halves) compute.Dispatch {
+		op.Out, op.Half = shaders.Rows{}, h
+		return op.Dispatch(s.Kernels)
+	})
+	return Run{Dispatches: dispatches, Check: s.andAlone(half, alone, check)}
 }
 
 // siluMul takes gate and up, and what d adds to them. The caller sets where they lie and the adapters' type.

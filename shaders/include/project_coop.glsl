@@ -1,7 +1,6 @@
 // y[t,n] = inv(t) * sum_k W[n,k] * x[t,k] for few rows, up to 64: W streams from memory once, straight into the registers of the
 // subgroups that multiply it. A workgroup has ROW_TILES times 16 rows. Its SPLIT subgroups side by side divide the columns between them and
-// add up in shared memory, in their order; each of its SIDES has STRIPS times 16 outputs. What two sides read of x the second finds
-// in the cache next to it.
+// add up in shared memory, in their order; each of its SIDES has STRIPS times 16 outputs of the same rows.
 //
 // Grid: {tiles of outputs * tiles of rows, 1, 1}; where outputs are stored as they are, tiles of rows may be fewer than the
 // tokens need.
