@@ -38,8 +38,8 @@ func (k programKey) String() string {
 
 // buckets are the row counts that programs are recorded for: 1, 2, 4, then four
 // steps per doubling for mixed batches, so that padding wastes little, and one
-// per doubling for decode and heads; decode has 48, too, where a fourth tile
-// of 16 rows costs a tenth of the step.
+// per doubling for decode and heads; decode has 48, too, since products of up
+// to 64 rows go by tiles of 16.
 func buckets(p part, most int) []int {
 	var list []int
 	for n := 1; n < most; n *= 2 {
