@@ -56,6 +56,7 @@ type Info struct {
 	MaxAllocation           int64
 	LocalHeap               int64   // size of the largest device-local heap
 	LocalFree               int64   // what this process may still allocate of it; LocalHeap when the driver does not say
+	InOrder                 bool    // starts no workgroup of a dispatch before all workgroups of the dispatches before it
 	MappedLocal             bool    // the host can write all of that heap directly
 	TimestampPeriod         float64 // nanoseconds per tick; 0: no timestamps
 
@@ -147,6 +148,10 @@ var featureNames = []struct {
 	{native.PipelineStatistics, "VK_KHR_pipeline_executable_properties", false},
 }
 
+// startsInOrder are the drivers, by the name that they give, whose devices start workgroups in the order of their dispatches. NVIDIA's
+// hand out a dispatch's workgroups when none of an earlier one is left to hand out; llvmpipe runs one dispatch after the other.
+var startsInOrder = map[string]bool{"NVIDIA": true, "llvmpipe": true}
+
 func describe(d *native.Description) Info {
 	driver, version := d.Driver()
 	info := Info{
@@ -156,6 +161,7 @@ func describe(d *native.Description) Info {
 		APIVersion:    fmt.Sprintf("%d.%d.%d", d.API()>>22, d.API()>>12&0x3ff, d.API()&0xfff),
 		MaxAllocation: d.MaxAllocation(),
 	}
+	info.InOrder = startsInOrder[driver]
 	info.SubgroupSize, _, _ = d.Subgroup()
 	info.MaxWorkgroupInvocations, info.MaxSharedMemory, info.MaxPushConstants = d.Limits()
 	info.TimestampPeriod, _ = d.TimestampPeriod()

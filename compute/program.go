@@ -30,11 +30,13 @@ type Dispatch struct {
 	Flops    int64     // arithmetic it cannot avoid
 }
 
-// Stage is a set of dispatches that do not depend on each other. The next stage starts when all are done. A profiler times
-// neighbouring stages of one label together, so that its timestamps do not slow down a chain of them.
+// Stage is a set of dispatches that do not depend on each other. It starts when all of the stage before are done, unless it flows. A
+// profiler times neighbouring stages of one label together, so that its timestamps do not slow down a chain of them; with one no stage
+// flows.
 type Stage struct {
 	Label      string
 	Dispatches []Dispatch
+	Flows      bool // no barrier before: its kernels wait for the stage before by themselves, which takes Info.InOrder
 }
 
 // Program is a recorded list of stages, to be submitted any number of times, one at a time.
@@ -129,7 +131,7 @@ func encode(stages []Stage, timestamps int) (commands []native.Command, push []b
 	}
 	var bound uint64
 	for i, s := range stages {
-		if i > 0 {
+		if i > 0 && (!s.Flows || timestamps > 0) {
 			commands = append(commands, native.Barrier(native.StageBarrier))
 		}
 		for _, x := range s.Dispatches {

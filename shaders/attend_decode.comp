@@ -14,6 +14,8 @@
 #extension GL_KHR_shader_subgroup_arithmetic : require
 #extension GL_KHR_shader_subgroup_shuffle : require
 
+#define LEFT coherent
+#include "include/flow.glsl"
 #include "include/items.glsl"
 #include "include/pages.glsl"
 #include "include/panels.glsl"
@@ -22,6 +24,7 @@ layout(constant_id = 1) const uint HEAD_DIM = 128; // a multiple of 8, at most 2
 layout(constant_id = 2) const uint GROUP = 4;      // query heads per key head, at most 16
 layout(constant_id = 3) const bool FLOATS = true; // the result is left as fp32 rows
 layout(constant_id = 4) const bool HALF = false;  // and as halves
+layout(constant_id = 5) const bool FLOW = false;  // the stages around this one flow
 
 const uint THREADS = 128;
 layout(local_size_x = 128) in;
@@ -38,6 +41,7 @@ layout(push_constant) uniform Push {
     uint64_t scratch;   // fp32 [range][key head] parts
     uint64_t counters;  // uint32 [row][key head], zero between dispatches
     uint64_t halves;    // TYPE, in panels, written with HALF
+    uint64_t flow;      // the counters of the stage before, see include/flow.glsl, with FLOW
     uint qkvStride;
     uint outStride;
     uint maxPages;
@@ -330,14 +334,27 @@ void main() {
     const DecodeItem item = DecodeItems(push.items).at[gl_WorkGroupID.y];
 
     uint page = pageOf(item, thread);
-    loadQuery(item, thread);
-    begin(thread);
     if (thread < CHUNK) {
         pages[thread] = page;
     }
     barrier();
-    loadKeys(item, 0, 0, thread);
-    loadValues(item, 0, 0, thread);
+    // The stage before writes the last key and value of the row; a chunk without them may be on its way meanwhile.
+    const uint ranges = (item.count + item.rangeKeys - 1) / item.rangeKeys;
+    const bool early = FLOW && (item.count > CHUNK || item.split + ranges < item.splits);
+    if (early) {
+        loadKeys(item, 0, 0, thread);
+        loadValues(item, 0, 0, thread);
+    }
+    if (FLOW) {
+        awaitStage(push.flow, thread);
+    }
+    loadQuery(item, thread);
+    begin(thread);
+    if (!early) {
+        loadKeys(item, 0, 0, thread);
+        loadValues(item, 0, 0, thread);
+    }
+    barrier();
 
     uint end = min(item.rangeKeys, item.count); // of the range
     uint split = item.split;
@@ -379,5 +396,8 @@ void main() {
 
     if (item.splits > 1 && arriveLast(item, split - item.split, thread)) {
         merge(item, thread);
+    }
+    if (FLOW) {
+        leaveStage(push.flow, thread);
     }
 }

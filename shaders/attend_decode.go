@@ -29,6 +29,7 @@ type AttendDecode struct {
 	HeadDim     int
 	Scratch     uint64 // AttendDecodeScratch bytes
 	Counters    uint64 // uint32 [row][KVHeads], zero; the kernel leaves them zero
+	Flow        uint64 // of the stage, if it flows; see Flow
 	Scale       float32
 	Type        Type // of the pages
 	Count       int
@@ -81,13 +82,14 @@ func (a AttendDecode) Dispatch(k *Kernels) compute.Dispatch {
 	mustLeave("attend_decode", a.Out, a.Half)
 	spec := attendDecodeSpec{
 		Type: uint32(a.Type), HeadDim: count32(a.HeadDim), Group: count32(a.Heads / a.KVHeads), Floats: a.Out.Address != 0, Half: a.Half != nil,
+		Flow: a.Flow != 0,
 	}
 	return compute.Dispatch{
 		Label:  "attend_decode",
 		Kernel: k.kernel("attend_decode", spec),
 		Push: pushBytes(attendDecodePush{
 			Qkv: a.QKV.Address, Outputs: a.Out.Address, Items: a.Items, PageTable: a.PageTable, Pool: a.Pool,
-			Scratch: a.Scratch, Counters: a.Counters,
+			Scratch: a.Scratch, Counters: a.Counters, Flow: a.Flow,
 			QkvStride: count32(a.QKV.Stride), OutStride: count32(a.Out.Stride), MaxPages: count32(a.MaxPages),
 			PageBytes: count32(int(a.PageBytes)), LayerOffset: count32(int(a.LayerOffset)),
 			KvHeads: count32(a.KVHeads), Scale: a.Scale,

@@ -6,6 +6,7 @@
 #extension GL_KHR_shader_subgroup_basic : require
 #extension GL_KHR_shader_subgroup_shuffle : require
 
+#include "include/flow.glsl"
 #include "include/lora.glsl"
 #include "include/squares.glsl"
 #include "include/panels.glsl"
@@ -28,6 +29,8 @@ layout(push_constant) uniform Push {
     uint64_t sites;      // AdapterSite [slot][sitesPerSlot]
     uint64_t halves;     // TYPE, in panels, written with HALF
     uint64_t gamma;      // TYPE [width]: of the first norm
+    uint64_t flow;       // counters of the stages that flow, see include/flow.glsl, written; who waits for the first finds nobody owed
+    uint64_t owed;       // uvec2 [flowKinds]: workgroups of a stage and of its shrink; kinds take turns
     uint tableStride;
     uint xStride;
     uint width;
@@ -35,6 +38,8 @@ layout(push_constant) uniform Push {
     uint sitesPerSlot;
     uint site;
     uint halfPanels; // that the columns of the halves take
+    uint flowStages; // 0: none flows
+    uint flowKinds;
 } push;
 
 const uint FROM_LAST = 0x80000000u; // marks a token that is sampled on the device
@@ -63,6 +68,18 @@ vec4 deltaOf(AdapterSite site, uint id, uint thread, uint column) {
     return sum;
 }
 
+// Sets the counters of the stages that flow.
+void beginFlow(uint thread) {
+    for (uint stage = thread; stage < push.flowStages; stage += THREADS) {
+        const uvec2 owed = Uints2(push.owed).at[stage % push.flowKinds];
+        Owed(push.flow).at[(stage + 1) * FLOW_STRIDE] = owed.x;
+        Owed(push.flow).at[(stage + 1) * FLOW_STRIDE + FLOW_SHRINK] = owed.y;
+    }
+    if (thread == 0 && push.flowStages > 0) {
+        Owed(push.flow).at[0] = 0;
+    }
+}
+
 void main() {
     uint t = gl_WorkGroupID.y;
     uint id = Uints(push.tokens).at[t];
@@ -72,6 +89,9 @@ void main() {
     uint padded = (push.width + 7) & ~7u;
     uint thread = gl_SubgroupID * gl_SubgroupSize + gl_SubgroupInvocationID;
     uint column = gl_WorkGroupID.x * COLUMNS + thread * 4;
+    if (gl_WorkGroupID.xy == uvec2(0)) {
+        beginFlow(thread);
+    }
     vec4 delta = vec4(0.0);
     if (LORA) {
         delta = deltaOf(adapterSite(push.sites, Uints(push.slots).at[t], push.sitesPerSlot, push.site), id, thread, column);

@@ -19,6 +19,7 @@ type Embed struct {
 	Half       *Halves // X once more, times gamma, written; nil: not
 	Width      int
 	Lora       *EmbedDelta // nil without adapters
+	Flow       *Flow       // of the stages behind, begun; nil: none
 	Count      int         // rows
 }
 
@@ -42,6 +43,9 @@ func (e Embed) Dispatch(k *Kernels) compute.Dispatch {
 		Table: e.Table.Address, Tokens: e.Tokens, LastTokens: e.LastTokens, X: e.X.Address, Squares: e.Squares,
 		TableStride: count32(e.Table.Stride), XStride: count32(e.X.Stride), Width: count32(e.Width),
 		Halves: e.Half.address(), Gamma: e.Half.gamma(), HalfPanels: e.Half.panels(),
+	}
+	if f := e.Flow; f != nil {
+		push.Flow, push.Owed, push.FlowStages, push.FlowKinds = f.Counters, f.Owed, count32(f.Stages), count32(f.Kinds)
 	}
 	if e.Lora != nil {
 		push.Slots, push.Sites, push.Vocabulary = e.Lora.Slots, e.Lora.Table, count32(e.Lora.Vocabulary)

@@ -24,6 +24,7 @@ type Fused struct {
 	Slots    uint64  // uint32 [t]: row of the adapter table, BaseSlot, or NoRow for a row that the step does not have
 	Arrivals uint64  // uint32, ArrivalsBytes of them, zero before and after; unused without adapters
 	At       uint64  // where the Epilogue will lie
+	Flow     uint64  // of the stage, if it flows; see Flow
 }
 
 // mostFused is the number of rows up to which a fused projection is used on GPUs: with more, the stages between are
@@ -50,7 +51,7 @@ func (f Fused) Dispatches(k *Kernels) (Epilogue, []compute.Dispatch) {
 	kind, e := f.Ending.ending()
 	p := f.Project
 	p.end = inPlace{
-		at: f.At, slots: f.Slots, arrivals: f.Arrivals, kind: kind, lora: f.Shrink != nil, half: e.Halves != 0, floats: e.Result != 0,
+		at: f.At, slots: f.Slots, arrivals: f.Arrivals, flow: f.Flow, kind: kind, lora: f.Shrink != nil, half: e.Halves != 0, floats: e.Result != 0,
 	}
 	if kind == EndSiluMul && !p.end.floats && !k.Panels(p.W.Type) {
 		panic("shaders: only products by matrices leave halves alone")
@@ -83,6 +84,7 @@ func (f Fused) Dispatches(k *Kernels) (Epilogue, []compute.Dispatch) {
 // inPlace is how a kernel that ends outputs is told so; the zero value is one that does not.
 type inPlace struct {
 	at, slots, arrivals uint64 // of the Epilogue, and in it
+	flow                uint64 // of the stage; 0: it does not flow
 
 	kind    uint32
 	lora    bool

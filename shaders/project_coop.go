@@ -93,6 +93,7 @@ func (p Project) coopSpec(k *Kernels, cut *coopCut) projectCoopF16Spec {
 		Norm: p.Norm != nil, Gather: p.Gather != 0,
 		Strips: cut.strips, RowTiles: count32(rowTiles), Split: split, Unroll: cut.unroll, Sides: sides,
 		Ending: p.end.kind, Lora: p.end.lora, Half: p.end.half, Floats: p.end.floats, HeadDim: p.end.head(),
+		Flow: p.end.flow != 0,
 	}
 }
 
@@ -123,7 +124,7 @@ func (p Project) coop(k *Kernels, spec projectCoopF16Spec) (compute.Dispatch, ti
 		Kernel: k.kernel("project_coop_"+p.W.Type.String(), spec),
 		Push: pushBytes(projectCoopF16Push{
 			W: p.W.Address, X: p.halves(), Y: p.Y.Address,
-			Squares: norm.Squares, Gather: p.Gather, Epilogue: p.end.at, Slots: p.end.slots, Arrivals: p.end.arrivals,
+			Squares: norm.Squares, Gather: p.Gather, Epilogue: p.end.at, Slots: p.end.slots, Arrivals: p.end.arrivals, Flow: p.end.flow,
 			Panels: p.Half.panels(), YStride: count32(p.Y.Stride),
 			Outputs: count32(p.Out), Tokens: count32(p.Tokens),
 			Parts: count32(norm.Parts), NormWidth: count32(norm.Width), Eps: norm.Eps,

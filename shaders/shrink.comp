@@ -14,9 +14,11 @@ layout(constant_id = 3) const uint ENDING = 0;     // what the projection beside
 layout(constant_id = 4) const uint HEAD_DIM = 128;
 layout(constant_id = 5) const bool HALF = false;   // and whether it leaves halves
 layout(constant_id = 6) const bool FLOATS = true;  // and fp32 rows
+layout(constant_id = 7) const bool FLOW = false;   // the stages around the ending one flow
 const bool LORA = true;
 const bool WHOLE = false;
 
+#define LEFT coherent
 #include "include/drain_units.glsl"
 #include "include/norm.glsl"
 
@@ -43,6 +45,7 @@ layout(push_constant) uniform Push {
     uint maxRank; // columns of hidden per site
     uint parts;
     float eps;
+    uint64_t flow;     // the counters of the stage before, see include/flow.glsl, with FLOW
 } push;
 
 shared float sums[MOST_SUBGROUPS][TILE_ROWS * RANKS];
@@ -117,8 +120,13 @@ void shrink(uint thread) {
 
 void main() {
     const uint thread = gl_SubgroupID * gl_SubgroupSize + gl_SubgroupInvocationID;
+    if (FLOW) {
+        awaitStage(push.flow, thread);
+    }
     shrink(thread);
-    if (ENDING != END_NONE) {
+    if (FLOW) {
+        payOwed(push.flow, FLOW_STRIDE + FLOW_SHRINK, thread);
+    } else if (ENDING != END_NONE) {
         arriveForShrink(Epilogues(push.epilogue).at[0], thread, THREADS);
     }
 }

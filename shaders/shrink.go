@@ -62,7 +62,7 @@ func (s Shrink) Dispatch(k *Kernels) compute.Dispatch {
 		SitesPerSlot: count32(s.SitesPerSlot), FirstSite: count32(s.FirstSite),
 		XStride: count32(s.X.Stride), Width: count32(s.In),
 		Gather: s.Gather, HiddenStride: count32(s.Hidden.Stride), MaxRank: count32(s.MaxRank),
-		Epilogue: s.end.at,
+		Epilogue: s.end.at, Flow: s.end.flow,
 	}
 	if s.Norm != nil {
 		push.Gamma, push.Squares = s.Norm.Weight, s.Norm.Squares
@@ -73,7 +73,7 @@ func (s Shrink) Dispatch(k *Kernels) compute.Dispatch {
 	if k.style == Lanes {
 		kernel = k.kernel("shrink_lanes", spec)
 	} else {
-		kernel = k.kernel("shrink", shrinkSpec{spec.Type, spec.Norm, spec.Gather, spec.Ending, spec.HeadDim, s.end.half, s.end.floats})
+		kernel = k.kernel("shrink", shrinkSpec{spec.Type, spec.Norm, spec.Gather, spec.Ending, spec.HeadDim, s.end.half, s.end.floats, s.end.flow != 0})
 	}
 	return s.launch(k, kernel, pushBytes(push))
 }
@@ -86,9 +86,9 @@ func (s Shrink) coop(k *Kernels) compute.Dispatch {
 	}
 	return s.launch(k, k.kernel("shrink_coop_"+s.Type.String(), shrinkCoopF16Spec{
 		Type: uint32(s.Type), Threads: 256, SizeM: PanelRows, SizeN: PanelRows, SizeK: PanelColumns / 2, Fragments: true,
-		Norm: s.Norm != nil, Gather: s.Gather != 0, Ending: s.end.kind, HeadDim: s.end.head(), Half: s.end.half, Floats: s.end.floats,
+		Norm: s.Norm != nil, Gather: s.Gather != 0, Ending: s.end.kind, HeadDim: s.end.head(), Half: s.end.half, Floats: s.end.floats, Flow: s.end.flow != 0,
 	}), pushBytes(shrinkCoopF16Push{
-		Tiles: s.Tiles, Table: s.Table, X: s.Half.Address, Hidden: s.Hidden.Address, Squares: norm.Squares, Gather: s.Gather, Epilogue: s.end.at,
+		Tiles: s.Tiles, Table: s.Table, X: s.Half.Address, Hidden: s.Hidden.Address, Squares: norm.Squares, Gather: s.Gather, Epilogue: s.end.at, Flow: s.end.flow,
 		SitesPerSlot: count32(s.SitesPerSlot), FirstSite: count32(s.FirstSite), Panels: s.Half.panels(), Width: count32(s.In),
 		HiddenStride: count32(s.Hidden.Stride), MaxRank: count32(s.MaxRank), Parts: count32(norm.Parts), Eps: norm.Eps,
 	}))

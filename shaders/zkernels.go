@@ -16,6 +16,8 @@ const (
 	ExpandFew                  = 2          // of a tile, up to which teams expand
 	ExpandParts                = 8          // most teams on one row, and leaves of a sum
 	ExpandThreads              = 256        // invocations in a workgroup that expands
+	FlowShrink                 = 16         // from a stage's counter to its shrink's
+	FlowStride                 = 32         // counters between those of two stages
 	Looks                      = 20000      // on a GPU, where each takes about half a microsecond
 	NoRow                      = 0xfffffffe // the slot of a row that the step does not have
 	NormFours                  = 4          // loads of a leaf that are on their way together
@@ -261,6 +263,7 @@ type attendDecodePush struct {
 	Scratch     uint64
 	Counters    uint64
 	Halves      uint64
+	Flow        uint64
 	QkvStride   uint32
 	OutStride   uint32
 	MaxPages    uint32
@@ -277,12 +280,13 @@ type attendDecodeSpec struct {
 	Group   uint32
 	Floats  bool
 	Half    bool
+	Flow    bool
 }
 
-var attendDecodeDefaults = attendDecodeSpec{Type: 0, HeadDim: 128, Group: 4, Floats: true, Half: false}
+var attendDecodeDefaults = attendDecodeSpec{Type: 0, HeadDim: 128, Group: 4, Floats: true, Half: false, Flow: false}
 
 func (s attendDecodeSpec) constants() []uint32 {
-	return []uint32{s.Type, s.HeadDim, s.Group, boolWord(s.Floats), boolWord(s.Half)}
+	return []uint32{s.Type, s.HeadDim, s.Group, boolWord(s.Floats), boolWord(s.Half), boolWord(s.Flow)}
 }
 
 type attendLanesPush struct {
@@ -354,6 +358,8 @@ type embedPush struct {
 	Sites        uint64
 	Halves       uint64
 	Gamma        uint64
+	Flow         uint64
+	Owed         uint64
 	TableStride  uint32
 	XStride      uint32
 	Width        uint32
@@ -361,6 +367,8 @@ type embedPush struct {
 	SitesPerSlot uint32
 	Site         uint32
 	HalfPanels   uint32
+	FlowStages   uint32
+	FlowKinds    uint32
 }
 
 type embedSpec struct {
@@ -456,6 +464,7 @@ type projectCoopBf16Push struct {
 	Epilogue  uint64
 	Slots     uint64
 	Arrivals  uint64
+	Flow      uint64
 	Panels    uint32
 	YStride   uint32
 	Outputs   uint32
@@ -484,12 +493,13 @@ type projectCoopBf16Spec struct {
 	HeadDim   uint32
 	Sides     uint32
 	Floats    bool
+	Flow      bool
 }
 
-var projectCoopBf16Defaults = projectCoopBf16Spec{Type: 0, Threads: 256, SizeM: 16, SizeN: 16, SizeK: 16, Fragments: false, Norm: false, Strips: 2, RowTiles: 1, Split: 8, Unroll: 2, Gather: false, Ending: 0, Lora: false, Half: false, HeadDim: 128, Sides: 1, Floats: true}
+var projectCoopBf16Defaults = projectCoopBf16Spec{Type: 0, Threads: 256, SizeM: 16, SizeN: 16, SizeK: 16, Fragments: false, Norm: false, Strips: 2, RowTiles: 1, Split: 8, Unroll: 2, Gather: false, Ending: 0, Lora: false, Half: false, HeadDim: 128, Sides: 1, Floats: true, Flow: false}
 
 func (s projectCoopBf16Spec) constants() []uint32 {
-	return []uint32{s.Type, s.Threads, s.SizeM, s.SizeN, s.SizeK, boolWord(s.Fragments), boolWord(s.Norm), s.Strips, s.RowTiles, s.Split, s.Unroll, boolWord(s.Gather), s.Ending, boolWord(s.Lora), boolWord(s.Half), s.HeadDim, s.Sides, boolWord(s.Floats)}
+	return []uint32{s.Type, s.Threads, s.SizeM, s.SizeN, s.SizeK, boolWord(s.Fragments), boolWord(s.Norm), s.Strips, s.RowTiles, s.Split, s.Unroll, boolWord(s.Gather), s.Ending, boolWord(s.Lora), boolWord(s.Half), s.HeadDim, s.Sides, boolWord(s.Floats), boolWord(s.Flow)}
 }
 
 type projectCoopF16Push struct {
@@ -501,6 +511,7 @@ type projectCoopF16Push struct {
 	Epilogue  uint64
 	Slots     uint64
 	Arrivals  uint64
+	Flow      uint64
 	Panels    uint32
 	YStride   uint32
 	Outputs   uint32
@@ -529,12 +540,13 @@ type projectCoopF16Spec struct {
 	HeadDim   uint32
 	Sides     uint32
 	Floats    bool
+	Flow      bool
 }
 
-var projectCoopF16Defaults = projectCoopF16Spec{Type: 0, Threads: 256, SizeM: 16, SizeN: 16, SizeK: 16, Fragments: false, Norm: false, Strips: 2, RowTiles: 1, Split: 8, Unroll: 2, Gather: false, Ending: 0, Lora: false, Half: false, HeadDim: 128, Sides: 1, Floats: true}
+var projectCoopF16Defaults = projectCoopF16Spec{Type: 0, Threads: 256, SizeM: 16, SizeN: 16, SizeK: 16, Fragments: false, Norm: false, Strips: 2, RowTiles: 1, Split: 8, Unroll: 2, Gather: false, Ending: 0, Lora: false, Half: false, HeadDim: 128, Sides: 1, Floats: true, Flow: false}
 
 func (s projectCoopF16Spec) constants() []uint32 {
-	return []uint32{s.Type, s.Threads, s.SizeM, s.SizeN, s.SizeK, boolWord(s.Fragments), boolWord(s.Norm), s.Strips, s.RowTiles, s.Split, s.Unroll, boolWord(s.Gather), s.Ending, boolWord(s.Lora), boolWord(s.Half), s.HeadDim, s.Sides, boolWord(s.Floats)}
+	return []uint32{s.Type, s.Threads, s.SizeM, s.SizeN, s.SizeK, boolWord(s.Fragments), boolWord(s.Norm), s.Strips, s.RowTiles, s.Split, s.Unroll, boolWord(s.Gather), s.Ending, boolWord(s.Lora), boolWord(s.Half), s.HeadDim, s.Sides, boolWord(s.Floats), boolWord(s.Flow)}
 }
 
 type projectCoopManyBf16Push struct {
@@ -845,6 +857,7 @@ type shrinkPush struct {
 	MaxRank      uint32
 	Parts        uint32
 	Eps          float32
+	Flow         uint64
 }
 
 type shrinkSpec struct {
@@ -855,12 +868,13 @@ type shrinkSpec struct {
 	HeadDim uint32
 	Half    bool
 	Floats  bool
+	Flow    bool
 }
 
-var shrinkDefaults = shrinkSpec{Type: 0, Norm: false, Gather: false, Ending: 0, HeadDim: 128, Half: false, Floats: true}
+var shrinkDefaults = shrinkSpec{Type: 0, Norm: false, Gather: false, Ending: 0, HeadDim: 128, Half: false, Floats: true, Flow: false}
 
 func (s shrinkSpec) constants() []uint32 {
-	return []uint32{s.Type, boolWord(s.Norm), boolWord(s.Gather), s.Ending, s.HeadDim, boolWord(s.Half), boolWord(s.Floats)}
+	return []uint32{s.Type, boolWord(s.Norm), boolWord(s.Gather), s.Ending, s.HeadDim, boolWord(s.Half), boolWord(s.Floats), boolWord(s.Flow)}
 }
 
 type shrinkCoopBf16Push struct {
@@ -871,6 +885,7 @@ type shrinkCoopBf16Push struct {
 	Squares      uint64
 	Gather       uint64
 	Epilogue     uint64
+	Flow         uint64
 	SitesPerSlot uint32
 	FirstSite    uint32
 	Panels       uint32
@@ -894,12 +909,13 @@ type shrinkCoopBf16Spec struct {
 	HeadDim   uint32
 	Half      bool
 	Floats    bool
+	Flow      bool
 }
 
-var shrinkCoopBf16Defaults = shrinkCoopBf16Spec{Type: 0, Threads: 256, SizeM: 16, SizeN: 16, SizeK: 16, Fragments: false, Norm: false, Gather: false, Ending: 0, HeadDim: 128, Half: false, Floats: true}
+var shrinkCoopBf16Defaults = shrinkCoopBf16Spec{Type: 0, Threads: 256, SizeM: 16, SizeN: 16, SizeK: 16, Fragments: false, Norm: false, Gather: false, Ending: 0, HeadDim: 128, Half: false, Floats: true, Flow: false}
 
 func (s shrinkCoopBf16Spec) constants() []uint32 {
-	return []uint32{s.Type, s.Threads, s.SizeM, s.SizeN, s.SizeK, boolWord(s.Fragments), boolWord(s.Norm), boolWord(s.Gather), s.Ending, s.HeadDim, boolWord(s.Half), boolWord(s.Floats)}
+	return []uint32{s.Type, s.Threads, s.SizeM, s.SizeN, s.SizeK, boolWord(s.Fragments), boolWord(s.Norm), boolWord(s.Gather), s.Ending, s.HeadDim, boolWord(s.Half), boolWord(s.Floats), boolWord(s.Flow)}
 }
 
 type shrinkCoopF16Push struct {
@@ -910,6 +926,7 @@ type shrinkCoopF16Push struct {
 	Squares      uint64
 	Gather       uint64
 	Epilogue     uint64
+	Flow         uint64
 	SitesPerSlot uint32
 	FirstSite    uint32
 	Panels       uint32
@@ -933,12 +950,13 @@ type shrinkCoopF16Spec struct {
 	HeadDim   uint32
 	Half      bool
 	Floats    bool
+	Flow      bool
 }
 
-var shrinkCoopF16Defaults = shrinkCoopF16Spec{Type: 0, Threads: 256, SizeM: 16, SizeN: 16, SizeK: 16, Fragments: false, Norm: false, Gather: false, Ending: 0, HeadDim: 128, Half: false, Floats: true}
+var shrinkCoopF16Defaults = shrinkCoopF16Spec{Type: 0, Threads: 256, SizeM: 16, SizeN: 16, SizeK: 16, Fragments: false, Norm: false, Gather: false, Ending: 0, HeadDim: 128, Half: false, Floats: true, Flow: false}
 
 func (s shrinkCoopF16Spec) constants() []uint32 {
-	return []uint32{s.Type, s.Threads, s.SizeM, s.SizeN, s.SizeK, boolWord(s.Fragments), boolWord(s.Norm), boolWord(s.Gather), s.Ending, s.HeadDim, boolWord(s.Half), boolWord(s.Floats)}
+	return []uint32{s.Type, s.Threads, s.SizeM, s.SizeN, s.SizeK, boolWord(s.Fragments), boolWord(s.Norm), boolWord(s.Gather), s.Ending, s.HeadDim, boolWord(s.Half), boolWord(s.Floats), boolWord(s.Flow)}
 }
 
 type shrinkLanesPush struct {

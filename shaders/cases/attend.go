@@ -116,20 +116,24 @@ func attendDecodeCases() []Case {
 		list = append(list,
 			Case{
 				Name: "attend_decode/" + a.String(), Stem: "attend_decode", Limit: 2e-6,
-				Build: func(s *Setup) Run { return a.buildDecode(s, []int{1, 15, 16, 17, 64, 65, 200}, math.MaxInt, 1) },
+				Build: func(s *Setup) Run { return a.buildDecode(s, []int{1, 15, 16, 17, 64, 65, 200}, math.MaxInt, 1, nil) },
 			},
 			Case{
 				Name: "attend_decode/" + a.String() + "/split", Stem: "attend_decode", Limit: 2e-6, Split: true,
-				Build: func(s *Setup) Run { return a.buildDecode(s, []int{300, 7, 70, 161}, 1+s.Random.IntN(100), 1) },
+				Build: func(s *Setup) Run { return a.buildDecode(s, []int{300, 7, 70, 161}, 1+s.Random.IntN(100), 1, nil) },
 			},
 			Case{
 				Name: "attend_decode/" + a.String() + "/ranges", Stem: "attend_decode", Limit: 2e-6, Split: true,
-				Build: func(s *Setup) Run { return a.buildDecode(s, []int{300, 7, 128, 700}, 128, 2+s.Random.IntN(2)) },
+				Build: func(s *Setup) Run { return a.buildDecode(s, []int{300, 7, 128, 700}, 128, 2+s.Random.IntN(2), nil) },
+			},
+			Case{
+				Name: "attend_decode/" + a.String() + "/flowing", Stem: "attend_decode", Limit: 2e-6, Flows: true,
+				Build: func(s *Setup) Run { return a.buildDecode(s, []int{300, 7, 64, 65, 700}, 128, 2, s.flow()) },
 			},
 			Case{
 				Name: "attend_decode/" + a.String() + "/odd ranges", Stem: "attend_decode", Limit: 2e-6, Split: true,
 				Build: func(s *Setup) Run {
-					return a.buildDecode(s, []int{161, 70, 7, 300}, 1+s.Random.IntN(100), 1+s.Random.IntN(4))
+					return a.buildDecode(s, []int{161, 70, 7, 300}, 1+s.Random.IntN(100), 1+s.Random.IntN(4), nil)
 				},
 			},
 		)
@@ -138,7 +142,7 @@ func attendDecodeCases() []Case {
 }
 
 // buildDecode has one row per lane, in reverse order, whose keys are cut into ranges of a length; a workgroup has each of them.
-func (a attendShape) buildDecode(s *Setup, lengths []int, length, each int) Run {
+func (a attendShape) buildDecode(s *Setup, lengths []int, length, each int, flow *flowing) Run {
 	c := s.cache(a, lengths)
 	qkv, _, values := s.Activations(len(lengths), (a.heads+2*a.kvHeads)*a.headDim)
 	out, span := s.Output(len(lengths), a.heads*a.headDim)
@@ -160,15 +164,17 @@ func (a attendShape) buildDecode(s *Setup, lengths []int, length, each int) Run 
 		Pool: c.pool, PageBytes: c.pageBytes, LayerOffset: c.layerOffset,
 		Heads: a.heads, KVHeads: a.kvHeads, HeadDim: a.headDim,
 		Scratch:  address(s.Alloc(int(shaders.AttendDecodeScratch(ranges, a.heads, a.headDim)))),
-		Counters: address(counters), Scale: float32(a.scale()), Type: a.kind, Count: len(items),
+		Counters: address(counters), Flow: flow.stage(), Scale: float32(a.scale()), Type: a.kind, Count: len(items),
 	}
-	dispatches, alone := s.withAlone(half, op.Dispatch(s.Kernels), func(h *shaders.Halves) compute.Dispatch {
-		op.Out, op.Half = shaders.Rows{}, h
+	both := op.Dispatch(s.Kernels)
+	flow.owe(s, &both, nil)
+	dispatches, alone := s.withAlone(half, both, func(h *shaders.Halves) compute.Dispatch {
+		op.Out, op.Half, op.Flow = shaders.Rows{}, h, 0
 		return op.Dispatch(s.Kernels)
 	})
 	return Run{
 		Dispatches: dispatches,
-		Check: s.andAlone(half, alone, s.andHalves(half, span, len(lengths), out.Stride, none, func() (float64, error) {
+		Check: flow.andPaid(s, s.andAlone(half, alone, s.andHalves(half, span, len(lengths), out.Stride, none, func() (float64, error) {
 			left, err := Read[uint32](s, counters, len(lengths)*a.kvHeads)
 			if err != nil {
 				return 0, err
@@ -179,7 +185,7 @@ func (a attendShape) buildDecode(s *Setup, lengths []int, length, each int) Run 
 				}
 			}
 			return s.CompareRows(span, out.Stride, want)
-		})),
+		}))),
 	}
 }
 

@@ -19,7 +19,7 @@ func TestRangesOfAWorkgroupDoNotMatter(t *testing.T) {
 	for _, length := range []int{128, 50} {
 		seed := rand.Uint64()
 		row := func(each int) Case {
-			return Case{Name: "ranges", Limit: 2e-6, Build: func(s *Setup) Run { return a.buildDecode(s, []int{300, 7, 128, 700}, length, each) }}
+			return Case{Name: "ranges", Limit: 2e-6, Build: func(s *Setup) Run { return a.buildDecode(s, []int{300, 7, 128, 700}, length, each, nil) }}
 		}
 		// The error is a sum over every bit of the output, so an equal one means equal bits.
 		want, limit := measure(t, device, kernels, row(1), seed)

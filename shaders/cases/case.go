@@ -18,10 +18,14 @@ type Case struct {
 	Limit float64 // largest relative error ‖out-ref‖/‖ref‖ that passes
 	Build func(s *Setup) Run
 	Split bool // decode attention over split keys, which style Lanes does not have
+	Flows bool // a stage that flows, which only products by matrices do
 }
 
 // Styles are those in which the case's kernels differ.
 func (c Case) Styles() []shaders.Style {
+	if c.Flows {
+		return []shaders.Style{shaders.Matrices}
+	}
 	switch c.Stem {
 	case "project_few", "project_many", "fused":
 		return []shaders.Style{shaders.Groups, shaders.Lanes, shaders.Matrices}

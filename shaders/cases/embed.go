@@ -68,13 +68,14 @@ func buildEmbed(s *Setup, t shaders.Type, width int, lora bool) Run {
 	half := s.halves(rows, width, t, true)
 	squares := reference.Squares(want, half.unit())
 	squaresSpan := s.Alloc(4 * rows * squares.Columns)
+	begun := s.beginning()
 	d := shaders.Embed{
 		Table: table, Tokens: Place(s, tokens), LastTokens: Place(s, last), X: x, Squares: address(squaresSpan),
-		Half: half.Halves, Width: width, Lora: delta, Count: rows,
+		Half: half.Halves, Width: width, Lora: delta, Flow: &begun.Flow, Count: rows,
 	}.Dispatch(s.Kernels)
-	return Run{Dispatches: []compute.Dispatch{d}, Check: s.andHalves(half, xSpan, rows, x.Stride, none, func() (float64, error) {
+	return Run{Dispatches: []compute.Dispatch{d}, Check: begun.andBegun(s, s.andHalves(half, xSpan, rows, x.Stride, none, func() (float64, error) {
 		return s.worst(output{xSpan, x.Stride, want}, output{squaresSpan, squares.Columns, squares})
-	})}
+	}))}
 }
 
 // embedRanks have one that takes several rounds of products.

@@ -31,9 +31,12 @@ const (
 	together    order = iota // in one stage, as the model runs them
 	shrinkFirst              // every tile is ended by the projection
 	shrinkLast               // every tile is ended by the shrink
+	flowed                   // together, in a stage that flows, where products by matrices do
 )
 
-func (o order) String() string { return [...]string{"together", "shrink first", "shrink last"}[o] }
+func (o order) String() string {
+	return [...]string{"together", "shrink first", "shrink last", "flowing"}[o]
+}
 
 func fusedShapes() []fusedShape {
 	mixed, one := tile(mixedRuns), tile([]run{{5, 1}})
@@ -79,6 +82,9 @@ func fusedCases() []Case {
 		if f.lora {
 			list = append(list, f.row(shrinkFirst), f.row(shrinkLast))
 		}
+		if f.t != shaders.F32 {
+			list = append(list, f.row(flowed))
+		}
 	}
 	return list
 }
@@ -90,7 +96,7 @@ func (f fusedShape) row(o order) Case {
 	}
 	return Case{
 		Name: fmt.Sprintf("fused/%s/%v/%d columns, %s, %v", f.ending, f.t, f.in, f.describe, o),
-		Stem: "fused", Limit: limit, Build: func(s *Setup) Run { return f.build(s, o) },
+		Stem: "fused", Limit: limit, Flows: o == flowed, Build: func(s *Setup) Run { return f.build(s, o) },
 	}
 }
 
@@ -165,12 +171,21 @@ func (f fusedShape) build(s *Setup, o order) Run {
 	outputs := reference.Project(weights, normed, nil)
 	ending, check := f.end(s, outputs, d, output{span: ySpan, stride: y.Stride})
 
+	var flow *flowing
+	if o == flowed && s.Kernels.Flows(f.t) {
+		flow = s.flow()
+	}
 	arrivals := s.Bytes(make([]byte, shaders.ArrivalsBytes(f.rowsOfW(), rows)))
 	epilogue := s.Alloc(int(unsafe.Sizeof(shaders.Epilogue{})))
 	parameters, dispatches := shaders.Fused{
 		Project: project, Ending: ending, Shrink: shrink, Slots: Place(s, f.batch.words()),
-		Arrivals: address(arrivals), At: address(epilogue),
+		Arrivals: address(arrivals), At: address(epilogue), Flow: flow.stage(),
 	}.Dispatches(s.Kernels)
+	if shrink == nil {
+		flow.owe(s, &dispatches[0], nil)
+	} else {
+		flow.owe(s, &dispatches[1], &dispatches[0])
+	}
 	if s.err == nil {
 		s.fail(s.device.Upload(epilogue, bytesOf([]shaders.Epilogue{parameters})))
 	}
@@ -184,7 +199,7 @@ func (f fusedShape) build(s *Setup, o order) Run {
 	if f.alone && s.Kernels.Panels(f.t) {
 		limit = max(limit, productLimits[f.t])
 	}
-	return Run{Before: before, Dispatches: dispatches, Together: o == together, Limit: limit, Check: func() (float64, error) {
+	return Run{Before: before, Dispatches: dispatches, Together: o == together || o == flowed, Limit: limit, Check: flow.andPaid(s, func() (float64, error) {
 		counters, err := Read[byte](s, arrivals, int(arrivals.Size))
 		if err != nil {
 			return 0, err
@@ -193,7 +208,7 @@ func (f fusedShape) build(s *Setup, o order) Run {
 			return math.Inf(1), nil
 		}
 		return check()
-	}}
+	})}
 }
 
 // end is what becomes of the outputs, and the check of it. in is where the kernel puts them.

@@ -11,6 +11,7 @@
 #extension GL_KHR_shader_subgroup_ballot : require
 
 #include "epilogue.glsl"
+#include "flow.glsl"
 
 layout(buffer_reference, std430, buffer_reference_align = 4) coherent buffer Arrivals { uint at[]; };
 layout(buffer_reference, std430, buffer_reference_align = 16) coherent buffer Waiting { vec4 at[]; };
@@ -21,11 +22,6 @@ shared uint arrived; // at the counter, before this workgroup
 uvec2 placesOf(Epilogue e, uint t, uint unit) {
     const uint row = t * e.outputStride;
     return (row + uvec2(columnOf(unit * 8, e.outputStride), columnOf(unit * 8 + 4, e.outputStride))) >> 2;
-}
-
-// A barrier of the workgroup that orders its buffer accesses, too.
-void meet() {
-    controlBarrier(gl_ScopeWorkgroup, gl_ScopeWorkgroup, gl_StorageSemanticsBuffer | gl_StorageSemanticsShared, gl_SemanticsAcquireRelease);
 }
 
 // Makes what the workgroup wrote known to the other side and counts it; arrived tells who was there before.

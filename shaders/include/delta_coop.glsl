@@ -68,7 +68,7 @@ void goOn(inout Delta d, inout Cursor c, uint lane) {
     if (c.at < c.rank) {
         const uint pair = min(d.place.column / 2 + lane / 4, d.place.stride / 2 - 1);
         [[unroll]] for (uint i = 0; i < 4; i++) { // past the rank the last row again, for products that are zero
-            c.pairs[i] = Uints(c.B).at[min(c.at + lane % 4 * 4 + i, c.rank - 1) * (d.place.stride / 2) + pair];
+            c.pairs[i] = Fixed(c.B).at[min(c.at + lane % 4 * 4 + i, c.rank - 1) * (d.place.stride / 2) + pair];
         }
     }
 }

@@ -4,6 +4,7 @@
 //
 // Grid: {tiles of outputs * tiles of rows, 1, 1}; where outputs are stored as they are, tiles of rows may be fewer than the
 // tokens need.
+#define LEFT coherent
 #include "coop.glsl"
 
 layout(constant_id = 7) const uint STRIPS = 2;    // of 16 outputs, of a side; those of all sides are even where outputs end in pairs
@@ -17,6 +18,8 @@ layout(constant_id = 14) const bool HALF = false; // the ending leaves halves
 layout(constant_id = 15) const uint HEAD_DIM = 128;
 layout(constant_id = 16) const uint SIDES = 1;
 layout(constant_id = 17) const bool FLOATS = true; // the ending leaves fp32 rows
+layout(constant_id = 18) const bool FLOW = false; // the stages around the ending one flow
+const uint MOST_FURTHER = LORA ? 1 : 4; // row tiles up to which there are registers to load more of W before the stage before is done
 const bool WHOLE = LORA && FRAGMENTS; // the tile's outputs get their delta before they end
 
 #include "ahead.glsl"
@@ -31,6 +34,7 @@ layout(push_constant) uniform Push {
     uint64_t epilogue; // Epilogue [1]
     uint64_t slots;    // uint32 [t]: as the Epilogue's
     uint64_t arrivals; // uint32 [tile]: as the Epilogue's
+    uint64_t flow;     // the counters of the stage before, see flow.glsl, with FLOW
     uint panels; // that the columns take
     uint yStride;
     uint outputs;
@@ -86,14 +90,21 @@ uint stripRow(uint firstOutput, uint strip) {
     return columnOf(firstOutput + (high ? 4 : 0), push.outputs) + strip % (TILE_STRIPS / 2) * 16;
 }
 
-// Starts the loads of UNROLL panels from panel on; behind the end they are of the last one, and x counts as zero. So do, of up to
-// 16 rows, those that the dispatch does not have, since with one they would be most of what is read of x.
-void load(uint slot, uint panel, uint end) {
+// Starts the loads of UNROLL panels of W from panel on; behind the end they are of the last one.
+void loadW(uint slot, uint panel, uint end) {
     [[unroll]] for (uint u = 0; u < UNROLL; u++) {
         const uint at = min(panel + u, end - 1) * PANEL_CHUNKS;
         [[unroll]] for (uint i = 0; i < STRIPS * 2; i++) {
-            w[(slot * UNROLL + u) * STRIPS * 2 + i] = Uints4(push.w).at[wChunks[i] + at];
+            w[(slot * UNROLL + u) * STRIPS * 2 + i] = Fixed4(push.w).at[wChunks[i] + at];
         }
+    }
+}
+
+// The same of x, which counts as zero behind the end. So do, of up to 16 rows, those that the dispatch does not have, since with
+// one they would be most of what is read of x.
+void loadX(uint slot, uint panel, uint end) {
+    [[unroll]] for (uint u = 0; u < UNROLL; u++) {
+        const uint at = min(panel + u, end - 1) * PANEL_CHUNKS;
         [[unroll]] for (uint i = 0; i < ROW_TILES * 2; i++) {
             x[(slot * UNROLL + u) * ROW_TILES * 2 + i] = uvec4(0);
             if (panel + u < end && (ROW_TILES > 1 || i * 8 + laneRow < tileRows)) {
@@ -133,7 +144,7 @@ void multiplyPlainly(uint panel, uint firstOutput, uint firstToken) {
         [[unroll]] for (uint s = 0; s < STRIPS * ACROSS_N; s++) {
             const uint row = min(stripRow(firstOutput, s / ACROSS_N), (push.outputs - 1) / 16 * 16) + s % ACROSS_N * SIZE_N;
             OUTPUTS outputs;
-            coopMatLoad(outputs, Uints4(push.w).at, chunkOf(row, step * SIZE_K, push.panels) + panel * PANEL_CHUNKS, 4,
+            coopMatLoad(outputs, Fixed4(push.w).at, chunkOf(row, step * SIZE_K, push.panels) + panel * PANEL_CHUNKS, 4,
                         gl_CooperativeMatrixLayoutColumnMajor);
             [[unroll]] for (uint t = 0; t < ROW_TILES * ACROSS_M; t++) {
                 const uint i = ((s / ACROSS_N * ROW_TILES + t / ACROSS_M) * ACROSS_M + t % ACROSS_M) * ACROSS_N + s % ACROSS_N;
@@ -261,7 +272,7 @@ void main() {
     }
     Delta delta;
     uint seen = 0;
-    if (LORA && thread == 0) {
+    if (LORA && !FLOW && thread == 0) {
         seen = lookOnce(push.arrivals, gl_WorkGroupID.x);
     }
     [[unroll]] for (uint i = 0; i < EACH; i++) {
@@ -280,21 +291,39 @@ void main() {
             xChunks[i] = chunkOf(min(firstToken + i * 8 + laneRow, (push.tokens - 1) | 15), lane % 4 * 8, push.panels);
         }
         if (panel < end) {
-            load(0, panel, end);
+            loadW(0, panel, end);
+            if (FLOW && ROW_TILES <= MOST_FURTHER) {
+                loadW(1, panel + UNROLL, end);
+            }
+        }
+        if (FLOW) {
+            awaitStage(push.flow, thread);
+        }
+        if (panel < end) {
+            loadX(0, panel, end);
         }
         findInverse(thread, firstToken); // while they are on their way
         if (WHOLE && DELTA_AHEAD) {
             delta = tileDelta(gl_SubgroupID, firstToken, firstOutput, lane);
         }
+        bool loaded = FLOW && ROW_TILES <= MOST_FURTHER;
         for (; panel < end; panel += 2 * UNROLL) {
-            load(1, panel + UNROLL, end);
+            if (!loaded) {
+                loadW(1, panel + UNROLL, end);
+            }
+            loaded = false;
+            loadX(1, panel + UNROLL, end);
             multiply(0);
             if (panel + 2 * UNROLL < end) {
-                load(0, panel + 2 * UNROLL, end);
+                loadW(0, panel + 2 * UNROLL, end);
+                loadX(0, panel + 2 * UNROLL, end);
             }
             multiply(1);
         }
     } else {
+        if (FLOW) {
+            awaitStage(push.flow, thread);
+        }
         findInverse(thread, firstToken);
         for (; panel < end; panel++) {
             multiplyPlainly(panel, firstOutput, firstToken);
@@ -305,7 +334,11 @@ void main() {
     }
     if (ENDING != END_NONE) {
         keepAhead(ahead, TILE_T, thread);
-        if (LORA) {
+        if (LORA && FLOW) {
+            if (thread == 0) {
+                awaitOwed(push.flow, FLOW_STRIDE + FLOW_SHRINK);
+            }
+        } else if (LORA) {
             lookAt(push.arrivals, gl_WorkGroupID.x, thread, seen, FRAGMENTS ? LOOKS : 1);
         }
     }
@@ -313,12 +346,18 @@ void main() {
     barrier();
     if (ENDING != END_NONE) {
         const Epilogue e = epilogueAhead();
-        if (claimTile(e, gl_WorkGroupID.x, TILE_N / 8, TILE_T, thread, THREADS)) {
+        if (LORA && FLOW) {
+            meet();
+        }
+        if (!LORA || FLOW || claimTile(e, gl_WorkGroupID.x, TILE_N / 8, TILE_T, thread, THREADS)) {
             if (WHOLE) {
                 storeDeltas(delta, e, firstToken, firstOutput, lane);
                 barrier();
             }
             endTile(e, gl_WorkGroupID.x, TILE_N / 8, TILE_T, thread, THREADS);
+        }
+        if (FLOW) {
+            leaveStage(push.flow, thread);
         }
         return;
     }

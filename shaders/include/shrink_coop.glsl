@@ -2,6 +2,7 @@
 // either goes straight into the registers of the subgroups, which divide the columns between them. The rows of a tile fill half
 // of a matrix.
 // Grid: {blocks of COOP_RANKS, adapter tiles, sites}.
+#define LEFT coherent
 #include "coop.glsl"
 
 layout(constant_id = 7) const bool GATHER = false; // the norm's rows are looked up
@@ -9,6 +10,7 @@ layout(constant_id = 8) const uint ENDING = 0;     // what the projection beside
 layout(constant_id = 9) const uint HEAD_DIM = 128;
 layout(constant_id = 10) const bool HALF = false;  // and whether it leaves halves
 layout(constant_id = 11) const bool FLOATS = true; // and fp32 rows
+layout(constant_id = 12) const bool FLOW = false; // the stages around the ending one flow
 const bool LORA = true;
 const bool WHOLE = true;
 
@@ -27,6 +29,7 @@ layout(push_constant) uniform Push {
     uint64_t squares;  // fp32 [row][parts]
     uint64_t gather;   // uint32 [t], the norm's row of each t, with GATHER
     uint64_t epilogue; // Epilogue [1]
+    uint64_t flow;     // the counters of the stage before, see flow.glsl, with FLOW
     uint sitesPerSlot;
     uint firstSite; // table column of site 0
     uint panels;    // that the columns of x take
@@ -75,8 +78,8 @@ void shrink(uint thread, uint lane) {
             nextA[2 * u + 1] = uvec4(0);
             if (inside) {
                 nextX[u] = Uints4(push.x).at[x + (panel + u) * PANEL_CHUNKS];
-                nextA[2 * u] = Uints4(a[0]).at[chunk];
-                nextA[2 * u + 1] = Uints4(a[1]).at[chunk];
+                nextA[2 * u] = Fixed4(a[0]).at[chunk];
+                nextA[2 * u + 1] = Fixed4(a[1]).at[chunk];
             }
         }
         [[unroll]] for (uint u = 0; u < UNROLL; u++) {
@@ -120,8 +123,13 @@ void shrink(uint thread, uint lane) {
 void main() {
     const uint lane = gl_SubgroupInvocationID;
     const uint thread = gl_SubgroupID * gl_SubgroupSize + lane;
+    if (FLOW) {
+        awaitStage(push.flow, thread);
+    }
     shrink(thread, lane);
-    if (ENDING != END_NONE) {
+    if (FLOW) {
+        payOwed(push.flow, FLOW_STRIDE + FLOW_SHRINK, thread);
+    } else if (ENDING != END_NONE) {
         arriveForShrink(Epilogues(push.epilogue).at[0], thread, THREADS);
     }
 }

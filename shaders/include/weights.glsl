@@ -12,11 +12,20 @@
 // The element type of every matrix, gamma and KV page the kernel touches: 0 = f32, 1 = f16, 2 = bf16.
 layout(constant_id = 0) const uint TYPE = 0;
 
-layout(buffer_reference, std430, buffer_reference_align = 4) buffer Floats { float at[]; };
-layout(buffer_reference, std430, buffer_reference_align = 16) buffer Floats4 { vec4 at[]; };
-layout(buffer_reference, std430, buffer_reference_align = 4) buffer Uints { uint at[]; };
-layout(buffer_reference, std430, buffer_reference_align = 8) buffer Uints2 { uvec2 at[]; };
-layout(buffer_reference, std430, buffer_reference_align = 16) buffer Uints4 { uvec4 at[]; };
+// What earlier stages left. Kernels whose stages flow (flow.glsl) say that it is coherent.
+#ifndef LEFT
+#define LEFT
+#endif
+
+layout(buffer_reference, std430, buffer_reference_align = 4) LEFT buffer Floats { float at[]; };
+layout(buffer_reference, std430, buffer_reference_align = 16) LEFT buffer Floats4 { vec4 at[]; };
+layout(buffer_reference, std430, buffer_reference_align = 4) LEFT buffer Uints { uint at[]; };
+layout(buffer_reference, std430, buffer_reference_align = 8) LEFT buffer Uints2 { uvec2 at[]; };
+layout(buffer_reference, std430, buffer_reference_align = 16) LEFT buffer Uints4 { uvec4 at[]; };
+
+// What no stage writes.
+layout(buffer_reference, std430, buffer_reference_align = 4) buffer Fixed { uint at[]; };
+layout(buffer_reference, std430, buffer_reference_align = 16) buffer Fixed4 { uvec4 at[]; };
 
 struct Eight {
     vec4 lo;

@@ -1,0 +1,28 @@
+package shaders
+
+// Flow is a chain of stages without barriers between: each waits by itself for the workgroups of the one before (include/flow.glsl).
+// Embed begins it, behind a barrier, and its kinds of stages take turns.
+type Flow struct {
+	Counters uint64 // FlowBytes(Stages)
+	Owed     uint64 // FlowOwed [Kinds]
+	Stages   int
+	Kinds    int
+}
+
+// FlowOwed is how many workgroups a stage has: those that it ends with, and those of the shrink beside them.
+type FlowOwed struct{ Stage, Shrink uint32 }
+
+// FlowBytes is the size of Flow.Counters for so many stages.
+func FlowBytes(stages int) int64 { return 4 * FlowStride * int64(stages+1) }
+
+// Stage is what the kernels of the i-th stage are told, 0 of no flow.
+func (f *Flow) Stage(i int) uint64 {
+	if f == nil {
+		return 0
+	}
+	return f.Counters + 4*FlowStride*uint64(i)
+}
+
+// Flows says whether stages of few rows with weights of the type may flow: the device starts workgroups in the order of their dispatches,
+// and the kernels for cooperative matrices run.
+func (k *Kernels) Flows(t Type) bool { return k.info.InOrder && k.Panels(t) }
