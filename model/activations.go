@@ -30,6 +30,7 @@ type activations struct {
 	scratch  uint64 // attention over split keys: partial results
 	counters uint64 // and how many of a row's parts have arrived
 	arrivals uint64 // who arrived at the tiles of fused projections
+	flow     uint64 // counters of the stages that flow
 }
 
 func (m *Llama) allocateActivations() error {
@@ -77,6 +78,7 @@ func (m *Llama) allocateActivations() error {
 	}
 	a.logits = rows(l.Logits, s.Vocab)
 	a.scratch = alloc(shaders.AttendDecodeScratch(l.Lanes*maxSplits, s.Heads, s.HeadDim))
+	a.flow = alloc(shaders.FlowBytes(s.Layers * int(flowKinds)))
 	a.counters = alloc(int64(l.Rows) * int64(s.KVHeads) * 4)
 	if err == nil {
 		m.lastTokens, err = m.device.Allocate(int64(l.Lanes)*4, compute.Local)

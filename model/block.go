@@ -39,10 +39,11 @@ type block struct {
 	answers *compute.Buffer // the host reads
 
 	grids     []gridSize
-	tokens    []uint32 // [row] id, or lastToken|lane
-	positions []uint32 // [row]
-	lanes     []uint32 // [row]
-	slots     []uint32 // [row] of the adapter table, shaders.BaseSlot, or shaders.NoRow behind the step's rows
+	owed      []shaders.FlowOwed // [flowKinds]
+	tokens    []uint32           // [row] id, or lastToken|lane
+	positions []uint32           // [row]
+	lanes     []uint32           // [row]
+	slots     []uint32           // [row] of the adapter table, shaders.BaseSlot, or shaders.NoRow behind the step's rows
 	tiles     []shaders.RowTile
 	decodes   []shaders.DecodeItem
 	prefills  []shaders.PrefillItem
@@ -95,6 +96,7 @@ type blockSize struct{ written, answered int64 }
 func (b *block) layOut(written, answered []byte, l Limits) blockSize {
 	w, a := carver{memory: written}, carver{memory: answered}
 	b.grids = carve[gridSize](&w, int(grids))
+	b.owed = carve[shaders.FlowOwed](&w, int(flowKinds))
 	b.tokens = carve[uint32](&w, l.Rows)
 	b.positions = carve[uint32](&w, l.Rows)
 	b.lanes = carve[uint32](&w, l.Rows)

@@ -13,7 +13,8 @@ import (
 // and rows taken through the gather list where one is given.
 type projection struct {
 	label   string
-	grid    grid // of a layer's, where it does not end its outputs
+	grid    grid     // of a layer's, where it does not end its outputs
+	kind    flowKind // of a layer's, where it does
 	w       shaders.Matrix
 	x, y    shaders.Rows
 	half    *shaders.Halves // x as halves, or nil
@@ -94,15 +95,18 @@ func (f *forward) projected(layer int, p projection, s shrinkage, e ending) {
 	epilogue, dispatches := shaders.Fused{
 		Project: project, Ending: e.op, Shrink: shrink,
 		Slots: address(f.block.buffer, f.block.slots), Arrivals: f.activations.arrivals,
-		At: f.epiloguesAt + uint64(len(f.epilogues))*uint64(unsafe.Sizeof(shaders.Epilogue{})),
+		Flow: f.flowOf(layer, p.kind),
+		At:   f.epiloguesAt + uint64(len(f.epilogues))*uint64(unsafe.Sizeof(shaders.Epilogue{})),
 	}.Dispatches(f.kernels)
 	f.epilogues = append(f.epilogues, epilogue)
 	projection := labelled(p.label+" + "+e.label, dispatches[len(dispatches)-1])
+	f.owed[p.grid-gridQKV] = projection.Groups[0]
 	if shrink == nil {
 		f.stage(p.label, projection)
-		return
+	} else {
+		f.stage(p.label, f.varying(dispatches[0], s.grid), projection)
 	}
-	f.stage(p.label, f.varying(dispatches[0], s.grid), projection)
+	f.last().Flows = f.flows(layer, p.kind)
 }
 
 func labelled(label string, d compute.Dispatch) *compute.Dispatch {
@@ -129,7 +133,7 @@ func (f *forward) embed() *compute.Dispatch {
 	a := &f.activations
 	d := shaders.Embed{
 		Table: f.weights.embedding, Tokens: address(f.block.buffer, f.block.tokens), LastTokens: f.lastTokens.Address(),
-		X: a.x, Squares: a.squares, Width: f.shape.Hidden, Half: f.half(a.halfX, f.weights.layers[0].attentionNorm.Weight), Lora: f.embedDelta(), Count: f.key.rows,
+		X: a.x, Squares: a.squares, Width: f.shape.Hidden, Half: f.half(a.halfX, f.weights.layers[0].attentionNorm.Weight), Lora: f.embedDelta(), Flow: f.flow, Count: f.key.rows,
 	}.Dispatch(f.kernels)
 	return f.varying(d, gridEmbed)
 }
@@ -234,7 +238,7 @@ func (f *forward) attendDecode(layer int) *compute.Dispatch {
 		PageTable: f.pageBuffer.Address(), MaxPages: f.pagesPerLane,
 		Pool: f.pool.base, PageBytes: pageUnit, LayerOffset: s.layerOffset(layer),
 		Heads: s.Heads, KVHeads: s.KVHeads, HeadDim: s.HeadDim,
-		Scratch: a.scratch, Counters: a.counters, Scale: f.attentionScale(), Type: s.Type, Count: f.key.rows,
+		Scratch: a.scratch, Counters: a.counters, Flow: f.flowOf(layer, flowAttend), Scale: f.attentionScale(), Type: s.Type, Count: f.key.rows,
 	}.Dispatch(f.kernels)
 	return f.varying(d, gridAttendDecode)
 }

@@ -27,9 +27,8 @@ func SplitLength(keys int) int {
 	return length
 }
 
-// fill writes a batch into the step block of a program whose products have the
-// tilings.
-func (m *Llama) fill(b *block, batch *Batch, products *tilings) {
+// fill writes a batch into the step block of a program.
+func (m *Llama) fill(b *block, batch *Batch, p *program) {
 	rows, ranges, prefills := 0, 0, 0
 	each := m.rangesEach(batch)
 	b.decodes = b.decodes[:0]
@@ -54,7 +53,7 @@ func (m *Llama) fill(b *block, batch *Batch, products *tilings) {
 	_, headTiles := lora.Tiles(b.headTiles[:0], m.headRuns)
 
 	b.setGrid(gridEmbed, shaders.EmbedGroups(s.Hidden, rows))
-	for i, tiling := range products {
+	for i, tiling := range p.tilings {
 		b.setGrid(gridQKV+grid(i), tiling.Groups(rows))
 	}
 	// Fused projections need somebody to arrive for the shrink even in a program whose step has no adapter; that one sees a
@@ -72,6 +71,7 @@ func (m *Llama) fill(b *block, batch *Batch, products *tilings) {
 	b.setGrid(gridShrinkHead, m.kernels.ShrinkGroups(s.Type, batch.Rank, headTiles, 1))
 	b.setGrid(gridExpandHead, shaders.ExpandGroups(s.Vocab, headTiles))
 	b.setGrid(gridSample, shaders.SampleGroups(logits.rows))
+	b.fillOwed(p)
 }
 
 // fillRows writes each row's token, position, lane and slot.

@@ -18,6 +18,8 @@ type forward struct {
 	epilogues   []shaders.Epilogue // of the fused projections so far
 	epiloguesAt uint64             // where they will lie
 	tilings     tilings
+	owed        [perLayer]uint32 // workgroups of the fused projections
+	flow        *shaders.Flow    // nil: barriers are between the stages
 }
 
 // body is the forward pass up to the residual stream after the last layer:
@@ -37,6 +39,7 @@ type forward struct {
 // Where projections go by cooperative matrices, who writes their input also
 // leaves it as halves, which is what they read.
 func (f *forward) body() {
+	f.flow = f.newFlow()
 	f.stage("embed", f.embed())
 	for l := range f.weights.layers {
 		f.layer(l, &f.weights.layers[l])
@@ -47,29 +50,30 @@ func (f *forward) layer(l int, w *layerWeights) {
 	s, a := &f.shape, &f.activations
 	attentionNorm, mlpNorm := f.norm(w.attentionNorm, l == 0), f.norm(w.mlpNorm, false)
 	qkv := projection{
-		label: "qkv", grid: gridQKV, w: w.qkv, x: a.x, half: f.half(a.halfX, w.attentionNorm.Weight), y: a.qkv,
+		label: "qkv", grid: gridQKV, kind: flowQKV, w: w.qkv, x: a.x, half: f.half(a.halfX, w.attentionNorm.Weight), y: a.qkv,
 		in: s.Hidden, out: s.QKV(), norm: &attentionNorm,
 	}
 	f.projected(l, qkv,
 		shrinkage{sites: []lora.Site{lora.Q, lora.K, lora.V}, grid: gridShrinkQKV},
 		ending{label: "rope_store", op: f.ropeStore(l), grid: gridRopeStore})
 	f.stage("attend", f.attendDecode(l), f.attendPrefill(l))
+	f.last().Flows = f.flows(l, flowAttend)
 	o := projection{
-		label: "o", grid: gridO, w: w.o, x: a.attended, half: f.half(a.halfAttended, 0), y: a.y,
+		label: "o", grid: gridO, kind: flowO, w: w.o, x: a.attended, half: f.half(a.halfAttended, 0), y: a.y,
 		in: s.Heads * s.HeadDim, out: s.Hidden, shared: true,
 	}
 	f.projected(l, o,
 		shrinkage{sites: []lora.Site{lora.O}, grid: gridShrinkO},
 		ending{label: "residual", op: f.residual(l, lora.O, o, f.half(a.halfX, w.mlpNorm.Weight), false), grid: gridResidual})
 	gateUp := projection{
-		label: "gate_up", grid: gridGateUp, w: w.gateUp, x: a.x, half: f.half(a.halfX, w.mlpNorm.Weight), y: a.gateUp,
+		label: "gate_up", grid: gridGateUp, kind: flowGateUp, w: w.gateUp, x: a.x, half: f.half(a.halfX, w.mlpNorm.Weight), y: a.gateUp,
 		in: s.Hidden, out: 2 * s.upRow(), norm: &mlpNorm,
 	}
 	f.projected(l, gateUp,
 		shrinkage{sites: []lora.Site{lora.Gate, lora.Up}, grid: gridShrinkGateUp},
 		ending{label: "silu_mul", op: f.siluMul(l), grid: gridSiluMul})
 	down := projection{
-		label: "down", grid: gridDown, w: w.down, x: a.inner, half: f.half(a.halfInner, 0), y: a.y,
+		label: "down", grid: gridDown, kind: flowDown, w: w.down, x: a.inner, half: f.half(a.halfInner, 0), y: a.y,
 		in: s.Inner, out: s.Hidden, shared: true,
 	}
 	f.projected(l, down,
@@ -97,6 +101,9 @@ func (f *forward) head() {
 	}
 	f.stage("sample", f.sample())
 }
+
+// last is the stage that was appended last.
+func (f *forward) last() *compute.Stage { return &f.stages[len(f.stages)-1] }
 
 // stage appends a stage of the dispatches that this program has.
 func (f *forward) stage(label string, dispatches ...*compute.Dispatch) {

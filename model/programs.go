@@ -94,7 +94,9 @@ func (m *Llama) record() error {
 // program is a recorded one.
 type program struct {
 	*compute.Program
-	tilings tilings
+	tilings  tilings
+	adapters bool
+	owed     [perLayer]uint32 // workgroups of the products that end their outputs
 }
 
 // tilings are how the products of a layer cover rows, in the order of their
@@ -126,7 +128,7 @@ func (m *Llama) recordProgram(key programKey) (*program, error) {
 		}
 	}
 	recorded, err := m.device.Record(key.String(), f.stages, m.profiler)
-	return &program{recorded, f.tilings}, err
+	return &program{recorded, f.tilings, key.adapters, f.owed}, err
 }
 
 // variants are the kinds of program that are recorded: without adapter work and,

@@ -36,7 +36,7 @@ func (m *Llama) launch(batch *Batch, adapters bool) (*Step, error) {
 	s.batch, s.block = batch, m.blocks[m.turn]
 	m.writePages(batch)
 	m.choose(s, adapters)
-	m.fill(s.block, batch, &s.body.tilings)
+	m.fill(s.block, batch, s.body)
 	m.turn = 1 - m.turn
 	var err error
 	if s.head == nil {
