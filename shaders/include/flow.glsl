@@ -31,7 +31,8 @@ void awaitOwed(uint64_t flow, uint counter) {
 void payOwed(uint64_t flow, uint counter, uint thread) {
     meet();
     if (thread == 0) {
-        atomicAdd(Owed(flow).at[counter], ~0u, gl_ScopeDevice, gl_StorageSemanticsBuffer, gl_SemanticsRelease);
+        memoryBarrierBuffer(); // what the atomic operation could say of other memory is not relied on
+        atomicAdd(Owed(flow).at[counter], ~0u);
     }
 }
 
