@@ -20,3 +20,18 @@ func (d *Device) CopyTwice(dst, src *Buffer) error {
 	}
 	return err
 }
+
+// DenyOrder makes the device one that starts workgroups in any order.
+func (d *Device) DenyOrder() { d.info.InOrder = false }
+
+// StageBarriers is how many barriers between stages are recorded, with timestamps or without.
+func StageBarriers(stages []Stage, timestamps int) int {
+	commands, _ := encode(stages, timestamps)
+	n := 0
+	for _, c := range commands {
+		if c == native.Barrier(native.StageBarrier) {
+			n++
+		}
+	}
+	return n
+}

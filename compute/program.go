@@ -56,13 +56,16 @@ type stageCost struct {
 	bytes, flops int64
 }
 
-// Record turns stages into a program. It waits for their kernels and returns the error of the first that did not compile. With a profiler the
-// program notes the time of each stage; see Profiler.Collect.
+// Record turns stages into a program. It waits for their kernels and returns the error of the first that did not compile, or of a stage
+// that flows where the device does not allow it. With a profiler the program notes the time of each stage; see Profiler.Collect.
 func (d *Device) Record(name string, stages []Stage, p *Profiler) (*Program, error) {
 	program := &Program{dev: d, name: name}
 	for _, s := range stages {
 		if n := len(program.stages); n == 0 || program.stages[n-1].label != s.Label {
 			program.stages = append(program.stages, stageCost{label: s.Label})
+		}
+		if s.Flows && !d.info.InOrder {
+			return nil, fmt.Errorf("compute: record %q: stage %q flows, on a device that starts workgroups in any order", name, s.Label)
 		}
 		cost := &program.stages[len(program.stages)-1]
 		cost.count++

@@ -215,3 +215,19 @@ func TestRecordRefuses(t *testing.T) {
 	_, err := d.Record("decode", stages(compute.Dispatch{Kernel: k, Groups: [3]uint32{1, 1 << 31, 1}}), nil)
 	require.ErrorContains(t, err, "the device allows at most")
 }
+
+// A stage that flows has no barrier before it, unless a profiler needs the time between.
+func TestFlowingStages(t *testing.T) {
+	list := stages(compute.Dispatch{Kernel: &compute.Kernel{}}, compute.Dispatch{Kernel: &compute.Kernel{}}, compute.Dispatch{Kernel: &compute.Kernel{}})
+	require.Equal(t, 2, compute.StageBarriers(list, 0))
+	list[2].Flows = true
+	require.Equal(t, 1, compute.StageBarriers(list, 0))
+	require.Equal(t, 2, compute.StageBarriers(list, 4))
+
+	d, err := compute.Open(compute.Options{})
+	require.NoError(t, err)
+	defer func() { require.NoError(t, d.Close()) }()
+	d.DenyOrder()
+	_, err = d.Record("flow", list[2:], nil)
+	require.ErrorContains(t, err, "flows, on a device that starts workgroups in any order")
+}
