@@ -75,6 +75,34 @@ func (u *Uploader) Upload(pieces ...Piece) (UploadTicket, error) {
 	return last, nil
 }
 
+// MostWritten is the most bytes that Write takes at a time.
+const MostWritten = stagingSize
+
+// Write has fill write all of a span, of at most MostWritten bytes: in place where the host sees the memory, else in a staging buffer, so
+// that no byte is copied twice. It returns when fill has; the ticket is as Upload's.
+func (u *Uploader) Write(to Span, fill func(bytes []byte)) (UploadTicket, error) {
+	if mapped := to.Bytes(); mapped != nil {
+		fill(mapped)
+		return 0, nil
+	}
+	if to.Size > MostWritten {
+		return 0, fmt.Errorf("compute: write %d bytes at once: at most %d", to.Size, MostWritten)
+	}
+	if err := u.Wait(u.tickets[u.turn]); err != nil {
+		return 0, err
+	}
+	b := u.staging[u.turn]
+	fill(b.bytes[:to.Size])
+	u.filled = to.Size
+	u.commands = append(u.commands, native.Copy(number(to.Buffer.buffer), uint64(to.Offset), number(b.buffer), 0, uint64(to.Size)))
+	var sent UploadTicket
+	err := u.send(&sent)
+	if err != nil {
+		u.empty()
+	}
+	return sent, err
+}
+
 // stage shares the pieces out to the staging buffers and sends off each that is full, and the last; last is the ticket so far.
 func (u *Uploader) stage(pieces []Piece, last *UploadTicket) error {
 	for _, p := range pieces {

@@ -142,9 +142,48 @@ func TestUploadRefuses(t *testing.T) {
 	u := uploader(t, d)
 	_, err := u.Upload(compute.Piece{To: x.Slice(0, 4), From: make([]byte, 4)}, compute.Piece{To: x.Slice(4, 4), From: make([]byte, 5)})
 	require.EqualError(t, err, "compute: upload 5 bytes to a span of 4")
+	_, err = u.Write(allocate(t, d, compute.MostWritten+4, compute.Private), func([]byte) { t.Error("written") })
+	require.EqualError(t, err, "compute: write 16777220 bytes at once: at most 16777216")
 	ticket, err := u.Upload()
 	require.NoError(t, err)
 	done, err := u.Done(ticket)
 	require.NoError(t, err)
 	require.True(t, done, "of nothing")
+}
+
+// Write puts bytes in their place, directly or through the staging buffers, in turns with Upload.
+func TestWrite(t *testing.T) {
+	for _, c := range []struct {
+		describe string
+		d        *compute.Device
+		usage    compute.Usage
+	}{
+		{"mapped", computetest.Device(t), compute.Local},
+		{"private", computetest.Device(t), compute.Private},
+		{"unmapped", unmapped(t), compute.Local},
+	} {
+		t.Run(c.describe, func(t *testing.T) {
+			const size = 50 << 20
+			seed := rand.Uint64()
+			t.Logf("seed %d", seed)
+			r := rand.New(rand.NewPCG(seed, 0))
+			in, whole, u := randomBytes(r, size), allocate(t, c.d, size, c.usage), uploader(t, c.d)
+			var last compute.UploadTicket
+			for at, n := 0, 0; at < size; at += n {
+				n = min(size-at, 1+r.IntN(compute.MostWritten))
+				to, from := whole.Slice(int64(at), int64(n)), in[at:at+n]
+				var err error
+				if r.IntN(3) == 0 {
+					last, err = u.Upload(compute.Piece{To: to, From: from})
+				} else {
+					last, err = u.Write(to, func(b []byte) { require.Equal(t, len(from), copy(b, from)) })
+				}
+				require.NoError(t, err)
+			}
+			require.NoError(t, u.Wait(last))
+			got := make([]byte, size)
+			require.NoError(t, c.d.Download(got, whole))
+			require.True(t, bytes.Equal(in, got))
+		})
+	}
 }

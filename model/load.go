@@ -6,6 +6,8 @@ import (
 	"sync/atomic"
 	"unsafe"
 
+	"golang.org/x/sync/errgroup"
+
 	"lorikeet/compute"
 	"lorikeet/lora"
 	"lorikeet/model/checkpoint"
@@ -109,13 +111,14 @@ func open(ctx context.Context, d *compute.Device, kernels *shaders.Kernels, c ch
 	m.adapters.MaxRank = shaders.HiddenColumns(m.adapters.MaxRank)
 	m.limits = Limits{Rows: max(o.Rows, o.Lanes), Lanes: o.Lanes, Logits: o.Lanes + scoredRows, Context: shape.Context}
 	free := d.Info().LocalFree
+	var plan *weightPlan
 	steps := []func() error{
 		func() error { return m.allocateActivations() },
 		func() error { return m.checkMemory(c.TieEmbeddings, o, free) },
-		func() error { return m.loadWeights(ctx, c, weights, o.Progress) },
+		func() (err error) { plan, err = m.planWeights(c, weights); return err },
 		func() error { return m.allocatePool(o, free) },
 		func() error { return m.allocateBlocks() },
-		func() error { return m.record() },
+		func() error { return m.readAndRecord(ctx, plan, weights, o.Progress) },
 		func() error { return m.warm() },
 	}
 	for _, step := range steps {
@@ -137,23 +140,36 @@ func (m *Llama) Limits() Limits { return m.limits }
 // Shape is what the device runs of the model.
 func (m *Llama) Shape() Shape { return m.shape }
 
-func (m *Llama) loadWeights(ctx context.Context, c checkpoint.Config, source *checkpoint.Checkpoint, progress func(arrived, total int64)) error {
+// planWeights finds a place for all weights, which are not read yet, and checks
+// their source, nil for random ones.
+func (m *Llama) planWeights(c checkpoint.Config, source *checkpoint.Checkpoint) (*weightPlan, error) {
 	w, plan, err := planWeights(m.device, m.kernels, &m.shape, c.TieEmbeddings, m.activations.squares)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	m.weights = w
 	table := ropeTable(checkpoint.RopeFrequencies(c), m.shape.Context)
 	if err := m.device.Upload(w.rope, bytesOf(table)); err != nil {
-		return fmt.Errorf("model: upload the rotary table: %w", err)
+		return nil, fmt.Errorf("model: upload the rotary table: %w", err)
 	}
 	if source == nil {
-		return plan.fillRandom(ctx, m.device, m.kernels)
+		return plan, nil
 	}
-	if err := source.Check(); err != nil {
-		return err
-	}
-	return plan.load(ctx, m.device, source, counter(plan.bytes(), progress))
+	return plan, source.Check()
+}
+
+// readAndRecord reads the weights while kernels compile and programs are
+// recorded: these need to know where weights are, not what.
+func (m *Llama) readAndRecord(ctx context.Context, plan *weightPlan, source *checkpoint.Checkpoint, progress func(arrived, total int64)) error {
+	var both errgroup.Group
+	both.Go(m.record)
+	both.Go(func() error {
+		if source == nil {
+			return plan.fillRandom(ctx, m.device, m.kernels)
+		}
+		return plan.load(ctx, m.device, source, counter(plan.bytes(), progress))
+	})
+	return both.Wait()
 }
 
 // counter adds up the bytes that arrived and passes the sum on.

@@ -10,7 +10,7 @@ import (
 
 // loadPanels reads a tensor that lies in panels, some rows of panels at a
 // time. Rows that no part fills are zeros.
-func (p *weightPlan) loadPanels(d *compute.Device, c *checkpoint.Checkpoint, t *plannedTensor) error {
+func (p *weightPlan) loadPanels(u *compute.Uploader, c *checkpoint.Checkpoint, t *plannedTensor) error {
 	parts := make([][]byte, len(t.parts))
 	for i, part := range t.parts {
 		tensor, err := c.Tensor(part.name)
@@ -23,19 +23,36 @@ func (p *weightPlan) loadPanels(d *compute.Device, c *checkpoint.Checkpoint, t *
 	}
 	line := shaders.PanelsBytes(shaders.PanelRows, t.width)
 	lines := max(1, panelSlab/line)
-	slab := make([]byte, min(lines*line, t.span.Size))
+	var last compute.UploadTicket
 	for at := int64(0); at < t.span.Size; at += lines * line {
-		slab = slab[:min(lines*line, t.span.Size-at)]
-		clear(slab)
 		first := int(at/line) * shaders.PanelRows
-		for i, part := range t.parts {
-			putRows(slab, parts[i], first, part)
-		}
-		if err := d.Upload(t.span.Slice(at, int64(len(slab))), slab); err != nil {
+		var err error
+		last, err = u.Write(t.span.Slice(at, min(lines*line, t.span.Size-at)), func(slab []byte) {
+			if !t.fills(first, len(slab)/int(line)*shaders.PanelRows) {
+				clear(slab)
+			}
+			for i, part := range t.parts {
+				putRows(slab, parts[i], first, part)
+			}
+		})
+		if err != nil {
 			return fmt.Errorf("model: upload %q: %w", t.parts[0].name, err)
 		}
 	}
+	if err := u.Wait(last); err != nil {
+		return fmt.Errorf("model: upload %q: %w", t.parts[0].name, err)
+	}
 	return nil
+}
+
+// fills says whether the parts fill every element of so many rows in panels,
+// from first on.
+func (t *plannedTensor) fills(first, rows int) bool {
+	filled := 0
+	for _, part := range t.parts {
+		filled += max(0, min(first+rows, part.row+part.rows)-max(first, part.row))
+	}
+	return filled == rows && t.width%shaders.PanelColumns == 0
 }
 
 // putRows puts those rows of a part into a slab that begins at a row of the

@@ -147,6 +147,13 @@ func (p *weightPlan) bytes() int64 {
 // load reads every planned tensor from a checkpoint, several at once.
 // progress is told the bytes of each tensor that arrived.
 func (p *weightPlan) load(ctx context.Context, d *compute.Device, c *checkpoint.Checkpoint, progress func(bytes int64)) error {
+	idle := make(chan *compute.Uploader, uploaders)
+	defer func() {
+		close(idle)
+		for u := range idle {
+			u.Close()
+		}
+	}()
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(uploaders)
 	for i := range p.tensors {
@@ -156,7 +163,12 @@ func (p *weightPlan) load(ctx context.Context, d *compute.Device, c *checkpoint.
 				return context.Cause(ctx)
 			}
 			if t.panels {
-				if err := p.loadPanels(d, c, t); err != nil {
+				u, err := uploader(d, idle)
+				if err != nil {
+					return err
+				}
+				defer func() { idle <- u }()
+				if err := p.loadPanels(u, c, t); err != nil {
 					return err
 				}
 				progress(t.span.Size)
@@ -175,6 +187,20 @@ func (p *weightPlan) load(ctx context.Context, d *compute.Device, c *checkpoint.
 		})
 	}
 	return group.Wait()
+}
+
+// uploader is one that is idle, or a new one.
+func uploader(d *compute.Device, idle <-chan *compute.Uploader) (*compute.Uploader, error) {
+	select {
+	case u := <-idle:
+		return u, nil
+	default:
+	}
+	u, err := d.NewUploader()
+	if err != nil {
+		return nil, fmt.Errorf("model: upload weights: %w", err)
+	}
+	return u, nil
 }
 
 // clearGaps zeroes a tensor that its parts do not fill.
