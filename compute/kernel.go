@@ -41,6 +41,20 @@ func (d *Device) NewKernel(name string, spirv []byte, spec []uint32) *Kernel {
 	return k
 }
 
+// Compiled is how many of the kernels asked for so far are compiled, or have failed to.
+func (d *Device) Compiled() (done, all int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, k := range d.kernels {
+		select {
+		case <-k.done:
+			done++
+		default:
+		}
+	}
+	return done, len(d.kernels)
+}
+
 // Name is the name given to NewKernel.
 func (k *Kernel) Name() string { return k.name }
 

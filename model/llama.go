@@ -17,6 +17,7 @@ type forward struct {
 
 	epilogues   []shaders.Epilogue // of the fused projections so far
 	epiloguesAt uint64             // where they will lie
+	parameters  compute.Span       // the same, of a program that is recorded
 	tilings     tilings
 	owed        [perLayer]uint32 // workgroups of the fused projections
 	flow        *shaders.Flow    // nil: barriers are between the stages

@@ -61,8 +61,8 @@ func bucket(list []int, n int) int {
 	return list[i]
 }
 
-// record makes every program the model can need. The kernels compile side by
-// side while recording goes on.
+// record makes every program the model can need. It lists all of them first,
+// since a kernel begins to compile when it is first asked for.
 func (m *Llama) record() error {
 	m.buckets = [...][]int{
 		decodeBody: buckets(decodeBody, m.limits.Lanes),
@@ -71,6 +71,27 @@ func (m *Llama) record() error {
 	}
 	m.programs = map[programKey]*program{}
 	m.epilogues = m.device.NewArena("epilogues", compute.Local, 1<<20)
+	var all []*forward
+	for _, key := range m.programKeys() {
+		f, err := m.listed(key)
+		if err != nil {
+			return fmt.Errorf("model: list %s: %w", key, err)
+		}
+		all = append(all, f)
+	}
+	for i, f := range all {
+		program, err := f.record()
+		if err != nil {
+			return fmt.Errorf("model: record %s: %w", f.key, err)
+		}
+		m.programs[f.key], all[i] = program, nil
+	}
+	return nil
+}
+
+// programKeys are the programs that the model can need.
+func (m *Llama) programKeys() []programKey {
+	var keys []programKey
 	for p, list := range m.buckets {
 		for _, rows := range list {
 			for _, adapters := range m.variants() {
@@ -78,17 +99,12 @@ func (m *Llama) record() error {
 					continue
 				}
 				for turn := range m.blocks {
-					key := programKey{part(p), rows, adapters, turn}
-					program, err := m.recordProgram(key)
-					if err != nil {
-						return fmt.Errorf("model: record %s: %w", key, err)
-					}
-					m.programs[key] = program
+					keys = append(keys, programKey{part(p), rows, adapters, turn})
 				}
 			}
 		}
 	}
-	return nil
+	return keys
 }
 
 // program is a recorded one.
@@ -106,29 +122,30 @@ type tilings [perLayer]shaders.Tiling
 // perLayer is the projections of a layer.
 const perLayer = 4
 
-// recordProgram makes one program and puts the parameters of its fused
-// projections on the device.
-func (m *Llama) recordProgram(key programKey) (*program, error) {
-	var span compute.Span
-	fused := key.part != head && m.kernels.Fuses(key.rows, m.shape.HeadDim, m.shape.Type)
-	if fused {
+// listed lists one program, with a place on the device for the parameters of
+// its fused projections.
+func (m *Llama) listed(key programKey) (*forward, error) {
+	f := &forward{Llama: m, block: m.blocks[key.turn], key: key}
+	if key.part != head && f.fused() {
 		var err error
-		if span, err = m.epilogues.Alloc(int64(m.shape.Layers*perLayer) * int64(unsafe.Sizeof(shaders.Epilogue{}))); err != nil {
+		if f.parameters, err = m.epilogues.Alloc(int64(m.shape.Layers*perLayer) * int64(unsafe.Sizeof(shaders.Epilogue{}))); err != nil {
 			return nil, err
 		}
-	}
-	f := forward{Llama: m, block: m.blocks[key.turn], key: key}
-	if fused {
-		f.epiloguesAt = span.Address()
+		f.epiloguesAt = f.parameters.Address()
 	}
 	f.list()
-	if fused {
-		if err := m.device.Upload(span, bytesOf(f.epilogues)); err != nil {
+	return f, nil
+}
+
+// record makes the program that is listed.
+func (f *forward) record() (*program, error) {
+	if len(f.epilogues) > 0 {
+		if err := f.device.Upload(f.parameters, bytesOf(f.epilogues)); err != nil {
 			return nil, err
 		}
 	}
-	recorded, err := m.device.Record(key.String(), f.stages, m.profiler)
-	return &program{recorded, f.tilings, key.adapters, f.owed}, err
+	recorded, err := f.device.Record(f.key.String(), f.stages, f.profiler)
+	return &program{recorded, f.tilings, f.key.adapters, f.owed}, err
 }
 
 // variants are the kinds of program that are recorded: without adapter work and,

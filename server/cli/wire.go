@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"time"
 
 	"lorikeet/compute"
 	"lorikeet/lora"
@@ -114,8 +115,10 @@ func (p *parts) openModel(ctx context.Context, c *Config, env Env) error {
 	}
 	bar := newBar(env.Stderr)
 	o.Progress = bar.advance
+	stop := reportCompiling(p.device, 2*time.Second)
 	var err error
 	p.model, err = model.Open(ctx, p.device, p.files.config, p.files.weights, o)
+	stop()
 	bar.finish()
 	if err != nil || p.residency == nil {
 		return err
