@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	vk "github.com/vulkan-go/vulkan"
 
@@ -36,6 +37,7 @@ type Device struct {
 	subgroup int // size to require of pipelines, 0: the device has only one
 
 	compiling  sync.WaitGroup
+	closing    atomic.Bool   // no kernel begins to compile any more
 	compilers  chan struct{} // bounds the pipelines compiled at once
 	work       queue
 	uploads    queue
@@ -158,6 +160,7 @@ func (d *Device) Info() Info {
 
 // Close waits for submitted work, saves the pipeline cache, and frees everything the device owns, released or not.
 func (d *Device) Close() error {
+	d.closing.Store(true)
 	d.compiling.Wait()
 	err := errors.Join(d.wait(&d.work, d.last(&d.work)), d.wait(&d.uploads, d.last(&d.uploads)))
 	if saveErr := d.saveCache(); err == nil {

@@ -33,6 +33,10 @@ func (d *Device) NewKernel(name string, spirv []byte, spec []uint32) *Kernel {
 		defer close(k.done)
 		d.compilers <- struct{}{}
 		defer func() { <-d.compilers }()
+		if d.closing.Load() {
+			k.err = fmt.Errorf("compute: compile %q: the device is closed", name)
+			return
+		}
 		k.pipeline, k.err = d.compile(spirv, spec)
 		if k.err != nil {
 			k.err = fmt.Errorf("compute: compile %q: %w", name, k.err)

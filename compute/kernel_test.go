@@ -51,6 +51,25 @@ func TestKernelErrors(t *testing.T) {
 	require.NoError(t, d.NewKernel("affine", affineModule, nil).Ready())
 }
 
+// A device that is closed waits for the kernels that are being compiled, not for those that wait their turn.
+func TestCloseWhileCompiling(t *testing.T) {
+	d, err := compute.Open(compute.Options{})
+	require.NoError(t, err)
+	var all []*compute.Kernel
+	for i := range 200 {
+		all = append(all, d.NewKernel("affine", affineModule, []uint32{uint32(i)}))
+	}
+	done, asked := d.Compiled()
+	require.Equal(t, 200, asked)
+	require.LessOrEqual(t, done, asked)
+	require.NoError(t, d.Close())
+	for _, k := range all {
+		if err := k.Ready(); err != nil {
+			require.EqualError(t, err, `compute: compile "affine": the device is closed`)
+		}
+	}
+}
+
 func TestKernelStatistics(t *testing.T) {
 	d, err := compute.Open(compute.Options{Statistics: true})
 	require.NoError(t, err)

@@ -161,8 +161,8 @@ func (m *Llama) planWeights(c checkpoint.Config, source *checkpoint.Checkpoint) 
 // readAndRecord reads the weights while kernels compile and programs are
 // recorded: these need to know where weights are, not what.
 func (m *Llama) readAndRecord(ctx context.Context, plan *weightPlan, source *checkpoint.Checkpoint, progress func(arrived, total int64)) error {
-	var both errgroup.Group
-	both.Go(m.record)
+	both, ctx := errgroup.WithContext(ctx)
+	both.Go(func() error { return m.record(ctx) })
 	both.Go(func() error {
 		if source == nil {
 			return plan.fillRandom(ctx, m.device, m.kernels)

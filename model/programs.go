@@ -1,6 +1,7 @@
 package model
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"unsafe"
@@ -63,7 +64,7 @@ func bucket(list []int, n int) int {
 
 // record makes every program the model can need. It lists all of them first,
 // since a kernel begins to compile when it is first asked for.
-func (m *Llama) record() error {
+func (m *Llama) record(ctx context.Context) error {
 	m.buckets = [...][]int{
 		decodeBody: buckets(decodeBody, m.limits.Lanes),
 		mixedBody:  buckets(mixedBody, m.limits.Rows),
@@ -80,6 +81,9 @@ func (m *Llama) record() error {
 		all = append(all, f)
 	}
 	for i, f := range all {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
 		program, err := f.record()
 		if err != nil {
 			return fmt.Errorf("model: record %s: %w", f.key, err)
