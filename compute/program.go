@@ -30,9 +30,9 @@ type Dispatch struct {
 	Flops    int64     // arithmetic it cannot avoid
 }
 
-// Stage is a set of dispatches that do not depend on each other. It starts when all of the stage before are done, unless it flows. A
-// profiler times neighbouring stages of one label together, so that its timestamps do not slow down a chain of them; with one no stage
-// flows.
+// Stage is a list of dispatches that run side by side; one may wait for another only where Info.InOrder, and only for one before it. The
+// stage starts when all of the stage before are done, unless it flows. A profiler times neighbouring stages of one label together, so
+// that its timestamps do not slow down a chain of them; with one no stage flows.
 type Stage struct {
 	Label      string
 	Dispatches []Dispatch

@@ -78,13 +78,9 @@ func (u *Uploader) Upload(pieces ...Piece) (UploadTicket, error) {
 // MostWritten is the most bytes that Write takes at a time.
 const MostWritten = stagingSize
 
-// Write has fill write all of a span, of at most MostWritten bytes: in place where the host sees the memory, else in a staging buffer, so
-// that no byte is copied twice. It returns when fill has; the ticket is as Upload's.
+// Write has fill write all bytes of a span, of at most MostWritten, where they leave from: in a staging buffer. It returns when fill has;
+// the ticket is as Upload's.
 func (u *Uploader) Write(to Span, fill func(bytes []byte)) (UploadTicket, error) {
-	if mapped := to.Bytes(); mapped != nil {
-		fill(mapped)
-		return 0, nil
-	}
 	if to.Size > MostWritten {
 		return 0, fmt.Errorf("compute: write %d bytes at once: at most %d", to.Size, MostWritten)
 	}

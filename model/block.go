@@ -54,6 +54,8 @@ type block struct {
 
 	rows int // that have a slot
 
+	workgroups [grids]uint32 // of each dispatch: the grids themselves are not to be read back
+
 	results  []shaders.SampleResult // [logit row]
 	top      []shaders.TopEntry     // [logit row][MaxTop]
 	idScores []float32              // like ids
@@ -143,6 +145,7 @@ func (b *block) indirect(g grid) *compute.Indirect {
 
 func (b *block) setGrid(g grid, size [3]uint32) {
 	b.grids[g] = gridSize{x: size[0], y: size[1], z: size[2]}
+	b.workgroups[g] = size[0] * size[1] * size[2]
 }
 
 func (b *block) release() {

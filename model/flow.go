@@ -41,14 +41,17 @@ func (f *forward) flows(layer int, kind flowKind) bool {
 	return f.key.part == decodeBody || kind != flowAttend && kind != flowO
 }
 
-// fillOwed writes how many workgroups each stage of a layer has.
+// fillOwed writes how many workgroups each stage of a layer has, where they
+// flow.
 func (b *block) fillOwed(p *program) {
-	count := func(g grid) uint32 { return b.grids[g].x * b.grids[g].y * b.grids[g].z }
-	b.owed[flowAttend].Stage = count(gridAttendDecode)
+	if !p.flows {
+		return
+	}
+	b.owed[flowAttend] = shaders.FlowOwed{Stage: b.workgroups[gridAttendDecode]}
 	for i, kind := range [perLayer]flowKind{flowQKV, flowO, flowGateUp, flowDown} {
-		b.owed[kind].Stage = p.owed[i]
+		b.owed[kind] = shaders.FlowOwed{Stage: p.owed[i]}
 		if p.adapters {
-			b.owed[kind].Shrink = count(gridShrinkQKV + grid(i))
+			b.owed[kind].Shrink = b.workgroups[gridShrinkQKV+grid(i)]
 		}
 	}
 }

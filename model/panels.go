@@ -9,7 +9,8 @@ import (
 )
 
 // loadPanels reads a tensor that lies in panels, some rows of panels at a
-// time. Rows that no part fills are zeros.
+// time: in place where the host sees them, without an uploader, else in its
+// staging buffers. Rows that no part fills are zeros.
 func (p *weightPlan) loadPanels(u *compute.Uploader, c *checkpoint.Checkpoint, t *plannedTensor) error {
 	parts := make([][]byte, len(t.parts))
 	for i, part := range t.parts {
@@ -25,19 +26,26 @@ func (p *weightPlan) loadPanels(u *compute.Uploader, c *checkpoint.Checkpoint, t
 	lines := max(1, panelSlab/line)
 	var last compute.UploadTicket
 	for at := int64(0); at < t.span.Size; at += lines * line {
-		first := int(at/line) * shaders.PanelRows
-		var err error
-		last, err = u.Write(t.span.Slice(at, min(lines*line, t.span.Size-at)), func(slab []byte) {
+		to, first := t.span.Slice(at, min(lines*line, t.span.Size-at)), int(at/line)*shaders.PanelRows
+		put := func(slab []byte) {
 			if !t.fills(first, len(slab)/int(line)*shaders.PanelRows) {
 				clear(slab)
 			}
 			for i, part := range t.parts {
 				putRows(slab, parts[i], first, part)
 			}
-		})
-		if err != nil {
+		}
+		if u == nil {
+			put(to.Bytes())
+			continue
+		}
+		var err error
+		if last, err = u.Write(to, put); err != nil {
 			return fmt.Errorf("model: upload %q: %w", t.parts[0].name, err)
 		}
+	}
+	if u == nil {
+		return nil
 	}
 	if err := u.Wait(last); err != nil {
 		return fmt.Errorf("model: upload %q: %w", t.parts[0].name, err)

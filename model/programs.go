@@ -116,6 +116,7 @@ type program struct {
 	*compute.Program
 	tilings  tilings
 	adapters bool
+	flows    bool             // its layers' stages do
 	owed     [perLayer]uint32 // workgroups of the products that end their outputs
 }
 
@@ -149,7 +150,7 @@ func (f *forward) record() (*program, error) {
 		}
 	}
 	recorded, err := f.device.Record(f.key.String(), f.stages, f.profiler)
-	return &program{recorded, f.tilings, f.key.adapters, f.owed}, err
+	return &program{recorded, f.tilings, f.key.adapters, f.flow != nil, f.owed}, err
 }
 
 // variants are the kinds of program that are recorded: without adapter work and,

@@ -162,31 +162,38 @@ func (p *weightPlan) load(ctx context.Context, d *compute.Device, c *checkpoint.
 			if ctx.Err() != nil {
 				return context.Cause(ctx)
 			}
-			if t.panels {
-				u, err := uploader(d, idle)
-				if err != nil {
+			var u *compute.Uploader // nil where the host sees the memory
+			if t.span.Bytes() == nil {
+				var err error
+				if u, err = uploader(d, idle); err != nil {
 					return err
 				}
 				defer func() { idle <- u }()
-				if err := p.loadPanels(u, c, t); err != nil {
-					return err
-				}
-				progress(t.span.Size)
-				return nil
 			}
-			if err := p.clearGaps(d, t); err != nil {
+			if err := p.loadTensor(d, u, c, t); err != nil {
 				return err
-			}
-			for _, part := range t.parts {
-				if err := p.loadPart(d, c, t, part); err != nil {
-					return err
-				}
 			}
 			progress(t.span.Size)
 			return nil
 		})
 	}
 	return group.Wait()
+}
+
+// loadTensor reads a planned tensor.
+func (p *weightPlan) loadTensor(d *compute.Device, u *compute.Uploader, c *checkpoint.Checkpoint, t *plannedTensor) error {
+	if t.panels {
+		return p.loadPanels(u, c, t)
+	}
+	if err := p.clearGaps(d, t); err != nil {
+		return err
+	}
+	for _, part := range t.parts {
+		if err := p.loadPart(u, c, t, part); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // uploader is one that is idle, or a new one.
@@ -215,7 +222,7 @@ func (p *weightPlan) clearGaps(d *compute.Device, t *plannedTensor) error {
 	return d.Fill(t.span, 0)
 }
 
-func (p *weightPlan) loadPart(d *compute.Device, c *checkpoint.Checkpoint, t *plannedTensor, part tensorPart) error {
+func (p *weightPlan) loadPart(u *compute.Uploader, c *checkpoint.Checkpoint, t *plannedTensor, part tensorPart) error {
 	tensor, err := c.Tensor(part.name)
 	if err != nil {
 		return err
@@ -227,7 +234,16 @@ func (p *weightPlan) loadPart(d *compute.Device, c *checkpoint.Checkpoint, t *pl
 	size := int64(p.shape.Type.Size())
 	stride, width := int64(pad(t.width))*size, int64(part.columns)*size
 	data = padRows(data, width, stride)
-	if err := d.Upload(t.span.Slice(int64(part.row)*stride, int64(len(data))), data); err != nil {
+	to := t.span.Slice(int64(part.row)*stride, int64(len(data)))
+	if u == nil {
+		copy(to.Bytes(), data)
+		return nil
+	}
+	ticket, err := u.Upload(compute.Piece{To: to, From: data})
+	if err == nil {
+		err = u.Wait(ticket)
+	}
+	if err != nil {
 		return fmt.Errorf("model: upload %q: %w", part.name, err)
 	}
 	return nil

@@ -15,14 +15,15 @@ type Ending interface {
 // Fused is a projection whose kernel ends its own outputs, with the LoRA deltas in them, so that no stage stands between
 // the projection and who reads the result. It is for few rows; see Kernels.Fuses.
 //
-// Shrink and projection run together in one stage. An output tile's last step is taken by whoever comes last of its
-// projection and the shrink (include/arrive.glsl), with the same bits either way.
+// Shrink and projection run together in one stage. In a stage that flows, tiles wait for the shrink, which comes first for that. Elsewhere
+// an output tile's last step is taken by whoever comes last of its projection and the shrink (include/arrive.glsl), with the same
+// bits either way.
 type Fused struct {
 	Project  Project // Y: where outputs wait for the shrink; RopeStore leaves the turned queries there
 	Ending   Ending
 	Shrink   *Shrink // nil without adapters; every row of the step is in one of its tiles or has no adapter
 	Slots    uint64  // uint32 [t]: row of the adapter table, BaseSlot, or NoRow for a row that the step does not have
-	Arrivals uint64  // uint32, ArrivalsBytes of them, zero before and after; unused without adapters
+	Arrivals uint64  // uint32, ArrivalsBytes of them, zero before and after; unused without adapters, or with Flow
 	At       uint64  // where the Epilogue will lie
 	Flow     uint64  // of the stage, if it flows; see Flow
 }

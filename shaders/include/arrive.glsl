@@ -1,5 +1,5 @@
-// Who ends a tile of a projection that has adapters. Its outputs need the projection's workgroup and the whole shrink,
-// which run in one stage in any order. Both arrive at the tile's counter and whoever comes last ends it: nobody waits, so
+// Who ends a tile of a projection that has adapters, where stages do not flow (flow.glsl). Its outputs need the projection's workgroup and
+// the whole shrink, which run in one stage in any order. Both arrive at the tile's counter and whoever comes last ends it: nobody waits, so
 // no workgroup has to be running for another to go on. A tile is ended by the same operations either way.
 //
 // What one side wrote before it arrived the other reads after: all of it goes through coherent references, with a
