@@ -13,8 +13,7 @@ import (
 // and rows taken through the gather list where one is given.
 type projection struct {
 	label   string
-	grid    grid     // of a layer's, where it does not end its outputs
-	kind    flowKind // of a layer's, where it does
+	grid    grid // of a layer's
 	w       shaders.Matrix
 	x, y    shaders.Rows
 	half    *shaders.Halves // x as halves, or nil
@@ -92,21 +91,22 @@ func (f *forward) projected(layer int, p projection, s shrinkage, e ending) {
 		f.stage(e.label, f.varying(e.op.Dispatch(f.kernels), e.grid))
 		return
 	}
+	product := p.grid - gridQKV
 	epilogue, dispatches := shaders.Fused{
 		Project: project, Ending: e.op, Shrink: shrink,
 		Slots: address(f.block.buffer, f.block.slots), Arrivals: f.activations.arrivals,
-		Flow: f.flowOf(layer, p.kind),
+		Flow: f.flowOf(layer, productFlow[product]),
 		At:   f.epiloguesAt + uint64(len(f.epilogues))*uint64(unsafe.Sizeof(shaders.Epilogue{})),
 	}.Dispatches(f.kernels)
 	f.epilogues = append(f.epilogues, epilogue)
 	projection := labelled(p.label+" + "+e.label, dispatches[len(dispatches)-1])
-	f.owed[p.grid-gridQKV] = projection.Groups[0]
+	f.owed[product] = projection.Groups[0]
 	if shrink == nil {
 		f.stage(p.label, projection)
 	} else {
 		f.stage(p.label, f.varying(dispatches[0], s.grid), projection)
 	}
-	f.last().Flows = f.flows(layer, p.kind)
+	f.last().Flows = f.flows(layer, productFlow[product])
 }
 
 func labelled(label string, d compute.Dispatch) *compute.Dispatch {

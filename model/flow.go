@@ -15,6 +15,9 @@ const (
 	flowKinds
 )
 
+// productFlow are the stages of a layer's products, in the order of their grids.
+var productFlow = [perLayer]flowKind{flowQKV, flowO, flowGateUp, flowDown}
+
 // newFlow is the chain of the layers' stages, nil where barriers are between them.
 func (f *forward) newFlow() *shaders.Flow {
 	if !f.fused() || !f.kernels.Flows(f.shape.Type) {
@@ -48,7 +51,7 @@ func (b *block) fillOwed(p *program) {
 		return
 	}
 	b.owed[flowAttend] = shaders.FlowOwed{Stage: b.workgroups[gridAttendDecode]}
-	for i, kind := range [perLayer]flowKind{flowQKV, flowO, flowGateUp, flowDown} {
+	for i, kind := range productFlow {
 		b.owed[kind] = shaders.FlowOwed{Stage: p.owed[i]}
 		if p.adapters {
 			b.owed[kind].Shrink = b.workgroups[gridShrinkQKV+grid(i)]

@@ -51,7 +51,7 @@ func (f *forward) layer(l int, w *layerWeights) {
 	s, a := &f.shape, &f.activations
 	attentionNorm, mlpNorm := f.norm(w.attentionNorm, l == 0), f.norm(w.mlpNorm, false)
 	qkv := projection{
-		label: "qkv", grid: gridQKV, kind: flowQKV, w: w.qkv, x: a.x, half: f.half(a.halfX, w.attentionNorm.Weight), y: a.qkv,
+		label: "qkv", grid: gridQKV, w: w.qkv, x: a.x, half: f.half(a.halfX, w.attentionNorm.Weight), y: a.qkv,
 		in: s.Hidden, out: s.QKV(), norm: &attentionNorm,
 	}
 	f.projected(l, qkv,
@@ -60,21 +60,21 @@ func (f *forward) layer(l int, w *layerWeights) {
 	f.stage("attend", f.attendDecode(l), f.attendPrefill(l))
 	f.last().Flows = f.flows(l, flowAttend)
 	o := projection{
-		label: "o", grid: gridO, kind: flowO, w: w.o, x: a.attended, half: f.half(a.halfAttended, 0), y: a.y,
+		label: "o", grid: gridO, w: w.o, x: a.attended, half: f.half(a.halfAttended, 0), y: a.y,
 		in: s.Heads * s.HeadDim, out: s.Hidden, shared: true,
 	}
 	f.projected(l, o,
 		shrinkage{sites: []lora.Site{lora.O}, grid: gridShrinkO},
 		ending{label: "residual", op: f.residual(l, lora.O, o, f.half(a.halfX, w.mlpNorm.Weight), false), grid: gridResidual})
 	gateUp := projection{
-		label: "gate_up", grid: gridGateUp, kind: flowGateUp, w: w.gateUp, x: a.x, half: f.half(a.halfX, w.mlpNorm.Weight), y: a.gateUp,
+		label: "gate_up", grid: gridGateUp, w: w.gateUp, x: a.x, half: f.half(a.halfX, w.mlpNorm.Weight), y: a.gateUp,
 		in: s.Hidden, out: 2 * s.upRow(), norm: &mlpNorm,
 	}
 	f.projected(l, gateUp,
 		shrinkage{sites: []lora.Site{lora.Gate, lora.Up}, grid: gridShrinkGateUp},
 		ending{label: "silu_mul", op: f.siluMul(l), grid: gridSiluMul})
 	down := projection{
-		label: "down", grid: gridDown, kind: flowDown, w: w.down, x: a.inner, half: f.half(a.halfInner, 0), y: a.y,
+		label: "down", grid: gridDown, w: w.down, x: a.inner, half: f.half(a.halfInner, 0), y: a.y,
 		in: s.Inner, out: s.Hidden, shared: true,
 	}
 	f.projected(l, down,
