@@ -63,11 +63,13 @@ func TestCloseWhileCompiling(t *testing.T) {
 	require.Equal(t, 200, asked)
 	require.LessOrEqual(t, done, asked)
 	require.NoError(t, d.Close())
+	const closed = `compute: compile "affine": the device is closed`
 	for _, k := range all {
 		if err := k.Ready(); err != nil {
-			require.EqualError(t, err, `compute: compile "affine": the device is closed`)
+			require.EqualError(t, err, closed)
 		}
 	}
+	require.EqualError(t, d.NewKernel("affine", affineModule, nil).Ready(), closed)
 }
 
 func TestKernelStatistics(t *testing.T) {

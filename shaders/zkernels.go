@@ -19,6 +19,7 @@ const (
 	FlowShrink                 = 16         // from a stage's counter to its shrink's
 	FlowStride                 = 32         // counters between those of two stages
 	Looks                      = 20000      // on a GPU, where each takes about half a microsecond
+	Merged                     = 8
 	NoRow                      = 0xfffffffe // the slot of a row that the step does not have
 	NormFours                  = 4          // loads of a leaf that are on their way together
 	NormLeaves                 = 8          // sums of a row that are folded in the end
@@ -36,7 +37,6 @@ const (
 	Unroll                     = 4 // panels on their way
 	attendDecodeKeyLanes       = 4 // Scores: KEY_LANES invocations share a key, each group of them has KEYS keys at once.
 	attendDecodeKeys           = 2
-	attendDecodeMerged         = 8
 	attendDecodeThreads        = 128
 	attendLanesThreads         = 8  // one subgroup
 	attendPrefillAcross        = 16 // Threads stand ACROSS by DOWN; each has EACH_ROW rows of EACH_KEY keys, and then of EACH_FOUR vectors of columns.

@@ -11,12 +11,12 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// halfDone has compiled one kernel more each time it is asked, up to all.
-type halfDone struct{ done, all int }
+// slowCompiler has compiled one kernel more each time it is asked, up to all.
+type slowCompiler struct{ done, all int }
 
-func (h *halfDone) Compiled() (int, int) {
-	h.done = min(h.done+1, h.all)
-	return h.done, h.all
+func (c *slowCompiler) Compiled() (int, int) {
+	c.done = min(c.done+1, c.all)
+	return c.done, c.all
 }
 
 func TestReportCompiling(t *testing.T) {
@@ -25,7 +25,7 @@ func TestReportCompiling(t *testing.T) {
 		before := slog.Default()
 		slog.SetDefault(slog.New(slog.NewTextHandler(&out, nil)))
 		defer slog.SetDefault(before)
-		stop := reportCompiling(&halfDone{0, 3}, time.Second)
+		stop := reportCompiling(&slowCompiler{0, 3}, time.Second)
 		time.Sleep(9500 * time.Millisecond)
 		stop()
 		require.Equal(t, 2, strings.Count(out.String(), "compiling kernels"), out.String())

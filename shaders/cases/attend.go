@@ -127,7 +127,7 @@ func attendDecodeCases() []Case {
 				Build: func(s *Setup) Run { return a.buildDecode(s, []int{300, 7, 128, 700}, 128, 2+s.Random.IntN(2), nil) },
 			},
 			Case{
-				Name: "attend_decode/" + a.String() + "/flowing", Stem: "attend_decode", Limit: 2e-6, Flows: true,
+				Name: "attend_decode/" + a.String() + "/flowing", Stem: "attend_decode", Limit: 2e-6, Split: true,
 				Build: func(s *Setup) Run { return a.buildDecode(s, []int{300, 7, 64, 65, 700}, 128, 2, s.flow()) },
 			},
 			Case{
