@@ -15,9 +15,9 @@ type Ending interface {
 // Fused is a projection whose kernel ends its own outputs, with the LoRA deltas in them, so that no stage stands between
 // the projection and who reads the result. It is for few rows; see Kernels.Fuses.
 //
-// Shrink and projection run together in one stage. In a stage that flows, tiles wait for the shrink, which comes first for that. Elsewhere
-// an output tile's last step is taken by whoever comes last of its projection and the shrink (include/arrive.glsl), with the same
-// bits either way.
+// Shrink and projection run together in one stage. In a stage that flows, tiles wait for the shrink, which comes first for that. Elsewhere,
+// and never by cooperative matrices, an output tile's last step is taken by whoever comes last of its projection and the
+// shrink (include/arrive.glsl), with the same bits either way.
 type Fused struct {
 	Project  Project // Y: where outputs wait for the shrink; RopeStore leaves the turned queries there
 	Ending   Ending
@@ -32,10 +32,10 @@ type Fused struct {
 // small beside the products, which have other kernels.
 const mostFused = mostFew
 
-// Fuses says whether projections of so many rows end their own outputs. By cooperative matrices, the two halves of a head have to be
-// whole panels' rows.
+// Fuses says whether projections of so many rows end their own outputs. By cooperative matrices, their stages have to flow, and the two
+// halves of a head have to be whole panels' rows.
 func (k *Kernels) Fuses(rows, headDim int, t Type) bool {
-	return k.style == Lanes || rows <= mostFused && (!k.Panels(t) || headDim%(2*PanelRows) == 0)
+	return k.style == Lanes || rows <= mostFused && (!k.Panels(t) || k.Flows(t) && headDim%(2*PanelRows) == 0)
 }
 
 // ArrivalsBytes is the size of Fused.Arrivals for the largest of several projections.
@@ -59,6 +59,9 @@ func (f Fused) Dispatches(k *Kernels) (Epilogue, []compute.Dispatch) {
 	}
 	if rope, ok := f.Ending.(RopeStore); ok {
 		p.end.headDim = count32(rope.HeadDim)
+	}
+	if k.Panels(p.W.Type) && p.end.lora && p.end.flow == 0 {
+		panic("shaders: products by matrices that have adapters flow")
 	}
 	projection, tile := p.launch(k)
 	e.Outputs, e.OutputStride = p.Y.Address, count32(p.Y.Stride)

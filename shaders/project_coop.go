@@ -111,7 +111,7 @@ func (s projectCoopF16Spec) shared() int {
 	tile := s.tile()
 	words := int(max(s.Split, s.RowTiles)*s.Sides*s.Strips)*PanelRows*PanelRows + tile.outputs*tile.rows + tile.rows
 	if s.Ending != EndNone {
-		words += 2*EpiloguePairs + AheadRows + 1
+		words += 2*EpiloguePairs + AheadRows
 	}
 	return 4 * words
 }
@@ -124,7 +124,7 @@ func (p Project) coop(k *Kernels, spec projectCoopF16Spec) (compute.Dispatch, ti
 		Kernel: k.kernel("project_coop_"+p.W.Type.String(), spec),
 		Push: pushBytes(projectCoopF16Push{
 			W: p.W.Address, X: p.halves(), Y: p.Y.Address,
-			Squares: norm.Squares, Gather: p.Gather, Epilogue: p.end.at, Slots: p.end.slots, Arrivals: p.end.arrivals, Flow: p.end.flow,
+			Squares: norm.Squares, Gather: p.Gather, Epilogue: p.end.at, Slots: p.end.slots, Flow: p.end.flow,
 			Panels: p.Half.panels(), YStride: count32(p.Y.Stride),
 			Outputs: count32(p.Out), Tokens: count32(p.Tokens),
 			Parts: count32(norm.Parts), NormWidth: count32(norm.Width), Eps: norm.Eps,

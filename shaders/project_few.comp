@@ -29,6 +29,7 @@ const bool HALF = false;
 const bool WHOLE = false;
 
 #include "include/ahead.glsl"
+#include "include/arrive.glsl"
 #include "include/norm.glsl"
 
 const uint THREADS = 256;
@@ -156,8 +157,6 @@ Eight tileOutputs(uint unit, uint row) {
     return v;
 }
 
-Eight endOutputs(uint unit, uint row) { return tileOutputs(unit, row); }
-
 void main() {
     const uint thread = gl_SubgroupID * gl_SubgroupSize + gl_SubgroupInvocationID;
     const uint lane = thread % LANES;
@@ -209,7 +208,7 @@ void main() {
     if (ENDING != END_NONE) {
         keepAhead(ahead, COLUMNS, thread);
         if (LORA) {
-            lookAt(push.arrivals, gl_WorkGroupID.x, thread, 0, LOOKS);
+            lookAt(push.arrivals, gl_WorkGroupID.x, thread, LOOKS);
         }
     }
     fold(thread, min(LANES, gl_SubgroupSize));

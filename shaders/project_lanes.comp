@@ -57,8 +57,6 @@ Eight tileOutputs(uint unit, uint row) {
     return Eight(tile[at], tile[at + 1]);
 }
 
-Eight endOutputs(uint unit, uint row) { return tileOutputs(unit, row); }
-
 uint tileSlot(Epilogue e, uint row) { return Uints(push.slots).at[gl_WorkGroupID.y * COLUMNS + row]; }
 
 void main() {
@@ -116,7 +114,7 @@ void main() {
     if (ENDING != END_NONE) {
         const uint at = gl_WorkGroupID.x * gl_NumWorkGroups.y + gl_WorkGroupID.y;
         if (LORA) {
-            lookAt(push.arrivals, at, thread, 0, 1);
+            lookAt(push.arrivals, at, thread, 1);
         }
         [[unroll]] for (uint c = 0; c < COLUMNS; c++) {
             [[unroll]] for (uint side = 0; side < 2; side++) {

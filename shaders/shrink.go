@@ -78,17 +78,22 @@ func (s Shrink) Dispatch(k *Kernels) compute.Dispatch {
 	return s.launch(k, kernel, pushBytes(push))
 }
 
-// coop launches shrink_coop.
+// coop launches shrink_coop. Where a projection waits for it, its workgroups are large: each gets the more of the memory's bandwidth beside
+// that of the projection the more it has on the way.
 func (s Shrink) coop(k *Kernels) compute.Dispatch {
 	var norm Norm
 	if s.Norm != nil {
 		norm = *s.Norm
 	}
+	threads := uint32(256)
+	if s.end.flow != 0 {
+		threads = 512
+	}
 	return s.launch(k, k.kernel("shrink_coop_"+s.Type.String(), shrinkCoopF16Spec{
-		Type: uint32(s.Type), Threads: 256, SizeM: PanelRows, SizeN: PanelRows, SizeK: PanelColumns / 2, Fragments: true,
-		Norm: s.Norm != nil, Gather: s.Gather != 0, Ending: s.end.kind, HeadDim: s.end.head(), Half: s.end.half, Floats: s.end.floats, Flow: s.end.flow != 0,
+		Type: uint32(s.Type), Threads: threads, SizeM: PanelRows, SizeN: PanelRows, SizeK: PanelColumns / 2, Fragments: true,
+		Norm: s.Norm != nil, Gather: s.Gather != 0, Flow: s.end.flow != 0,
 	}), pushBytes(shrinkCoopF16Push{
-		Tiles: s.Tiles, Table: s.Table, X: s.Half.Address, Hidden: s.Hidden.Address, Squares: norm.Squares, Gather: s.Gather, Epilogue: s.end.at, Flow: s.end.flow,
+		Tiles: s.Tiles, Table: s.Table, X: s.Half.Address, Hidden: s.Hidden.Address, Squares: norm.Squares, Gather: s.Gather, Flow: s.end.flow,
 		SitesPerSlot: count32(s.SitesPerSlot), FirstSite: count32(s.FirstSite), Panels: s.Half.panels(), Width: count32(s.In),
 		HiddenStride: count32(s.Hidden.Stride), MaxRank: count32(s.MaxRank), Parts: count32(norm.Parts), Eps: norm.Eps,
 	}))

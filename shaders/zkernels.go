@@ -4,6 +4,7 @@ package shaders
 
 // What the shaders fix at compile time.
 const (
+	Ahead                      = 8          // panels of A on their way, the first of them before the stage before is done
 	AheadRows                  = 64         // most rows of a tile
 	BaseSlot                   = 0xffffffff // the slot of rows without an adapter
 	CoopRanks                  = 16         // rows of A a workgroup has
@@ -34,7 +35,6 @@ const (
 	SquaresUnit                = 8   // columns in one partial sum of squares where few rows run
 	TileRows                   = 8   // most rows in one RowTile
 	TilesTogether              = 16
-	Unroll                     = 4 // panels on their way
 	attendDecodeKeyLanes       = 4 // Scores: KEY_LANES invocations share a key, each group of them has KEYS keys at once.
 	attendDecodeKeys           = 2
 	attendDecodeThreads        = 128
@@ -463,7 +463,6 @@ type projectCoopBf16Push struct {
 	Gather    uint64
 	Epilogue  uint64
 	Slots     uint64
-	Arrivals  uint64
 	Flow      uint64
 	Panels    uint32
 	YStride   uint32
@@ -510,7 +509,6 @@ type projectCoopF16Push struct {
 	Gather    uint64
 	Epilogue  uint64
 	Slots     uint64
-	Arrivals  uint64
 	Flow      uint64
 	Panels    uint32
 	YStride   uint32
@@ -884,7 +882,6 @@ type shrinkCoopBf16Push struct {
 	Hidden       uint64
 	Squares      uint64
 	Gather       uint64
-	Epilogue     uint64
 	Flow         uint64
 	SitesPerSlot uint32
 	FirstSite    uint32
@@ -905,17 +902,13 @@ type shrinkCoopBf16Spec struct {
 	Fragments bool
 	Norm      bool
 	Gather    bool
-	Ending    uint32
-	HeadDim   uint32
-	Half      bool
-	Floats    bool
 	Flow      bool
 }
 
-var shrinkCoopBf16Defaults = shrinkCoopBf16Spec{Type: 0, Threads: 256, SizeM: 16, SizeN: 16, SizeK: 16, Fragments: false, Norm: false, Gather: false, Ending: 0, HeadDim: 128, Half: false, Floats: true, Flow: false}
+var shrinkCoopBf16Defaults = shrinkCoopBf16Spec{Type: 0, Threads: 256, SizeM: 16, SizeN: 16, SizeK: 16, Fragments: false, Norm: false, Gather: false, Flow: false}
 
 func (s shrinkCoopBf16Spec) constants() []uint32 {
-	return []uint32{s.Type, s.Threads, s.SizeM, s.SizeN, s.SizeK, boolWord(s.Fragments), boolWord(s.Norm), boolWord(s.Gather), s.Ending, s.HeadDim, boolWord(s.Half), boolWord(s.Floats), boolWord(s.Flow)}
+	return []uint32{s.Type, s.Threads, s.SizeM, s.SizeN, s.SizeK, boolWord(s.Fragments), boolWord(s.Norm), boolWord(s.Gather), boolWord(s.Flow)}
 }
 
 type shrinkCoopF16Push struct {
@@ -925,7 +918,6 @@ type shrinkCoopF16Push struct {
 	Hidden       uint64
 	Squares      uint64
 	Gather       uint64
-	Epilogue     uint64
 	Flow         uint64
 	SitesPerSlot uint32
 	FirstSite    uint32
@@ -946,17 +938,13 @@ type shrinkCoopF16Spec struct {
 	Fragments bool
 	Norm      bool
 	Gather    bool
-	Ending    uint32
-	HeadDim   uint32
-	Half      bool
-	Floats    bool
 	Flow      bool
 }
 
-var shrinkCoopF16Defaults = shrinkCoopF16Spec{Type: 0, Threads: 256, SizeM: 16, SizeN: 16, SizeK: 16, Fragments: false, Norm: false, Gather: false, Ending: 0, HeadDim: 128, Half: false, Floats: true, Flow: false}
+var shrinkCoopF16Defaults = shrinkCoopF16Spec{Type: 0, Threads: 256, SizeM: 16, SizeN: 16, SizeK: 16, Fragments: false, Norm: false, Gather: false, Flow: false}
 
 func (s shrinkCoopF16Spec) constants() []uint32 {
-	return []uint32{s.Type, s.Threads, s.SizeM, s.SizeN, s.SizeK, boolWord(s.Fragments), boolWord(s.Norm), boolWord(s.Gather), s.Ending, s.HeadDim, boolWord(s.Half), boolWord(s.Floats), boolWord(s.Flow)}
+	return []uint32{s.Type, s.Threads, s.SizeM, s.SizeN, s.SizeK, boolWord(s.Fragments), boolWord(s.Norm), boolWord(s.Gather), boolWord(s.Flow)}
 }
 
 type shrinkLanesPush struct {

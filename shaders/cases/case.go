@@ -19,6 +19,7 @@ type Case struct {
 	Build func(s *Setup) Run
 	Split bool // decode attention over split keys, which style Lanes does not have
 	Flows bool // a stage that flows, which only products by matrices do
+	Meets bool // tiles meet the shrink in a stage that does not flow, which products by matrices never do
 }
 
 // Styles are those in which the case's kernels differ.
@@ -27,7 +28,12 @@ func (c Case) Styles() []shaders.Style {
 		return []shaders.Style{shaders.Matrices}
 	}
 	switch c.Stem {
-	case "project_few", "project_many", "fused":
+	case "fused":
+		if c.Meets {
+			return []shaders.Style{shaders.Groups, shaders.Lanes}
+		}
+		return []shaders.Style{shaders.Groups, shaders.Lanes, shaders.Matrices}
+	case "project_few", "project_many":
 		return []shaders.Style{shaders.Groups, shaders.Lanes, shaders.Matrices}
 	case "attend_prefill":
 		return []shaders.Style{shaders.Groups, shaders.Matrices}

@@ -96,7 +96,8 @@ func (f fusedShape) row(o order) Case {
 	}
 	return Case{
 		Name: fmt.Sprintf("fused/%s/%v/%d columns, %s, %v", f.ending, f.t, f.in, f.describe, o),
-		Stem: "fused", Limit: limit, Flows: o == flowed, Build: func(s *Setup) Run { return f.build(s, o) },
+		Stem: "fused", Limit: limit, Flows: o == flowed, Meets: f.lora && f.t != shaders.F32 && o != flowed,
+		Build: func(s *Setup) Run { return f.build(s, o) },
 	}
 }
 

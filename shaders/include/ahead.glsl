@@ -3,7 +3,7 @@
 #ifndef AHEAD_GLSL
 #define AHEAD_GLSL
 
-#include "arrive.glsl"
+#include "tile.glsl"
 
 const uint EPILOGUE_ADDRESSES = 14; // of an Epilogue
 const uint EPILOGUE_PAIRS = 24;     // of words: its addresses, and the numbers behind them

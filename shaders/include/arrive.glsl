@@ -10,8 +10,8 @@
 #extension GL_KHR_memory_scope_semantics : require
 #extension GL_KHR_shader_subgroup_ballot : require
 
-#include "epilogue.glsl"
 #include "flow.glsl"
+#include "tile.glsl"
 
 layout(buffer_reference, std430, buffer_reference_align = 4) coherent buffer Arrivals { uint at[]; };
 layout(buffer_reference, std430, buffer_reference_align = 16) coherent buffer Waiting { vec4 at[]; };
@@ -35,29 +35,21 @@ void arriveAt(Epilogue e, uint counter, uint thread) {
     meet();
 }
 
-// What has arrived at a tile already.
-uint lookOnce(uint64_t arrivals, uint tile) { return atomicAdd(Arrivals(arrivals).at[tile], 0); }
+const uint LOOKS = 20000; // on a GPU, where each takes about half a microsecond
 
-// Looks, where seen is 0, whether the shrink has arrived meanwhile, up to so many times; the answer is in arrived after the next barrier. On
-// a GPU the shrink begins first and is shorter than any tile, or nearly, while what waits for its last workgroup takes long. So
-// a tile looks again and again; but not forever, since nothing promises that the shrink goes on meanwhile.
-void lookAt(uint64_t arrivals, uint tile, uint thread, uint seen, uint times) {
+// Looks whether the shrink has arrived meanwhile, up to so many times; the answer is in arrived after the next barrier. On a GPU the
+// shrink begins first and is shorter than any tile, or nearly, while what waits for its last workgroup takes long. So a
+// tile looks again and again; but not forever, since nothing promises that the shrink goes on meanwhile.
+void lookAt(uint64_t arrivals, uint tile, uint thread, uint times) {
     if (thread == 0) {
+        uint seen = 0;
         for (uint i = 0; i < times && seen == 0; i++) {
-            seen = lookOnce(arrivals, tile);
+            seen = atomicAdd(Arrivals(arrivals).at[tile], 0);
         }
         arrived = seen;
         memoryBarrierBuffer();
     }
 }
-
-const uint LOOKS = 20000; // on a GPU, where each takes about half a microsecond
-
-// Outputs of the tile in the workgroup's shared memory, in the order of units, as they wait for the shrink and as they end, and the slot
-// of a row of the tile; the kernel defines them.
-Eight tileOutputs(uint unit, uint row);
-Eight endOutputs(uint unit, uint row);
-uint tileSlot(Epilogue e, uint row);
 
 // Says whether the workgroup ends its tile of units by rows, whose outputs are in shared memory; else they are left to the shrink. The
 // whole workgroup calls it behind a barrier, before which it called lookAt where there are adapters.
@@ -89,22 +81,6 @@ bool claimTile(Epilogue e, uint tile, uint units, uint rows, uint thread, uint t
         atomicExchange(Arrivals(e.arrivals).at[tile], 0);
     }
     return true;
-}
-
-// Ends a tile that the workgroup has claimed.
-void endTile(Epilogue e, uint tile, uint units, uint rows, uint thread, uint threads) {
-    const uint firstUnit = tile / e.rowTiles * units;
-    const uint firstRow = tile % e.rowTiles * rows;
-    // Where there are more invocations than units, several share the rank of one; four units of a row are in one subgroup.
-    rows = min(rows, e.rows - firstRow);
-    const uint parts = LORA && !WHOLE ? 1u << findMSB(clamp(threads / (units * rows), 1, min(EXPAND_PARTS, gl_SubgroupSize / 4))) : 1;
-    [[dont_unroll]] for (uint i = thread / parts; i < units * rows; i += threads / parts) {
-        const uint unit = firstUnit + i % units;
-        const uint t = firstRow + i / units;
-        if (unit < e.units) {
-            endUnit(e, t, tileSlot(e, i / units), unit, endOutputs(i % units, i / units), thread % parts, parts);
-        }
-    }
 }
 
 #endif

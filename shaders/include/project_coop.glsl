@@ -18,11 +18,12 @@ layout(constant_id = 14) const bool HALF = false; // the ending leaves halves
 layout(constant_id = 15) const uint HEAD_DIM = 128;
 layout(constant_id = 16) const uint SIDES = 1;
 layout(constant_id = 17) const bool FLOATS = true; // the ending leaves fp32 rows
-layout(constant_id = 18) const bool FLOW = false; // the stages around the ending one flow
+layout(constant_id = 18) const bool FLOW = false; // the stages around the ending one flow; with LORA they do
 const uint MOST_FURTHER = LORA ? 1 : 4; // row tiles up to which there are registers to load more of W before the stage before is done
 const bool WHOLE = LORA && FRAGMENTS; // the tile's outputs get their delta before they end
 
 #include "ahead.glsl"
+#include "flow.glsl"
 #include "norm.glsl"
 
 layout(push_constant) uniform Push {
@@ -33,7 +34,6 @@ layout(push_constant) uniform Push {
     uint64_t gather;   // uint32 [t], the norm's row of each t, with GATHER
     uint64_t epilogue; // Epilogue [1]
     uint64_t slots;    // uint32 [t]: as the Epilogue's
-    uint64_t arrivals; // uint32 [tile]: as the Epilogue's
     uint64_t flow;     // the counters of the stage before, see flow.glsl, with FLOW
     uint panels; // that the columns take
     uint yStride;
@@ -209,15 +209,12 @@ vec4 fourOf(uint row, uint n) {
 }
 
 Eight tileOutputs(uint unit, uint row) {
+    Eight v;
     if (PAIRS) {
-        return Eight(fourOf(row, unit * 4), fourOf(row, TILE_N / 2 + unit * 4));
+        v = Eight(fourOf(row, unit * 4), fourOf(row, TILE_N / 2 + unit * 4));
+    } else {
+        v = Eight(fourOf(row, unit * 8), fourOf(row, unit * 8 + 4));
     }
-    return Eight(fourOf(row, unit * 8), fourOf(row, unit * 8 + 4));
-}
-
-// A tile's outputs with their delta.
-Eight endOutputs(uint unit, uint row) {
-    Eight v = tileOutputs(unit, row);
     if (WHOLE) {
         const uint first = (row / 16 * TILE_STRIPS + unit / QUAD_UNITS * 2) * DELTA_PARTS;
         Eight delta = deltaUnit(first, DELTA_PARTS, row % 16, unit);
@@ -271,10 +268,6 @@ void main() {
         ahead = fetchAhead(push.epilogue, push.slots, firstToken, TILE_T, push.tokens, thread);
     }
     Delta delta;
-    uint seen = 0;
-    if (LORA && !FLOW && thread == 0) {
-        seen = lookOnce(push.arrivals, gl_WorkGroupID.x);
-    }
     [[unroll]] for (uint i = 0; i < EACH; i++) {
         sums[i] = SUMS(0.0);
     }
@@ -334,28 +327,22 @@ void main() {
     }
     if (ENDING != END_NONE) {
         keepAhead(ahead, TILE_T, thread);
-        if (LORA && FLOW) {
-            if (thread == 0) {
-                awaitOwed(push.flow, FLOW_STRIDE + FLOW_SHRINK);
-            }
-        } else if (LORA) {
-            lookAt(push.arrivals, gl_WorkGroupID.x, thread, seen, FRAGMENTS ? LOOKS : 1);
+        if (LORA && thread == 0) {
+            awaitOwed(push.flow, FLOW_STRIDE + FLOW_SHRINK);
         }
     }
     addUp(thread);
     barrier();
     if (ENDING != END_NONE) {
         const Epilogue e = epilogueAhead();
-        if (LORA && FLOW) {
+        if (LORA) {
             meet();
         }
-        if (!LORA || FLOW || claimTile(e, gl_WorkGroupID.x, TILE_N / 8, TILE_T, thread, THREADS)) {
-            if (WHOLE) {
-                storeDeltas(delta, e, firstToken, firstOutput, lane);
-                barrier();
-            }
-            endTile(e, gl_WorkGroupID.x, TILE_N / 8, TILE_T, thread, THREADS);
+        if (WHOLE) {
+            storeDeltas(delta, e, firstToken, firstOutput, lane);
+            barrier();
         }
+        endTile(e, gl_WorkGroupID.x, TILE_N / 8, TILE_T, thread, THREADS);
         if (FLOW) {
             leaveStage(push.flow, thread);
         }
