@@ -9,7 +9,9 @@ import (
 // answer collects what the engine reports about one sequence and says when it has ended.
 type answer struct {
 	id        string
-	index     *int // in streams of several answers
+	number    int    // of the request's answers
+	index     *int   // number, in streams of several answers
+	asked     string // the prompt, where it came as text
 	prompt    []int32
 	sampling  *sampling
 	logprobs  engine.Logprobs

@@ -29,23 +29,12 @@ func (s *Server) generate(w http.ResponseWriter, r *http.Request) {
 	// Whichever way this returns, what it submitted is aborted if it still runs.
 	ctx, cancel := context.WithCancel(r.Context())
 	defer cancel()
-	run, requests, err := s.prepare(g, received)
-	if err == nil {
-		err = s.flights.depart(run.ids)
-	}
+	run, err := s.begin(ctx, g, received)
 	if err != nil {
 		s.failGenerate(w, r, g, err)
 		return
 	}
 	defer s.flights.land(run.ids)
-	if run.streams, err = s.engine.Submit(ctx, requests); err != nil {
-		if errors.Is(err, engine.ErrBusy) {
-			err = errQueueFull
-		}
-		s.failGenerate(w, r, g, err)
-		return
-	}
-	s.flights.board(run.ids, run.streams)
 	defer run.note(r.Context())
 	if g.stream {
 		s.streamAnswers(ctx, w, r, run)
@@ -56,6 +45,30 @@ func (s *Server) generate(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	writeJSON(w, http.StatusOK, run.response())
+}
+
+// begin submits what a request asks for. Who began a run lands its flights.
+func (s *Server) begin(ctx context.Context, g *generation, received time.Time) (*running, error) {
+	run, requests, err := s.prepare(g, received)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.flights.depart(run.ids); err != nil {
+		return nil, err
+	}
+	defer func() { // in a panic, too
+		if run.streams == nil {
+			s.flights.land(run.ids)
+		}
+	}()
+	if run.streams, err = s.engine.Submit(ctx, requests); err != nil {
+		if errors.Is(err, engine.ErrBusy) {
+			err = errQueueFull
+		}
+		return nil, err
+	}
+	s.flights.board(run.ids, run.streams)
+	return run, nil
 }
 
 // failGenerate answers a request that could not start. SGLang tells the client of a stream about a bad value inside

@@ -133,6 +133,13 @@ func readInts(raw json.RawMessage) ([]int64, error) {
 	return nil, wanted(want)
 }
 
+func readObjectValue(raw json.RawMessage) (o object, err error) {
+	if kind(raw) != "an object" || json.Unmarshal(raw, &o) != nil {
+		return nil, wanted("an object")
+	}
+	return o, nil
+}
+
 // nullable reads null as nil.
 func nullable[T any](read reader[T]) reader[*T] {
 	return func(raw json.RawMessage) (*T, error) {

@@ -31,12 +31,14 @@ func (s *Server) prepare(g *generation, received time.Time) (*running, []engine.
 				ID: id, Prompt: ids, Adapter: deref(p.adapter), Logprobs: p.logprobs, Priority: priority,
 				Sampling: p.sampling.forEngine(most, s.seedFor(&p.sampling, copy)),
 			})
-			run.answers = append(run.answers, s.newAnswer(g, p, id, ids, received))
+			a := s.newAnswer(g, p, id, ids, received)
+			a.number = len(run.answers)
+			run.answers = append(run.answers, a)
 		}
 	}
 	if g.stream && g.array {
-		for i, a := range run.answers {
-			a.index = &i
+		for _, a := range run.answers {
+			a.index = &a.number
 		}
 	}
 	return run, requests, nil
@@ -44,7 +46,7 @@ func (s *Server) prepare(g *generation, received time.Time) (*running, []engine.
 
 func (s *Server) newAnswer(g *generation, p *prompt, id string, ids []int32, received time.Time) *answer {
 	a := &answer{
-		id: id, prompt: ids, sampling: &p.sampling, logprobs: p.logprobs, promptIDs: g.returnPromptIDs,
+		id: id, asked: p.text, prompt: ids, sampling: &p.sampling, logprobs: p.logprobs, promptIDs: g.returnPromptIDs,
 		received: received, decoder: noText{}, stopper: newStopper(p.sampling.stop),
 	}
 	if s.tokenizer == nil {
@@ -96,7 +98,7 @@ func (s *Server) fit(p *prompt) (ids []int32, most int, err error) {
 	case s.tokenizer == nil:
 		err = errNoTokenizer
 	default:
-		ids, err = s.encode(p.text)
+		ids, err = s.encode(p.text, !p.special)
 	}
 	if err != nil {
 		return nil, 0, err
@@ -125,13 +127,13 @@ func (s *Server) fit(p *prompt) (ids []int32, most int, err error) {
 
 // encode turns text into ids. A text that is too long by its bytes alone is refused before it takes time to encode; one that
 // is to be cut has to be encoded whole, since what follows the cut can change the tokens before it.
-func (s *Server) encode(text string) ([]int32, error) {
+func (s *Server) encode(text string, addSpecial bool) ([]int32, error) {
 	if most := s.tokenizer.MostBytes(); most > 0 && !s.config.AllowAutoTruncate {
 		if least := (len(text) + most - 1) / most; least >= s.config.ContextLength {
 			return nil, invalid("The input (at least %d tokens) is longer than the model's context length (%d tokens).", least, s.config.ContextLength)
 		}
 	}
-	return s.tokenizer.Encode(text, true), nil
+	return s.tokenizer.Encode(text, addSpecial), nil
 }
 
 // room is how many tokens may follow a prompt of n tokens. Only a number that the client named is refused when it

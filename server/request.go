@@ -1,10 +1,6 @@
 package server
 
-import (
-	"encoding/json"
-
-	"lorikeet/server/engine"
-)
+import "lorikeet/server/engine"
 
 // maxSequences bounds prompts times n in one request, so that a small body cannot ask for unbounded memory.
 const maxSequences = 16384
@@ -24,6 +20,7 @@ type generation struct {
 // prompt is one prompt and what was asked about it.
 type prompt struct {
 	text     string
+	special  bool    // the text names its special tokens
 	ids      []int64 // wins over text
 	byID     bool
 	sampling sampling
@@ -55,13 +52,6 @@ type body struct {
 	priority       *int
 }
 
-func readSamplingObject(raw json.RawMessage) (o object, err error) {
-	if kind(raw) != "an object" || json.Unmarshal(raw, &o) != nil {
-		return nil, wanted("an object")
-	}
-	return o, nil
-}
-
 // keep returns what read a field and remembers the first error.
 func keep[T any](first *error) func(T, error) T {
 	return func(v T, err error) T {
@@ -78,7 +68,7 @@ func parseBody(o object) (b body, err error) {
 	b.text = keep[perPrompt[string]](&err)(oneOrMany(o, "text", readString))
 	b.rid = keep[perPrompt[string]](&err)(oneOrMany(o, "rid", readString))
 	b.inputIDs = keep[perPrompt[[]int64]](&err)(oneOrMany(o, "input_ids", readInts))
-	b.sampling = keep[perPrompt[object]](&err)(oneOrMany(o, "sampling_params", readSamplingObject))
+	b.sampling = keep[perPrompt[object]](&err)(oneOrMany(o, "sampling_params", readObjectValue))
 	b.extraKey = keep[perPrompt[string]](&err)(oneOrMany(o, "extra_key", readString))
 	b.returnLogprob = keep[perPrompt[bool]](&err)(oneOrMany(o, "return_logprob", readBool))
 	b.logprobStart = keep[perPrompt[int]](&err)(oneOrMany(o, "logprob_start_len", readInt))
@@ -118,10 +108,8 @@ func parseGenerate(o object) (*generation, error) {
 	if err != nil {
 		return g, err
 	}
-	for _, key := range refusedKeys {
-		if raw, ok := o[key]; ok && !empty(raw) {
-			return g, unsupported(key)
-		}
+	if err := o.refuse(refusedKeys...); err != nil {
+		return g, err
 	}
 	size, err := g.takePrompts(&b)
 	if err != nil {
@@ -196,10 +184,26 @@ func (g *generation) takeSampling(b *body, size int) error {
 		g.n = s.n
 		g.prompts[i].sampling = s
 	}
-	if g.n > maxSequences/size {
-		return invalid("The request asks for %d prompts times n=%d answers; at most %d answers fit in one request.", size, g.n, maxSequences)
+	if err := g.checkAnswers(); err != nil {
+		return err
 	}
 	g.array = g.array || g.n > 1
+	return nil
+}
+
+// setSampling gives all prompts the same sampling.
+func (g *generation) setSampling(s sampling) error {
+	g.n = s.n
+	for i := range g.prompts {
+		g.prompts[i].sampling = s
+	}
+	return g.checkAnswers()
+}
+
+func (g *generation) checkAnswers() error {
+	if g.n > maxSequences/len(g.prompts) {
+		return invalid("The request asks for %d prompts times n=%d answers; at most %d answers fit in one request.", len(g.prompts), g.n, maxSequences)
+	}
 	return nil
 }
 

@@ -160,9 +160,14 @@ func parseSampling(o object) (sampling, error) {
 			return s, invalid("%s must be %v, got %s.", key, err, short(raw))
 		}
 	}
+	return s, s.finish()
+}
+
+// finish checks what was read.
+func (s *sampling) finish() error {
 	// "" is sent for no stop string; it would match everywhere.
 	s.stop = slices.DeleteFunc(s.stop, func(stop string) bool { return stop == "" })
-	return s, s.check()
+	return s.check()
 }
 
 // check refuses values out of range, then what would change the answer and is not supported.
@@ -206,6 +211,16 @@ func (s *sampling) check() error {
 		return unsupported("stop_regex")
 	case len(s.grammar) == 1:
 		return unsupported(s.grammar[0])
+	}
+	return nil
+}
+
+// refuse says which of the keys is set, all of which would change the answer.
+func (o object) refuse(keys ...string) error {
+	for _, key := range keys {
+		if raw, ok := o[key]; ok && !empty(raw) {
+			return unsupported(key)
+		}
 	}
 	return nil
 }

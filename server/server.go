@@ -146,6 +146,7 @@ func (s *Server) Drain() { s.draining.Store(true) }
 func (s *Server) routes() http.Handler {
 	r := mux.NewRouter().SkipClean(true) // a model that is a folder has // in its path below /v1/models/
 	r.HandleFunc("/generate", s.generate).Methods(http.MethodPost, http.MethodPut)
+	r.HandleFunc("/v1/completions", s.openEndpoint(s.parseCompletion)).Methods(http.MethodPost)
 	r.HandleFunc("/abort_request", s.abortRequest).Methods(http.MethodPost)
 	r.HandleFunc("/load_lora_adapter", s.loadAdapter).Methods(http.MethodPost)
 	r.HandleFunc("/unload_lora_adapter", s.unloadAdapter).Methods(http.MethodPost)

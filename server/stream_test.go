@@ -21,17 +21,23 @@ func (r *rig) stream(body string) []any {
 	r.t.Helper()
 	status, text := r.do(http.MethodPost, "/generate", body)
 	require.Equal(r.t, http.StatusOK, status, text)
+	return eventsOf(r.t, text)
+}
+
+// eventsOf reads a stream, without the [DONE] that must end it.
+func eventsOf(t *testing.T, text string) []any {
+	t.Helper()
 	var events []any
 	parts := strings.Split(strings.TrimSuffix(text, "\n\n"), "\n\n")
 	for i, part := range parts {
 		data, ok := strings.CutPrefix(part, "data: ")
-		require.True(r.t, ok, part)
+		require.True(t, ok, part)
 		if i == len(parts)-1 {
-			require.Equal(r.t, "[DONE]", data)
+			require.Equal(t, "[DONE]", data)
 			break
 		}
 		var v any
-		require.NoError(r.t, json.Unmarshal([]byte(data), &v), data)
+		require.NoError(t, json.Unmarshal([]byte(data), &v), data)
 		events = append(events, v)
 	}
 	return events

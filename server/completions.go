@@ -1,0 +1,150 @@
+package server
+
+import "lorikeet/server/engine"
+
+// completionTokens is max_tokens of a completion that names none.
+const completionTokens = 16
+
+// parseCompletion reads a /v1/completions body.
+func (s *Server) parseCompletion(o object) (*openRequest, error) {
+	q := &openRequest{generation: &generation{}}
+	if err := o.refuse("suffix", "input_embeds"); err != nil {
+		return nil, err
+	}
+	if err := o.refuseFormat(); err != nil {
+		return nil, err
+	}
+	if err := q.takeOpenPrompts(o); err != nil {
+		return nil, err
+	}
+	defaults := defaultSampling()
+	defaults.maxNewTokens = completionTokens
+	if err := q.takeOpenSampling(defaults, o); err != nil {
+		return nil, err
+	}
+	if err := s.takeOpen(q, o, len(q.prompts)); err != nil {
+		return nil, err
+	}
+	var err error
+	echo := keep[bool](&err)(field(o, "echo", readBool))
+	top := keep[*int](&err)(field(o, "logprobs", nullable(readInt)))
+	best := keep[*int](&err)(field(o, "best_of", nullable(readInt)))
+	switch {
+	case err != nil:
+		return nil, err
+	case best != nil && *best != q.n:
+		return nil, unsupported("best_of other than n")
+	case top != nil && *top < 0:
+		return nil, invalid("logprobs must be at least 0, got %d.", *top)
+	}
+	q.form = &completionForm{server: s, echo: echo}
+	if top != nil {
+		return q, q.takeOpenLogprobs(s, *top, echo)
+	}
+	return q, nil
+}
+
+// takeOpenPrompts reads prompt: a text, ids, or a list of either.
+func (q *openRequest) takeOpenPrompts(o object) error {
+	texts, wrong := oneOrMany(o, "prompt", readString)
+	if wrong == nil {
+		for _, text := range texts.values {
+			if text == "" {
+				return invalid("prompt cannot be empty")
+			}
+			q.prompts = append(q.prompts, prompt{text: text})
+		}
+	} else {
+		ids, err := oneOrMany(o, "prompt", readInts)
+		if err != nil {
+			return malformed("prompt must be a string, a list of strings, a list of token ids, or a list of such lists")
+		}
+		for _, list := range ids.values {
+			q.prompts = append(q.prompts, prompt{ids: list, byID: true})
+		}
+	}
+	if len(q.prompts) == 0 {
+		return invalid("prompt is required and cannot be empty")
+	}
+	return nil
+}
+
+// takeOpenLogprobs asks for logprobs of the answers, and of the prompts from their first token on.
+func (q *openRequest) takeOpenLogprobs(s *Server, top int, prompts bool) error {
+	if s.tokenizer == nil {
+		return invalid("logprobs name tokens by their text: the server has no tokenizer")
+	}
+	q.textInLogprobs = true
+	start := -1
+	if prompts {
+		start = 0
+	}
+	for i := range q.prompts {
+		q.prompts[i].logprobs = engine.Logprobs{Return: true, Start: start, Top: top}
+	}
+	return nil
+}
+
+// completionForm writes the answers of /v1/completions.
+type completionForm struct {
+	server *Server
+	echo   bool // the prompt comes first
+}
+
+type completionChoice struct {
+	Index    int                 `json:"index"`
+	Text     string              `json:"text"`
+	Logprobs *completionLogprobs `json:"logprobs"`
+	Finish   *string             `json:"finish_reason"`
+	Matched  any                 `json:"matched_stop"`
+}
+
+func (f *completionForm) objects() (string, string) { return "text_completion", "text_completion" }
+
+func (f *completionForm) choice(a *answer) any {
+	return f.next(a, &progress{})
+}
+
+func (f *completionForm) events(a *answer, sent *progress) []any {
+	c := f.next(a, sent)
+	if c.Text == "" && c.Logprobs == nil && c.Finish == nil {
+		return nil // a character or a stop string may be about to begin
+	}
+	return []any{c}
+}
+
+// next is what is new of an answer.
+func (f *completionForm) next(a *answer, sent *progress) *completionChoice {
+	c := &completionChoice{Index: a.number, Text: sent.text(a)}
+	c.Finish, c.Matched = openFinish(a)
+	first := !sent.begun
+	sent.begun = true
+	if first && f.echo {
+		c.Text = f.server.promptText(a) + c.Text
+	}
+	if a.logprobs.Return && (first || len(a.tokens) > sent.tokens) {
+		c.Logprobs = newCompletionLogprobs(sent.characters)
+		if first && f.echo {
+			c.Logprobs.addPrompt(a)
+		}
+		c.Logprobs.add(a, a.tokens[sent.tokens:])
+		sent.tokens, sent.characters = len(a.tokens), c.Logprobs.characters
+	}
+	return c
+}
+
+// openFinish is an answer's finish_reason and matched_stop.
+func openFinish(a *answer) (reason *string, matched any) {
+	if a.finish == nil {
+		return nil, nil
+	}
+	return &a.finish.Type, a.finish.Matched
+}
+
+// promptText is a prompt as its client wrote it, or its ids as text.
+func (s *Server) promptText(a *answer) string {
+	if a.asked != "" || s.tokenizer == nil {
+		return a.asked
+	}
+	return s.tokenizer.Decode(a.prompt, true)
+}

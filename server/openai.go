@@ -1,0 +1,192 @@
+package server
+
+import (
+	"context"
+	"fmt"
+	"mime"
+	"net/http"
+	"strings"
+	"time"
+)
+
+// openRequest is a request to one of OpenAI's endpoints: a generation, and how its answer is written.
+type openRequest struct {
+	*generation
+	model string
+	form  openForm
+	usage usageWish
+}
+
+// openForm is what the answers of an endpoint look like.
+type openForm interface {
+	// objects are the names of a whole answer and of an event.
+	objects() (whole, event string)
+	// choice is a whole answer.
+	choice(a *answer) any
+	// events are what is new of an answer; sent is what the client has of it.
+	events(a *answer, sent *progress) []any
+}
+
+// usageWish is stream_options.
+type usageWish struct{ last, always bool }
+
+// openResponse is an answer, or an event of a stream.
+type openResponse struct {
+	ID       string            `json:"id"`
+	Object   string            `json:"object"`
+	Created  int64             `json:"created"` // seconds since 1970
+	Model    string            `json:"model"`
+	Choices  []any             `json:"choices"`
+	Usage    *usage            `json:"usage"`
+	Metadata map[string]string `json:"metadata,omitempty"` // not in events
+}
+
+// usage counts a prompt once, however many answers it has.
+type usage struct {
+	Prompt     int           `json:"prompt_tokens"`
+	Total      int           `json:"total_tokens"`
+	Completion int           `json:"completion_tokens"`
+	Details    promptDetails `json:"prompt_tokens_details"`
+	Reasoning  int           `json:"reasoning_tokens"`
+}
+
+type promptDetails struct {
+	Cached int `json:"cached_tokens"`
+}
+
+// openEndpoint answers requests that parse reads.
+func (s *Server) openEndpoint(parse func(object) (*openRequest, error)) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		received := time.Now()
+		q, err := readOpen(r, parse)
+		if err != nil {
+			s.failOpen(w, r, err)
+			return
+		}
+		ctx, cancel := context.WithCancel(r.Context())
+		defer cancel()
+		run, err := s.begin(ctx, q.generation, received)
+		if err != nil {
+			s.failOpen(w, r, err)
+			return
+		}
+		defer s.flights.land(run.ids)
+		defer run.note(r.Context())
+		if q.stream {
+			s.streamOpen(ctx, w, r, q, run)
+			return
+		}
+		if err := run.follow(ctx, nil); err != nil {
+			s.failOpen(w, r, err)
+			return
+		}
+		whole, _ := q.form.objects()
+		answer := q.response(run, whole, run.answers...)
+		for _, a := range run.answers {
+			answer.Choices = append(answer.Choices, q.form.choice(a))
+		}
+		answer.Metadata = map[string]string{"weight_version": weightVersion}
+		writeJSON(w, http.StatusOK, answer)
+	}
+}
+
+func readOpen(r *http.Request, parse func(object) (*openRequest, error)) (*openRequest, error) {
+	if media, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || media != "application/json" {
+		return nil, malformed("Unsupported Media Type: Only 'application/json' is allowed")
+	}
+	o, err := readObject(r)
+	if err != nil {
+		return nil, err
+	}
+	return parse(o)
+}
+
+// response is an answer without choices; counted are those whose tokens its usage has, none for no usage.
+func (q *openRequest) response(run *running, object string, counted ...*answer) *openResponse {
+	r := &openResponse{
+		ID: run.ids[0], Object: object, Created: run.answers[0].received.Unix(), Model: q.model, Choices: []any{},
+	}
+	if len(counted) == 0 {
+		return r
+	}
+	u := &usage{}
+	for i, a := range counted {
+		if i%q.n == 0 {
+			u.Prompt += len(a.prompt)
+			u.Details.Cached += a.cached
+		}
+		u.Completion += len(a.ids)
+	}
+	u.Total = u.Prompt + u.Completion
+	r.Usage = u
+	return r
+}
+
+// takeOpen reads what both endpoints have of a body beside prompts and sampling.
+func (s *Server) takeOpen(q *openRequest, o object, size int) error {
+	var err error
+	q.model = keep[string](&err)(fieldOr(o, "model", readString, "default"))
+	q.stream = keep[bool](&err)(field(o, "stream", readBool))
+	q.priority = keep[*int](&err)(field(o, "priority", nullable(readInt)))
+	rid := keep[perPrompt[string]](&err)(oneOrMany(o, "rid", readString))
+	options := keep[object](&err)(field(o, "stream_options", readObjectValue))
+	if err != nil {
+		return err
+	}
+	q.usage.last = keep[bool](&err)(field(options, "include_usage", readBool))
+	q.usage.always = keep[bool](&err)(field(options, "continuous_usage_stats", readBool))
+	if err != nil {
+		return err
+	}
+	b := &body{rid: rid}
+	if b.adapter, err = s.adapterOf(q.model, o); err != nil {
+		return err
+	}
+	if err := q.takeAdapters(b, size); err != nil {
+		return err
+	}
+	return q.takeIDs(b, size)
+}
+
+// adapterOf finds the adapters that a request names: an adapter's name as the model, as /v1/models lists it, what is behind a colon in
+// the model, or lora_path. Like SGLang it takes any other model for the base model.
+func (s *Server) adapterOf(model string, o object) (perPrompt[*string], error) {
+	for _, a := range s.engine.Adapters() {
+		if a.Name == model {
+			return perPrompt[*string]{set: true, values: []*string{&a.Name}}, nil
+		}
+	}
+	if _, adapter, _ := strings.Cut(model, ":"); model != s.config.ServedName && strings.TrimSpace(adapter) != "" {
+		adapter = strings.TrimSpace(adapter)
+		return perPrompt[*string]{set: true, values: []*string{&adapter}}, nil
+	}
+	return parseAdapter(o)
+}
+
+// failOpen answers with an error in the form that both endpoints have.
+func (s *Server) failOpen(w http.ResponseWriter, r *http.Request, err error) {
+	status, shape := failureOf(err)
+	note(r.Context(), "error", err.Error())
+	if status == http.StatusServiceUnavailable {
+		w.Header().Set("Retry-After", retryAfter)
+	}
+	message := err.Error()
+	if shape == internalShape {
+		message = "Internal Server Error"
+	}
+	kind := strings.TrimSuffix(strings.ReplaceAll(http.StatusText(status), " ", ""), "Error") + "Error"
+	writeJSON(w, status, errorObject(message, kind, status))
+}
+
+// refuseFormat takes no response_format but text.
+func (o object) refuseFormat() error {
+	format, err := field(o, "response_format", readObjectValue)
+	if err != nil {
+		return err
+	}
+	kind, err := field(format, "type", readString)
+	if err == nil && kind != "" && kind != "text" {
+		return unsupported(fmt.Sprintf("response_format of type %q", kind))
+	}
+	return err
+}
