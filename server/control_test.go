@@ -103,8 +103,11 @@ func TestModels(t *testing.T) {
 	require.Equal(t, http.StatusOK, status)
 	require.Equal(t, "meta-llama/demo", get(t, v, "id"))
 	status, v = r.call(http.MethodGet, "/v1/models/lora0", "")
+	require.Equal(t, http.StatusOK, status)
+	require.Equal(t, "/adapters/zero", get(t, v, "root"))
+	status, v = r.call(http.MethodGet, "/v1/models/lora9", "")
 	require.Equal(t, http.StatusNotFound, status)
-	require.Equal(t, "The model 'lora0' does not exist", get(t, v, "error", "message"))
+	require.Equal(t, "The model 'lora9' does not exist", get(t, v, "error", "message"))
 }
 
 // TestModelInAFolder has a model named by its absolute path, as it is when --model-path is one.

@@ -18,31 +18,34 @@ type modelCard struct {
 	MaxLength *int    `json:"max_model_len"`
 }
 
-func (s *Server) baseCard() modelCard {
-	return modelCard{
+// cards are the base model, then its adapters.
+func (s *Server) cards() []modelCard {
+	base := modelCard{
 		ID: s.config.ServedName, Object: "model", Created: s.started.Unix(), OwnedBy: "sglang",
 		Root: s.config.ServedName, MaxLength: &s.config.ContextLength,
 	}
-}
-
-// models answers GET /v1/models: the base model, then its adapters.
-func (s *Server) models(w http.ResponseWriter, _ *http.Request) {
-	base := s.baseCard()
 	cards := []modelCard{base}
 	for _, a := range s.engine.Adapters() {
 		card := base
 		card.ID, card.Root, card.Parent, card.MaxLength = a.Name, a.Path, &base.ID, nil
 		cards = append(cards, card)
 	}
-	writeJSON(w, http.StatusOK, map[string]any{"object": "list", "data": cards})
+	return cards
 }
 
-// model answers GET /v1/models/{id}. Like SGLang it knows the base model only.
+// models answers GET /v1/models.
+func (s *Server) models(w http.ResponseWriter, _ *http.Request) {
+	writeJSON(w, http.StatusOK, map[string]any{"object": "list", "data": s.cards()})
+}
+
+// model answers GET /v1/models/{id}. SGLang knows only the base model here, of those that it lists.
 func (s *Server) model(w http.ResponseWriter, r *http.Request) {
 	id := mux.Vars(r)["id"]
-	if id == s.config.ServedName {
-		writeJSON(w, http.StatusOK, s.baseCard())
-		return
+	for _, card := range s.cards() {
+		if card.ID == id {
+			writeJSON(w, http.StatusOK, card)
+			return
+		}
 	}
 	writeJSON(w, http.StatusNotFound, map[string]any{"error": map[string]any{
 		"message": "The model '" + id + "' does not exist", "type": "invalid_request_error", "param": "model", "code": "model_not_found",
