@@ -21,10 +21,11 @@ const module = "lorikeet"
 // missing here fails the test, so that its place is decided on purpose. Packages under tools may import anything.
 var below = map[string][]string{
 	".":                       {"server/cli"},
-	"server/cli":              {"server", "server/engine", "model", "model/checkpoint", "model/tokenizer", "lora", "shaders", "compute"},
+	"server/cli":              {"server", "server/engine", "model", "model/chat", "model/checkpoint", "model/tokenizer", "lora", "shaders", "compute"},
 	"server":                  {"server/engine", "lora"},
 	"server/engine":           {"model", "lora"},
 	"model":                   {"model/checkpoint", "lora", "shaders", "compute"},
+	"model/chat":              {},
 	"model/checkpoint":        {},
 	"model/tokenizer":         {},
 	"lora":                    {"model/checkpoint", "shaders", "compute"},
