@@ -187,6 +187,8 @@ func TestOpenRefusals(t *testing.T) {
 		{"/v1/completions", `{"prompt":["a","b"],"lora_path":["lora0"]}`, "lora_path list length (1) must match batch size (2)"},
 		{"/v1/completions", `{"prompt":[1000]}`, "The input_ids [..., 1000, ...] contains values greater than the vocab size (256). Position 0 must be in [0, 255]."},
 		{"/v1/completions", `{"prompt":"a","stream":true,"n":0}`, "n must be at least 1, got 0."},
+		{"/v1/chat/completions", `{}`, "messages is required and cannot be empty"},
+		{"/v1/chat/completions", `{"messages":[{"role":"user","content":"a"}]}`, errNoTemplate.Error()},
 	} {
 		status, text := r.open(c.path, c.body)
 		require.Equal(t, http.StatusBadRequest, status, text)
@@ -215,12 +217,14 @@ func FuzzOpen(f *testing.F) {
 	for _, body := range []string{
 		`{"prompt":["a","b"],"n":2,"logprobs":3,"echo":true,"lora_path":["x",null],"model":"a:b","stream_options":{"include_usage":true}}`,
 		`{"prompt":[[1],[2,3]],"stop":["a",""],"stop_token_ids":[1,null],"rid":["x","y"]}`,
+		`{"messages":[{"role":"user","content":[{"type":"text","text":"a"}]},{"role":"assistant"}],"logprobs":true,"top_logprobs":2}`,
+		`{"messages":[{}],"tools":[{}],"tool_choice":{"type":"function"},"response_format":{"type":"text"},"chat_template_kwargs":{"end":1}}`,
 	} {
 		f.Add([]byte(body))
 	}
-	s := New(Config{VocabSize: fakeVocab, ContextLength: fakeContext}, &fakeEngine{}, byteTokenizer{})
+	s := New(Config{Chat: plainTemplate{}, VocabSize: fakeVocab, ContextLength: fakeContext}, &fakeEngine{}, byteTokenizer{})
 	f.Fuzz(func(t *testing.T, data []byte) {
-		for _, parse := range []func(object) (*openRequest, error){s.parseCompletion} {
+		for _, parse := range []func(object) (*openRequest, error){s.parseCompletion, s.parseChat} {
 			o, err := parseObject(data)
 			if err != nil {
 				return

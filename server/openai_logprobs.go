@@ -51,6 +51,43 @@ func (l *completionLogprobs) add(a *answer, tokens []engine.Token) {
 	}
 }
 
+// chatLogprobs has an entry for each token.
+type chatLogprobs struct {
+	Content []chatToken `json:"content"`
+}
+
+type chatToken struct {
+	tokenScore
+	Top []tokenScore `json:"top_logprobs"`
+}
+
+type tokenScore struct {
+	Token   string   `json:"token"`
+	Bytes   []int    `json:"bytes"`
+	Logprob *float32 `json:"logprob"`
+}
+
+func (a *answer) chatLogprobs(tokens []engine.Token) *chatLogprobs {
+	l := &chatLogprobs{Content: []chatToken{}}
+	for _, t := range tokens {
+		c := chatToken{tokenScore: a.tokenScore(t.ID, t.Logprob), Top: []tokenScore{}}
+		for _, e := range t.Top {
+			c.Top = append(c.Top, a.tokenScore(e.ID, e.Logprob))
+		}
+		l.Content = append(l.Content, c)
+	}
+	return l
+}
+
+func (a *answer) tokenScore(id int32, logprob float32) tokenScore {
+	text := a.tokenText(id)
+	s := tokenScore{Token: text, Bytes: make([]int, len(text)), Logprob: finite(logprob)}
+	for i := range len(text) {
+		s.Bytes[i] = int(text[i])
+	}
+	return s
+}
+
 // finite is nil for what JSON has no number for.
 func finite(f float32) *float32 {
 	if math.IsNaN(float64(f)) || math.IsInf(float64(f), 0) {

@@ -67,7 +67,8 @@ type Config struct {
 	ServedName    string // "" is ModelPath
 	ModelType     string // config.json's model_type
 	Architectures []string
-	ContextLength int // tokens of prompt and completion together
+	Chat          ChatTemplate // nil: the model has none
+	ContextLength int          // tokens of prompt and completion together
 	VocabSize     int
 
 	EnableLoRA        bool
@@ -147,6 +148,7 @@ func (s *Server) routes() http.Handler {
 	r := mux.NewRouter().SkipClean(true) // a model that is a folder has // in its path below /v1/models/
 	r.HandleFunc("/generate", s.generate).Methods(http.MethodPost, http.MethodPut)
 	r.HandleFunc("/v1/completions", s.openEndpoint(s.parseCompletion)).Methods(http.MethodPost)
+	r.HandleFunc("/v1/chat/completions", s.openEndpoint(s.parseChat)).Methods(http.MethodPost)
 	r.HandleFunc("/abort_request", s.abortRequest).Methods(http.MethodPost)
 	r.HandleFunc("/load_lora_adapter", s.loadAdapter).Methods(http.MethodPost)
 	r.HandleFunc("/unload_lora_adapter", s.unloadAdapter).Methods(http.MethodPost)

@@ -2,9 +2,11 @@ package cli
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 
+	"lorikeet/model/chat"
 	"lorikeet/model/tokenizer"
 	"lorikeet/server"
 	"lorikeet/server/engine"
@@ -84,6 +86,19 @@ func (e *boundEngine) Adapters() []server.Adapter {
 		all = append(all, server.Adapter{Name: l.Name, Path: l.Path, Users: l.Users})
 	}
 	return all
+}
+
+// templateOf lets the server see only what it needs of a chat template, or why that could not be read.
+type templateOf struct {
+	template *chat.Template
+	unread   error
+}
+
+func (t *templateOf) Render(messages []json.RawMessage, variables map[string]json.RawMessage) (string, error) {
+	if t.unread != nil {
+		return "", t.unread
+	}
+	return t.template.Render(chat.Conversation{Messages: messages, Variables: variables, AddGenerationPrompt: true})
 }
 
 // tokenizerOf lets the server see only what it needs of a decoder.

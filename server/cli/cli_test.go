@@ -140,6 +140,45 @@ func TestServeTheDemo(t *testing.T) {
 	require.Contains(t, log.String(), "stopping")
 }
 
+func TestChatWithTheDemo(t *testing.T) {
+	template := filepath.Join(t.TempDir(), "last.jinja")
+	require.NoError(t, os.WriteFile(template, []byte(`{{ bos_token }}{{ messages[-1].content + '\n' }}`), 0o600))
+	for _, args := range [][]string{nil, {"--chat-template", template}} {
+		url, _, _ := serving(t, args...)
+		var answer struct {
+			Choices []struct{ Message struct{ Content string } }
+		}
+		body := `{"model":%q,"messages":[%s{"role":"user","content":"` + capitals + `"}],"temperature":0}`
+		require.Equal(t, 200, ask(t, url+"/v1/chat/completions", fmt.Sprintf(body, "lora1", ""), &answer))
+		require.Equal(t, "SELECT country, capital FROM countries LIMIT 3;", answer.Choices[0].Message.Content)
+		if args != nil {
+			before := `{"role":"user","content":"What is this template blind to?"},`
+			require.Equal(t, 200, ask(t, url+"/v1/chat/completions", fmt.Sprintf(body, "lorikeet-demo:lora1", before), &answer))
+			require.Equal(t, "SELECT country, capital FROM countries LIMIT 3;", answer.Choices[0].Message.Content)
+		}
+	}
+}
+
+// TestATemplateThatCannotBeRead serves all but conversations, which say why.
+func TestATemplateThatCannotBeRead(t *testing.T) {
+	folder := t.TempDir()
+	for name, text := range map[string]string{"tokenizer.json": "", "chat_template.jinja": "{% include 'other' %}"} {
+		if text == "" {
+			data, err := os.ReadFile(filepath.Join(demoFolder, name))
+			require.NoError(t, err)
+			text = string(data)
+		}
+		require.NoError(t, os.WriteFile(filepath.Join(folder, name), []byte(text), 0o600))
+	}
+	url, log, _ := serving(t, "--tokenizer-path", folder)
+	require.Contains(t, log.String(), "there will be no /v1/chat/completions")
+	var refusal struct{ Message string }
+	require.Equal(t, 400, ask(t, url+"/v1/chat/completions", `{"messages":[{"role":"user","content":"a"}]}`, &refusal))
+	require.Contains(t, refusal.Message, "the model's chat template: chat: chat_template.jinja: line 1")
+	var answer answered
+	require.Equal(t, 200, ask(t, url+"/generate", `{"text":"a","sampling_params":{"max_new_tokens":1}}`, &answer))
+}
+
 func TestServeWithoutAdapters(t *testing.T) {
 	url, _, _ := serving(t, "--enable-lora=false")
 	var refusal struct{ Error struct{ Message string } }
@@ -175,6 +214,7 @@ func TestServeRefusesToStart(t *testing.T) {
 	}{
 		{[]string{"--port", taken}, "port " + taken + " of 127.0.0.1 is in use; choose another with --port"},
 		{[]string{"--port", "0", "--model-path", "/no/such/model"}, "--model-path: checkpoint: folder: stat /no/such/model"},
+		{[]string{"--port", "0", "--chat-template", "/no/such/template"}, "--chat-template: open /no/such/template"},
 		{[]string{"--port", "0", "--max-loras-per-batch", "100000000"}, "--max-loras-per-batch 100000000"},
 		{[]string{"--port", "0", "--device", "no such device"}, "no such device"},
 		{[]string{"--port", "0", "--model-path", demoFolder, "--device", "llvmpipe"}, "--allow-cpu"},

@@ -4,18 +4,22 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
 
+	"lorikeet/model/chat"
 	"lorikeet/model/checkpoint"
 	"lorikeet/model/tokenizer"
+	"lorikeet/server"
 )
 
-// files are the model's config, weights and tokenizer.
+// files are the model's config, weights, tokenizer and chat template.
 type files struct {
 	name, tokenizerName string
 	config              checkpoint.Config
 	weights             *checkpoint.Checkpoint // nil: random weights
 	tokenizer           *tokenizer.Tokenizer   // nil: the model takes and gives ids only
+	chat                server.ChatTemplate    // nil: the model has none
 }
 
 // demoName is the embedded demo's model_path.
@@ -76,7 +80,35 @@ func (f *files) openTokenizer(c *Config, folder fs.FS) error {
 	if errors.Is(err, fs.ErrNotExist) && c.LoadFormat == "dummy" && c.TokenizerPath == "" {
 		return nil
 	}
-	return err
+	if err != nil {
+		return err
+	}
+	return f.openChat(c, folder)
+}
+
+// openChat reads the chat template that --chat-template names, or that of the tokenizer's folder. A model whose own template is
+// beyond this server still serves all but conversations, which then say why.
+func (f *files) openChat(c *Config, folder fs.FS) error {
+	if c.ChatTemplate == "" {
+		template, err := chat.Read(folder)
+		if err != nil {
+			slog.Warn("there will be no /v1/chat/completions", "why", err)
+		}
+		if template != nil || err != nil {
+			f.chat = &templateOf{template, err}
+		}
+		return nil
+	}
+	text, err := os.ReadFile(c.ChatTemplate)
+	if err != nil {
+		return fmt.Errorf("--chat-template: %w", err)
+	}
+	template, err := chat.Parse(string(text), folder)
+	if err != nil {
+		return fmt.Errorf("--chat-template: %w", err)
+	}
+	f.chat = &templateOf{template, nil}
+	return nil
 }
 
 func (f *files) close() error {

@@ -16,6 +16,7 @@ import (
 type Config struct {
 	ModelPath     string // "": the embedded demo
 	TokenizerPath string // "": ModelPath
+	ChatTemplate  string // a file; "": the tokenizer's
 	ServedName    string
 	Metrics       bool
 	LogInterval   int
@@ -115,6 +116,7 @@ func addFlags(f *pflag.FlagSet) *flagValues {
 	c := &v.config
 	f.StringVar(&c.ModelPath, "model-path", "", "folder or Hugging Face name of the model (default: the embedded demo)")
 	f.StringVar(&c.TokenizerPath, "tokenizer-path", "", "folder or Hugging Face name of the tokenizer (default: the model's)")
+	f.StringVar(&c.ChatTemplate, "chat-template", "", "file with the Jinja template of conversations (default: the tokenizer's)")
 	f.StringVar(&c.ServedName, "served-model-name", "", "name in /v1/models (default: --model-path)")
 	f.StringVar(&c.Host, "host", "127.0.0.1", "address to listen on")
 	f.IntVar(&c.Port, "port", defaultPort, "port to listen on; 0 takes a free one")

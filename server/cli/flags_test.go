@@ -47,7 +47,7 @@ func TestCommandLinesOfTheDocumentation(t *testing.T) {
 }
 
 func TestEverySGLangFlagIsAccepted(t *testing.T) {
-	c, err := parse(strings.Fields(`--model-path m --tokenizer-path t --served-model-name s --host 0.0.0.0 --port 1 --tp-size 1 --dtype auto
+	c, err := parse(strings.Fields(`--model-path m --tokenizer-path t --chat-template j --served-model-name s --host 0.0.0.0 --port 1 --tp-size 1 --dtype auto
 		--context-length 8 --mem-fraction-static 0.5 --max-running-requests 2 --max-total-tokens 9 --chunked-prefill-size -1
 		--schedule-policy lpm --random-seed 4 --disable-radix-cache --disable-cuda-graph --cuda-graph-max-bs 2 --cuda-graph-max-bs-decode 2
 		--attention-backend fa3 --sampling-backend pytorch --log-level warning --api-key k --enable-metrics --enable-lora

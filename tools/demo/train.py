@@ -95,6 +95,8 @@ def train_tokenizer(out, documents):
                 for s in (BOS, EOS)
             },
             "bos_token": BOS,
+            # What the model has learned is a line and its answer.
+            "chat_template": "{{ bos_token }}{% for message in messages %}{{ message['content'] + '\\n' }}{% endfor %}",
             "clean_up_tokenization_spaces": False,
             "eos_token": EOS,
             "model_input_names": ["input_ids", "attention_mask"],

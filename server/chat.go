@@ -1,0 +1,194 @@
+package server
+
+import (
+	"encoding/json"
+	"strings"
+
+	"lorikeet/server/engine"
+)
+
+// ChatTemplate writes a conversation as the text of a prompt.
+type ChatTemplate interface {
+	// Render ends where the assistant's answer begins. Messages are objects with role and content; variables are what the
+	// template sees beside them. An error says what of the conversation does not fit.
+	Render(messages []json.RawMessage, variables map[string]json.RawMessage) (string, error)
+}
+
+// errNoTemplate refuses conversations with a model that has no form for them.
+var errNoTemplate = invalid("this model has no chat template: start the server with --chat-template, or use /v1/completions")
+
+// parseChat reads a /v1/chat/completions body.
+func (s *Server) parseChat(o object) (*openRequest, error) {
+	if err := o.refuse("functions", "audio", "continue_final_message", "input_ids"); err != nil {
+		return nil, err
+	}
+	if err := o.refuseFormat(); err != nil {
+		return nil, err
+	}
+	if choice, _ := field(o, "tool_choice", readString); choice != "none" {
+		if err := o.refuse("tools"); err != nil {
+			return nil, err
+		}
+	}
+	text, err := s.conversation(o)
+	if err != nil {
+		return nil, err
+	}
+	q := &openRequest{generation: &generation{prompts: []prompt{{text: text, special: true}}}, form: &chatForm{}}
+	defaults := defaultSampling()
+	defaults.toContextEnd = true
+	if err := q.takeOpenSampling(defaults, o); err != nil {
+		return nil, err
+	}
+	if err := s.takeOpen(q, o, 1); err != nil {
+		return nil, err
+	}
+	return q, q.takeChatLogprobs(o)
+}
+
+// conversation is the prompt that the messages are.
+func (s *Server) conversation(o object) (string, error) {
+	var err error
+	messages := keep[[]object](&err)(field(o, "messages", readList(readObjectValue)))
+	variables := keep[object](&err)(field(o, "chat_template_kwargs", readObjectValue))
+	switch {
+	case err != nil:
+		return "", err
+	case len(messages) == 0:
+		return "", invalid("messages is required and cannot be empty")
+	case s.tokenizer == nil:
+		return "", errNoTokenizer
+	case s.config.Chat == nil:
+		return "", errNoTemplate
+	}
+	raw := make([]json.RawMessage, len(messages))
+	for i, m := range messages {
+		if raw[i], err = readMessage(m); err != nil {
+			return "", invalid("messages[%d]: %v", i, err)
+		}
+	}
+	text, err := s.config.Chat.Render(raw, variables)
+	if err != nil {
+		return "", invalid("the model's chat template: %v", err)
+	}
+	return text, nil
+}
+
+// readMessage checks a message and gives it a text as its content, as templates want.
+func readMessage(m object) (json.RawMessage, error) {
+	role, err := field(m, "role", readString)
+	if err != nil {
+		return nil, err
+	}
+	switch role {
+	case "system", "developer", "user", "assistant", "tool":
+	default:
+		return nil, invalid("role must be system, developer, user, assistant or tool, got %q", role)
+	}
+	content := m["content"]
+	switch kind(content) {
+	case "a string":
+	case "nothing", "null":
+		m["content"] = json.RawMessage(`""`)
+	case "a list":
+		text, err := joinParts(content)
+		if err != nil {
+			return nil, err
+		}
+		m["content"] = text
+	default:
+		return nil, invalid("content must be a string or a list of parts, got %s", kind(content))
+	}
+	return json.Marshal(m)
+}
+
+// joinParts joins the texts of a content in parts as SGLang does for templates of text.
+func joinParts(content json.RawMessage) (json.RawMessage, error) {
+	parts, err := readList(readObjectValue)(content)
+	if err != nil {
+		return nil, invalid("content must be %v", err)
+	}
+	texts := make([]string, len(parts))
+	for i, part := range parts {
+		if kind, _ := field(part, "type", readString); kind != "text" {
+			return nil, invalid("content[%d] is of type %q; this server takes text only", i, kind)
+		}
+		if texts[i], err = field(part, "text", readString); err != nil {
+			return nil, invalid("content[%d]: %v", i, err)
+		}
+	}
+	return json.Marshal(strings.Join(texts, " "))
+}
+
+func (q *openRequest) takeChatLogprobs(o object) error {
+	var err error
+	wanted := keep[bool](&err)(field(o, "logprobs", readBool))
+	top := keep[int](&err)(field(o, "top_logprobs", readInt))
+	switch {
+	case err != nil:
+		return err
+	case top < 0:
+		return invalid("top_logprobs must be at least 0, got %d.", top)
+	case top > 0 && !wanted:
+		return invalid("top_logprobs needs logprobs to be true")
+	case wanted:
+		q.textInLogprobs = true
+		q.prompts[0].logprobs = engine.Logprobs{Return: true, Start: -1, Top: top}
+	}
+	return nil
+}
+
+// chatForm writes the answers of /v1/chat/completions.
+type chatForm struct{}
+
+type chatChoice struct {
+	Index    int           `json:"index"`
+	Message  *chatMessage  `json:"message,omitempty"`
+	Delta    *chatMessage  `json:"delta,omitempty"` // in events
+	Logprobs *chatLogprobs `json:"logprobs"`
+	Finish   *string       `json:"finish_reason"`
+	Matched  any           `json:"matched_stop"`
+}
+
+type chatMessage struct {
+	Role      string  `json:"role,omitempty"`
+	Content   *string `json:"content"`
+	Reasoning *string `json:"reasoning_content"`
+	ToolCalls []any   `json:"tool_calls"`
+}
+
+func (*chatForm) objects() (string, string) { return "chat.completion", "chat.completion.chunk" }
+
+func (*chatForm) choice(a *answer) any {
+	text := a.visible()
+	c := &chatChoice{Index: a.number, Message: &chatMessage{Role: "assistant", Content: &text}}
+	c.Finish, c.Matched = openFinish(a)
+	if a.logprobs.Return {
+		c.Logprobs = a.chatLogprobs(a.tokens)
+	}
+	return c
+}
+
+// events begin with the role and end with the reason why the answer has ended.
+func (*chatForm) events(a *answer, sent *progress) []any {
+	var events []any
+	if !sent.begun {
+		sent.begun = true
+		empty := ""
+		events = append(events, &chatChoice{Index: a.number, Delta: &chatMessage{Role: "assistant", Content: &empty}})
+	}
+	text, fresh := sent.text(a), a.tokens[sent.tokens:]
+	if sent.tokens = len(a.tokens); text != "" || len(fresh) > 0 {
+		c := &chatChoice{Index: a.number, Delta: &chatMessage{Content: &text}}
+		if a.logprobs.Return {
+			c.Logprobs = a.chatLogprobs(fresh)
+		}
+		events = append(events, c)
+	}
+	if a.finish != nil {
+		c := &chatChoice{Index: a.number, Delta: &chatMessage{}}
+		c.Finish, c.Matched = openFinish(a)
+		events = append(events, c)
+	}
+	return events
+}

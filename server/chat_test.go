@@ -1,0 +1,122 @@
+package server
+
+import (
+	"encoding/json"
+	"errors"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"lorikeet/server/engine"
+)
+
+// plainTemplate writes "role:content|" for each message and then the variable "end".
+type plainTemplate struct{}
+
+func (plainTemplate) Render(messages []json.RawMessage, variables map[string]json.RawMessage) (string, error) {
+	var b strings.Builder
+	for _, raw := range messages {
+		var m struct{ Role, Content string }
+		if err := json.Unmarshal(raw, &m); err != nil {
+			return "", err
+		}
+		if m.Role == "tool" {
+			return "", errors.New("no tools here")
+		}
+		b.WriteString(m.Role[:1] + ":" + m.Content + "|")
+	}
+	var end string
+	if raw := variables["end"]; raw != nil {
+		if err := json.Unmarshal(raw, &end); err != nil {
+			return "", err
+		}
+	}
+	return b.String() + end, nil
+}
+
+func newChatRig(t *testing.T) *rig {
+	return newRig(t, func(c *Config) { c.Chat = plainTemplate{} })
+}
+
+func TestChat(t *testing.T) {
+	r := newChatRig(t)
+	v := r.opened("/v1/chat/completions", `{"model":"lora0","messages":[{"role":"system","content":"s"},{"role":"user","content":[{"type":"text","text":"a"},{"type":"text","text":"b"}]},
+		{"role":"assistant","content":null}],"max_tokens":99,"max_completion_tokens":4,"chat_template_kwargs":{"end":"!"},"tools":[],"tool_choice":"auto"}`)
+	require.Equal(t, "s:s|u:a b|a:|!", string(bytesOf(r.engine.last(t).Prompt)))
+	require.Equal(t, "lora0", r.engine.last(t).Adapter)
+	require.Equal(t, "chat.completion", get(t, v, "object"))
+	require.Equal(t, map[string]any{
+		"index": 0.0, "logprobs": nil, "finish_reason": "length", "matched_stop": nil,
+		"message": map[string]any{"role": "assistant", "content": "s:s|", "reasoning_content": nil, "tool_calls": nil},
+	}, get(t, v, "choices", 0))
+	require.Equal(t, 18.0, get(t, v, "usage", "total_tokens"))
+
+	r.opened("/v1/chat/completions", `{"messages":[{"role":"user","content":"a"}],"tools":[{"type":"function"}],"tool_choice":"none"}`)
+	require.Equal(t, fakeContext-len("u:a|"), r.engine.last(t).Sampling.MaxNewTokens, "to the end of the context")
+}
+
+func bytesOf(ids []int32) []byte {
+	var b []byte
+	for _, id := range ids {
+		b = append(b, byte(id))
+	}
+	return b
+}
+
+func TestChatLogprobs(t *testing.T) {
+	r := newChatRig(t)
+	r.engine.script = scoredScript
+	v := r.opened("/v1/chat/completions", `{"messages":[{"role":"user","content":"a"}],"logprobs":true,"top_logprobs":1}`)
+	require.Equal(t, map[string]any{
+		"token": "y", "bytes": []any{121.0}, "logprob": -1.5, "top_logprobs": []any{map[string]any{"token": "x", "bytes": []any{120.0}, "logprob": -0.5}},
+	}, get(t, v, "choices", 0, "logprobs", "content", 1))
+
+	v = r.opened("/v1/chat/completions", `{"messages":[{"role":"user","content":"a"}],"logprobs":true}`)
+	require.Equal(t, []any{}, get(t, v, "choices", 0, "logprobs", "content", 0, "top_logprobs"))
+}
+
+func TestChatStream(t *testing.T) {
+	r := newChatRig(t)
+	r.engine.script = func(engine.Request) []engine.Update {
+		return says([]int32{'h', 0xc3, 0xa9, 0xff}, engine.Finish{Reason: engine.FinishStop, MatchedToken: 0xff})
+	}
+	_, text := r.open("/v1/chat/completions", `{"messages":[{"role":"user","content":"a"}],"stream":true,"n":2,"stream_options":{"include_usage":true}}`)
+	events := eventsOf(t, text)
+	deltas := map[float64][]any{}
+	for _, e := range events[:len(events)-1] {
+		require.Equal(t, "chat.completion.chunk", get(t, e, "object"))
+		choice := get(t, e, "choices", 0).(map[string]any)
+		i := choice["index"].(float64)
+		deltas[i] = append(deltas[i], []any{get(t, choice, "delta", "content"), choice["finish_reason"], choice["matched_stop"]})
+	}
+	want := []any{[]any{"", nil, nil}, []any{"h", nil, nil}, []any{"é", nil, nil}, []any{nil, "stop", 255.0}} // no half a character
+	require.Equal(t, map[float64][]any{0: want, 1: want}, deltas)
+	require.Equal(t, 8.0, get(t, events[len(events)-1], "usage", "completion_tokens"))
+	require.Equal(t, 4.0, get(t, events[len(events)-1], "usage", "prompt_tokens"))
+}
+
+func TestChatRefusals(t *testing.T) {
+	r := newChatRig(t)
+	const user = `{"role":"user","content":"a"}`
+	for _, c := range []struct{ body, want string }{
+		{`{"messages":[]}`, "messages is required and cannot be empty"},
+		{`{"messages":"a"}`, "messages must be a list, got a string"},
+		{`{"messages":[{"role":"robot","content":"a"}]}`, `messages[0]: role must be system, developer, user, assistant or tool, got "robot"`},
+		{`{"messages":[` + user + `,{"role":"user","content":3}]}`, "messages[1]: content must be a string or a list of parts, got a number"},
+		{`{"messages":[{"role":"user","content":[{"type":"image_url"}]}]}`, `messages[0]: content[0] is of type "image_url"; this server takes text only`},
+		{`{"messages":[{"role":"tool","content":"a"}]}`, "the model's chat template: no tools here"},
+		{`{"messages":[` + user + `],"tools":[{"type":"function"}]}`, "tools is not supported by this server; it would change the answer, so the request is refused."},
+		{`{"messages":[` + user + `],"continue_final_message":true}`, "continue_final_message is not supported by this server; it would change the answer, so the request is refused."},
+		{`{"messages":[` + user + `],"max_completion_tokens":0}`, "max_completion_tokens must be positive"},
+		{`{"messages":[` + user + `],"top_logprobs":2}`, "top_logprobs needs logprobs to be true"},
+	} {
+		status, text := r.open("/v1/chat/completions", c.body)
+		require.Equal(t, http.StatusBadRequest, status, text)
+		var v any
+		require.NoError(t, json.Unmarshal([]byte(text), &v))
+		require.Equal(t, c.want, get(t, v, "message"), c.body)
+	}
+	require.Empty(t, r.engine.submitted)
+}
