@@ -2,7 +2,6 @@ package server
 
 import (
 	"encoding/json"
-	"strings"
 
 	"lorikeet/server/engine"
 )
@@ -25,11 +24,6 @@ func (s *Server) parseChat(o object) (*openRequest, error) {
 	if err := o.refuseFormat(); err != nil {
 		return nil, err
 	}
-	if choice, _ := field(o, "tool_choice", readString); choice != "none" {
-		if err := o.refuse("tools"); err != nil {
-			return nil, err
-		}
-	}
 	text, err := s.conversation(o)
 	if err != nil {
 		return nil, err
@@ -49,7 +43,7 @@ func (s *Server) parseChat(o object) (*openRequest, error) {
 // conversation is the prompt that the messages are.
 func (s *Server) conversation(o object) (string, error) {
 	var err error
-	messages := keep[[]object](&err)(field(o, "messages", readList(readObjectValue)))
+	messages := keep[[]json.RawMessage](&err)(field(o, "messages", readList(readRaw)))
 	variables := keep[object](&err)(field(o, "chat_template_kwargs", readObjectValue))
 	switch {
 	case err != nil:
@@ -61,63 +55,19 @@ func (s *Server) conversation(o object) (string, error) {
 	case s.config.Chat == nil:
 		return "", errNoTemplate
 	}
-	raw := make([]json.RawMessage, len(messages))
 	for i, m := range messages {
-		if raw[i], err = readMessage(m); err != nil {
+		if messages[i], err = readMessage(m); err != nil {
 			return "", invalid("messages[%d]: %v", i, err)
 		}
 	}
-	text, err := s.config.Chat.Render(raw, variables)
+	if variables, err = withTools(o, variables); err != nil {
+		return "", err
+	}
+	text, err := s.config.Chat.Render(messages, variables)
 	if err != nil {
 		return "", invalid("the model's chat template: %v", err)
 	}
 	return text, nil
-}
-
-// readMessage checks a message and gives it a text as its content, as templates want.
-func readMessage(m object) (json.RawMessage, error) {
-	role, err := field(m, "role", readString)
-	if err != nil {
-		return nil, err
-	}
-	switch role {
-	case "system", "developer", "user", "assistant", "tool":
-	default:
-		return nil, invalid("role must be system, developer, user, assistant or tool, got %q", role)
-	}
-	content := m["content"]
-	switch kind(content) {
-	case "a string":
-	case "nothing", "null":
-		m["content"] = json.RawMessage(`""`)
-	case "a list":
-		text, err := joinParts(content)
-		if err != nil {
-			return nil, err
-		}
-		m["content"] = text
-	default:
-		return nil, invalid("content must be a string or a list of parts, got %s", kind(content))
-	}
-	return json.Marshal(m)
-}
-
-// joinParts joins the texts of a content in parts as SGLang does for templates of text.
-func joinParts(content json.RawMessage) (json.RawMessage, error) {
-	parts, err := readList(readObjectValue)(content)
-	if err != nil {
-		return nil, invalid("content must be %v", err)
-	}
-	texts := make([]string, len(parts))
-	for i, part := range parts {
-		if kind, _ := field(part, "type", readString); kind != "text" {
-			return nil, invalid("content[%d] is of type %q; this server takes text only", i, kind)
-		}
-		if texts[i], err = field(part, "text", readString); err != nil {
-			return nil, invalid("content[%d]: %v", i, err)
-		}
-	}
-	return json.Marshal(strings.Join(texts, " "))
 }
 
 func (q *openRequest) takeChatLogprobs(o object) error {

@@ -12,21 +12,25 @@ import (
 	"lorikeet/server/engine"
 )
 
-// plainTemplate writes "role:content|" for each message and then the variable "end".
+// plainTemplate writes "role:content|" and the calls of tools for each message, then the tools and the variable "end".
 type plainTemplate struct{}
 
 func (plainTemplate) Render(messages []json.RawMessage, variables map[string]json.RawMessage) (string, error) {
 	var b strings.Builder
 	for _, raw := range messages {
-		var m struct{ Role, Content string }
+		var m struct {
+			Role, Content string
+			Calls         json.RawMessage `json:"tool_calls"`
+		}
 		if err := json.Unmarshal(raw, &m); err != nil {
 			return "", err
 		}
-		if m.Role == "tool" {
-			return "", errors.New("no tools here")
+		if m.Role == "developer" {
+			return "", errors.New("no developers here")
 		}
-		b.WriteString(m.Role[:1] + ":" + m.Content + "|")
+		b.WriteString(m.Role[:1] + ":" + m.Content + "|" + string(m.Calls))
 	}
+	b.Write(variables["tools"])
 	var end string
 	if raw := variables["end"]; raw != nil {
 		if err := json.Unmarshal(raw, &end); err != nil {
@@ -55,6 +59,35 @@ func TestChat(t *testing.T) {
 
 	r.opened("/v1/chat/completions", `{"messages":[{"role":"user","content":"a"}],"tools":[{"type":"function"}],"tool_choice":"none"}`)
 	require.Equal(t, fakeContext-len("u:a|"), r.engine.last(t).Sampling.MaxNewTokens, "to the end of the context")
+}
+
+func TestChatTools(t *testing.T) {
+	const tools = `[{"type":"function","function":{"name":"f","parameters":{"z":1,"a":2}}}]`
+	for _, c := range []struct{ body, want string }{
+		{`"messages":[{"role":"user","content":"a"}],"tools":` + tools, "u:a|" + tools},
+		{`"messages":[{"role":"user","content":"a"}],"tool_choice":"auto","tools":` + tools, "u:a|" + tools},
+		{`"messages":[{"role":"user","content":"a"}],"tool_choice":"none","tools":` + tools, "u:a|"},
+		{
+			`"messages":[{"role":"assistant","tool_calls":[{"id":"1","function":{"name":"f","arguments":"{\"z\": 1, \"a\": [2]}"}}]},{"role":"tool","content":"3"}]`,
+			`a:|[{"id":"1","function":{"name":"f","arguments":{"z":1,"a":[2]}}}]t:3|`,
+		},
+		{`"messages":[{"role":"assistant","tool_calls":[{"function":{"arguments":"no JSON"}}],"content":null}]`, `a:|[{"function":{"arguments":"no JSON"}}]`},
+	} {
+		r := newChatRig(t)
+		r.opened("/v1/chat/completions", `{"max_tokens":1,`+c.body+`}`)
+		require.Equal(t, c.want, string(bytesOf(r.engine.last(t).Prompt)), c.body)
+	}
+}
+
+func TestWithValue(t *testing.T) {
+	for _, c := range []struct{ object, want string }{
+		{`{"b": 1 , "content":null,"a":2}`, `{"b": 1 , "content":"x","a":2}`},
+		{` {"content" : {"content":[1]} } `, ` {"content" : "x" } `},
+		{`{"a":{"content":1}}`, `{"a":{"content":1},"content":"x"}`},
+		{`{ }`, `{"content":"x"}`},
+	} {
+		require.Equal(t, c.want, string(withValue(json.RawMessage(c.object), "content", json.RawMessage(`"x"`))))
+	}
 }
 
 func bytesOf(ids []int32) []byte {
@@ -106,8 +139,13 @@ func TestChatRefusals(t *testing.T) {
 		{`{"messages":[{"role":"robot","content":"a"}]}`, `messages[0]: role must be system, developer, user, assistant or tool, got "robot"`},
 		{`{"messages":[` + user + `,{"role":"user","content":3}]}`, "messages[1]: content must be a string or a list of parts, got a number"},
 		{`{"messages":[{"role":"user","content":[{"type":"image_url"}]}]}`, `messages[0]: content[0] is of type "image_url"; this server takes text only`},
-		{`{"messages":[{"role":"tool","content":"a"}]}`, "the model's chat template: no tools here"},
-		{`{"messages":[` + user + `],"tools":[{"type":"function"}]}`, "tools is not supported by this server; it would change the answer, so the request is refused."},
+		{`{"messages":[{"role":"developer","content":"a"}]}`, "the model's chat template: no developers here"},
+		{`{"messages":[3]}`, "messages[0]: it must be an object, got a number"},
+		{`{"messages":[{"role":"assistant","tool_calls":[3]}]}`, "messages[0]: tool_calls[0] must be an object"},
+		{`{"messages":[` + user + `],"tools":[{"type":"function"}]}`, "tools[0]: function must be an object"},
+		{`{"messages":[` + user + `],"tools":[{"function":{}}]}`, "tools[0]: function needs a name"},
+		{`{"messages":[` + user + `],"tools":[{"function":{"name":"f"}}],"tool_choice":"required"}`, `tool_choice "required" is not supported by this server; it would change the answer, so the request is refused.`},
+		{`{"messages":[` + user + `],"tools":[{"function":{"name":"f"}}],"tool_choice":{"type":"function"}}`, "tool_choice of a function is not supported by this server; it would change the answer, so the request is refused."},
 		{`{"messages":[` + user + `],"continue_final_message":true}`, "continue_final_message is not supported by this server; it would change the answer, so the request is refused."},
 		{`{"messages":[` + user + `],"max_completion_tokens":0}`, "max_completion_tokens must be positive"},
 		{`{"messages":[` + user + `],"top_logprobs":2}`, "top_logprobs needs logprobs to be true"},
