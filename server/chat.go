@@ -2,6 +2,7 @@ package server
 
 import (
 	"encoding/json"
+	"log/slog"
 
 	"lorikeet/server/engine"
 )
@@ -18,10 +19,7 @@ var errNoTemplate = invalid("this model has no chat template: start the server w
 
 // parseChat reads a /v1/chat/completions body.
 func (s *Server) parseChat(o object) (*openRequest, error) {
-	if err := o.refuse("functions", "audio", "continue_final_message", "input_ids"); err != nil {
-		return nil, err
-	}
-	if err := o.refuseFormat(); err != nil {
+	if err := o.refuseOpen("functions", "function_call", "audio", "continue_final_message", "input_ids", "chat_template", "documents"); err != nil {
 		return nil, err
 	}
 	text, err := s.conversation(o)
@@ -29,15 +27,35 @@ func (s *Server) parseChat(o object) (*openRequest, error) {
 		return nil, err
 	}
 	q := &openRequest{generation: &generation{prompts: []prompt{{text: text, special: true}}}, form: &chatForm{}}
-	defaults := defaultSampling()
-	defaults.toContextEnd = true
-	if err := q.takeOpenSampling(defaults, o); err != nil {
+	if err := q.takeOpenSampling(s.chats, o); err != nil {
 		return nil, err
 	}
 	if err := s.takeOpen(q, o, 1); err != nil {
 		return nil, err
 	}
 	return q, q.takeChatLogprobs(o)
+}
+
+// chatDefaults is the sampling of conversations that name none: the model's own, and an answer up to the end of the context.
+func chatDefaults(own map[string]json.RawMessage, log *slog.Logger) sampling {
+	s := defaultSampling()
+	s.toContextEnd = true
+	for key, raw := range own {
+		with := s
+		err := samplingKeys[key](&with, raw)
+		if with.topK == 0 { // how transformers turns it off
+			with.topK = -1
+		}
+		if err == nil {
+			err = with.check()
+		}
+		if err != nil {
+			log.Warn("conversations are sampled without what the model's generation_config.json says", "key", key, "value", string(raw), "why", err)
+			continue
+		}
+		s = with
+	}
+	return s
 }
 
 // conversation is the prompt that the messages are.
@@ -62,6 +80,9 @@ func (s *Server) conversation(o object) (string, error) {
 	}
 	if variables, err = withTools(o, variables); err != nil {
 		return "", err
+	}
+	if effort, ok := o["reasoning_effort"]; ok && variables["reasoning_effort"] == nil {
+		variables = variables.with("reasoning_effort", effort)
 	}
 	text, err := s.config.Chat.Render(messages, variables)
 	if err != nil {

@@ -117,25 +117,38 @@ func withTools(o, variables object) (object, error) {
 			return nil, invalid("tools[%d]: function needs a name", i)
 		}
 	}
-	all := object{"tools": tools}
-	maps.Copy(all, variables)
-	return all, nil
+	if variables["tools"] != nil {
+		return variables, nil
+	}
+	return variables.with("tools", tools), nil
+}
+
+// with is the object with one more key.
+func (o object) with(key string, value json.RawMessage) object {
+	more := object{key: value}
+	maps.Copy(more, o)
+	return more
 }
 
 func readRaw(raw json.RawMessage) (json.RawMessage, error) { return raw, nil }
 
-// withValue is a JSON object with the value at a key, and all else of its text as it was.
+// withValue is a JSON object with the value at a key, and all else of its text as it was. Of a key that is there twice the last one
+// counts, as everywhere.
 func withValue(o json.RawMessage, key string, value json.RawMessage) json.RawMessage {
 	d := json.NewDecoder(bytes.NewReader(o))
 	_, _ = d.Token() // the brace; the text is known to be an object
+	begin, end := 0, 0
 	for d.More() {
 		name, _ := d.Token()
 		var old json.RawMessage
 		_ = d.Decode(&old)
 		if name == key {
-			end := int(d.InputOffset())
-			return slices.Concat(o[:end-len(old)], value, o[end:])
+			end = int(d.InputOffset())
+			begin = end - len(old)
 		}
+	}
+	if end > 0 {
+		return slices.Concat(o[:begin], value, o[end:])
 	}
 	comma := ","
 	head := bytes.TrimSpace(bytes.TrimSuffix(bytes.TrimSpace(o), []byte("}")))

@@ -31,6 +31,7 @@ func (plainTemplate) Render(messages []json.RawMessage, variables map[string]jso
 		b.WriteString(m.Role[:1] + ":" + m.Content + "|" + string(m.Calls))
 	}
 	b.Write(variables["tools"])
+	b.Write(variables["reasoning_effort"])
 	var end string
 	if raw := variables["end"]; raw != nil {
 		if err := json.Unmarshal(raw, &end); err != nil {
@@ -57,8 +58,8 @@ func TestChat(t *testing.T) {
 	}, get(t, v, "choices", 0))
 	require.Equal(t, 18.0, get(t, v, "usage", "total_tokens"))
 
-	r.opened("/v1/chat/completions", `{"messages":[{"role":"user","content":"a"}],"tools":[{"type":"function"}],"tool_choice":"none"}`)
-	require.Equal(t, fakeContext-len("u:a|"), r.engine.last(t).Sampling.MaxNewTokens, "to the end of the context")
+	r.opened("/v1/chat/completions", `{"messages":[{"role":"user","content":"a"}],"modalities":["text"],"reasoning_effort":"high","tools":[{"type":"function"}],"tool_choice":"none"}`)
+	require.Equal(t, fakeContext-len("u:a|\"high\""), r.engine.last(t).Sampling.MaxNewTokens, "to the end of the context")
 }
 
 func TestChatTools(t *testing.T) {
@@ -84,6 +85,7 @@ func TestWithValue(t *testing.T) {
 		{`{"b": 1 , "content":null,"a":2}`, `{"b": 1 , "content":"x","a":2}`},
 		{` {"content" : {"content":[1]} } `, ` {"content" : "x" } `},
 		{`{"a":{"content":1}}`, `{"a":{"content":1},"content":"x"}`},
+		{`{"content":1,"content":[2]}`, `{"content":1,"content":"x"}`},
 		{`{ }`, `{"content":"x"}`},
 	} {
 		require.Equal(t, c.want, string(withValue(json.RawMessage(c.object), "content", json.RawMessage(`"x"`))))
@@ -96,6 +98,31 @@ func bytesOf(ids []int32) []byte {
 		b = append(b, byte(id))
 	}
 	return b
+}
+
+func TestChatsAreSampledAsTheModelSays(t *testing.T) {
+	r := newRig(t, func(c *Config) {
+		c.Chat = plainTemplate{}
+		c.ChatSampling = map[string]json.RawMessage{
+			"temperature": []byte(`0.5`), "top_p": []byte(`0.75`), "top_k": []byte(`0`), "min_p": []byte(`7`), "repetition_penalty": []byte(`1.05`),
+		}
+	})
+	require.Equal(t, 2, strings.Count(r.log.String(), "conversations are sampled without"), "of min_p and the penalty")
+	const messages = `"messages":[{"role":"user","content":"a"}]`
+	for _, c := range []struct {
+		path, body        string
+		temperature, topP float32
+	}{
+		{"/v1/chat/completions", messages, 0.5, 0.75},
+		{"/v1/chat/completions", messages + `,"temperature":0.25`, 0.25, 0.75},
+		{"/v1/chat/completions", messages + `,"top_p":1`, 0.5, 1},
+		{"/v1/completions", `"prompt":"a"`, 1, 1},
+	} {
+		r.opened(c.path, `{`+c.body+`}`)
+		got := r.engine.last(t).Sampling
+		require.Equal(t, []float32{c.temperature, c.topP}, []float32{got.Temperature, got.TopP}, c.body)
+		require.Zero(t, got.TopK)
+	}
 }
 
 func TestChatLogprobs(t *testing.T) {

@@ -8,10 +8,7 @@ const completionTokens = 16
 // parseCompletion reads a /v1/completions body.
 func (s *Server) parseCompletion(o object) (*openRequest, error) {
 	q := &openRequest{generation: &generation{}}
-	if err := o.refuse("suffix", "input_embeds"); err != nil {
-		return nil, err
-	}
-	if err := o.refuseFormat(); err != nil {
+	if err := o.refuseOpen("suffix"); err != nil {
 		return nil, err
 	}
 	if err := q.takeOpenPrompts(o); err != nil {
@@ -60,6 +57,9 @@ func (q *openRequest) takeOpenPrompts(o object) error {
 			return malformed("prompt must be a string, a list of strings, a list of token ids, or a list of such lists")
 		}
 		for _, list := range ids.values {
+			if len(list) == 0 {
+				return invalid("prompt cannot be empty")
+			}
 			q.prompts = append(q.prompts, prompt{ids: list, byID: true})
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"mime"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 )
@@ -148,19 +149,22 @@ func (s *Server) takeOpen(q *openRequest, o object, size int) error {
 	return q.takeIDs(b, size)
 }
 
-// adapterOf finds the adapters that a request names: an adapter's name as the model, as /v1/models lists it, what is behind a colon in
-// the model, or lora_path. Like SGLang it takes any other model for the base model.
+// adapterOf finds the adapters that a request names: what is behind a colon in the model, else lora_path, else an adapter's name as the
+// model, as /v1/models lists it. Like SGLang it takes any other model for the base model.
 func (s *Server) adapterOf(model string, o object) (perPrompt[*string], error) {
-	for _, a := range s.engine.Adapters() {
-		if a.Name == model {
-			return perPrompt[*string]{set: true, values: []*string{&a.Name}}, nil
-		}
+	path, err := parseAdapter(o)
+	if err != nil {
+		return path, err
 	}
-	if _, adapter, _ := strings.Cut(model, ":"); model != s.config.ServedName && strings.TrimSpace(adapter) != "" {
-		adapter = strings.TrimSpace(adapter)
-		return perPrompt[*string]{set: true, values: []*string{&adapter}}, nil
+	all := func(name string) perPrompt[*string] { return perPrompt[*string]{set: true, values: []*string{&name}} }
+	known := slices.Contains(s.adapterNames(), model)
+	if _, adapter, _ := strings.Cut(model, ":"); !known && model != s.config.ServedName && strings.TrimSpace(adapter) != "" {
+		return all(strings.TrimSpace(adapter)), nil
 	}
-	return parseAdapter(o)
+	if known && !path.set {
+		return all(model), nil
+	}
+	return path, nil
 }
 
 // failOpen answers with an error in the form that both endpoints have.
@@ -178,15 +182,30 @@ func (s *Server) failOpen(w http.ResponseWriter, r *http.Request, err error) {
 	writeJSON(w, status, errorObject(message, kind, status))
 }
 
-// refuseFormat takes no response_format but text.
-func (o object) refuseFormat() error {
-	format, err := field(o, "response_format", readObjectValue)
-	if err != nil {
+// refusedOpen are keys of other servers of the same endpoints that would change the answer.
+var refusedOpen = []string{
+	"guided_json", "guided_regex", "guided_choice", "guided_grammar", "structured_outputs", "allowed_token_ids", "bad_words", "use_beam_search",
+	"prompt_logprobs", "truncate_prompt_tokens",
+}
+
+// refuseOpen refuses what neither endpoint can do, and further keys.
+func (o object) refuseOpen(further ...string) error {
+	for _, keys := range [][]string{further, refusedKeys, refusedOpen} {
+		if err := o.refuse(keys...); err != nil {
+			return err
+		}
+	}
+	var err error
+	modalities := keep[[]string](&err)(field(o, "modalities", readList(readString)))
+	format := keep[object](&err)(field(o, "response_format", readObjectValue))
+	kind := keep[string](&err)(field(format, "type", readString))
+	switch {
+	case err != nil:
 		return err
-	}
-	kind, err := field(format, "type", readString)
-	if err == nil && kind != "" && kind != "text" {
+	case kind != "" && kind != "text":
 		return unsupported(fmt.Sprintf("response_format of type %q", kind))
+	case len(modalities) > 0 && !slices.Equal(modalities, []string{"text"}):
+		return unsupported("modalities other than text")
 	}
-	return err
+	return nil
 }

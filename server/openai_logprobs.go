@@ -9,7 +9,7 @@ import (
 
 // completionLogprobs are parallel lists, with an entry for each token.
 type completionLogprobs struct {
-	Offsets  []int                 `json:"text_offset"` // characters before the token
+	Offsets  []int                 `json:"text_offset"` // characters of the tokens before, special ones among them
 	Logprobs []*float32            `json:"token_logprobs"`
 	Tokens   []string              `json:"tokens"`
 	Top      []map[string]*float32 `json:"top_logprobs"`

@@ -24,6 +24,7 @@ var openSampling = []struct{ key, param string }{
 	{"json_schema", "json_schema"},
 	{"regex", "regex"},
 	{"ebnf", "ebnf"},
+	{"structural_tag", "structural_tag"},
 }
 
 // takeOpenSampling reads the sampling of all prompts; s has the endpoint's defaults.
@@ -41,7 +42,7 @@ func (g *generation) takeOpenSampling(s sampling, o object) error {
 				return invalid("%s must be positive", p.key)
 			}
 		}
-		if p.param == "min_new_tokens" && s.minNewTokens > 0 {
+		if p.param == "min_new_tokens" && s.minNewTokens != 0 {
 			return unsupported(p.key)
 		}
 	}

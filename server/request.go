@@ -5,7 +5,7 @@ import "lorikeet/server/engine"
 // maxSequences bounds prompts times n in one request, so that a small body cannot ask for unbounded memory.
 const maxSequences = 16384
 
-// generation is a /generate body after its types and shapes were checked.
+// generation is what a body asks for, after its types and shapes were checked.
 type generation struct {
 	prompts         []prompt
 	array           bool // the answer is a list

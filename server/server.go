@@ -2,11 +2,13 @@
 // answers as one JSON object, an array, or a stream of server-sent events.
 //
 // A request to /generate goes through parseGenerate (types and shapes, no state), prepare (tokens, lengths, adapters),
-// Engine.Submit, and one follow per sequence, which turns the engine's updates into an answer.
+// Engine.Submit, and one follow per sequence, which turns the engine's updates into an answer. OpenAI's endpoints have parsers and
+// forms of answers of their own, and all else in common with it.
 package server
 
 import (
 	"context"
+	"encoding/json"
 	"log/slog"
 	"math/rand/v2"
 	"net/http"
@@ -68,7 +70,9 @@ type Config struct {
 	ModelType     string // config.json's model_type
 	Architectures []string
 	Chat          ChatTemplate // nil: the model has none
-	ContextLength int          // tokens of prompt and completion together
+	// ChatSampling is generation_config.json's temperature, top_p and so on, for conversations that name none.
+	ChatSampling  map[string]json.RawMessage
+	ContextLength int // tokens of prompt and completion together
 	VocabSize     int
 
 	EnableLoRA        bool
@@ -99,6 +103,7 @@ type Server struct {
 	started   time.Time
 	flights   flights
 	pulse     pulse
+	chats     sampling // of conversations that name none
 	metrics   *metrics // nil: not enabled
 	draining  atomic.Bool
 
@@ -125,6 +130,7 @@ func New(config Config, e Engine, t Tokenizer) *Server {
 		config: config, engine: e, tokenizer: t, log: config.Logger, started: time.Now(),
 		random: rand.New(rand.NewPCG(config.RandomSeed, 0)),
 	}
+	s.chats = chatDefaults(config.ChatSampling, config.Logger)
 	s.pulse = pulse{engine: e, log: config.Logger, every: uint64(config.LogInterval)}
 	if config.EnableMetrics {
 		s.metrics = newMetrics(config.ServedName, newGauges(e, &s.pulse, config.AdapterSlots))

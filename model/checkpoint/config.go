@@ -24,10 +24,11 @@ type Config struct {
 	NormEps          float64 // rms_norm_eps
 	MaxPositions     int     // max_position_embeddings; a linear Rope without OriginalPositions stretches it
 	Rope             Rope
-	TieEmbeddings    bool    // the embedding table is the output projection as well
-	Type             DType   // F32, F16 or BF16; single tensors may differ
-	BOS              []int32 // bos_token_id; nil where left out
-	EOS              []int32 // eos_token_id of both files; nil where left out
+	TieEmbeddings    bool                       // the embedding table is the output projection as well
+	Type             DType                      // F32, F16 or BF16; single tensors may differ
+	BOS              []int32                    // bos_token_id; nil where left out
+	EOS              []int32                    // eos_token_id of both files; nil where left out
+	Sampling         map[string]json.RawMessage // what generation_config.json says of SamplingKeys, as it stands there
 }
 
 const (
@@ -178,7 +179,10 @@ func refuse(f fields, mistral bool, positions int) {
 	}
 }
 
-// addGeneration adds the end tokens of generation_config.json.
+// SamplingKeys are those of generation_config.json that say how conversations are to be sampled.
+var SamplingKeys = []string{"temperature", "top_p", "top_k", "min_p", "repetition_penalty"}
+
+// addGeneration adds the end tokens and the sampling of generation_config.json.
 func (c *Config) addGeneration(text []byte) error {
 	f, err := parseFields(text)
 	if err != nil {
@@ -187,6 +191,12 @@ func (c *Config) addGeneration(text []byte) error {
 	for _, id := range f.tokens("eos_token_id", c.VocabSize) {
 		if !slices.Contains(c.EOS, id) {
 			c.EOS = append(c.EOS, id)
+		}
+	}
+	c.Sampling = map[string]json.RawMessage{}
+	for _, key := range SamplingKeys {
+		if f.has(key) {
+			c.Sampling[key] = f.raw[key]
 		}
 	}
 	return f.err()

@@ -175,7 +175,10 @@ func TestGenerationConfigAddsEndTokens(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, want, c.EOS)
 	}
-	_, err := read(`{"eos_token_id":50}`)
+	c, err := read(`{"temperature":0.6,"top_p":null,"top_k":50,"do_sample":true}`)
+	require.NoError(t, err)
+	require.Equal(t, map[string]json.RawMessage{"temperature": json.RawMessage("0.6"), "top_k": json.RawMessage("50")}, c.Sampling)
+	_, err = read(`{"eos_token_id":50}`)
 	require.EqualError(t, err, `checkpoint: generation_config.json of "m": eos_token_id: want a token id below 50 or a list of such, got 50`)
 	_, err = read(`[]`)
 	require.ErrorContains(t, err, "generation_config.json")

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
+	"slices"
 
 	"lorikeet/model/chat"
 	"lorikeet/model/checkpoint"
@@ -118,13 +119,14 @@ func (f *files) close() error {
 	return f.weights.Close()
 }
 
-// endTokens are the ids that end an answer: those of the configuration, or else the tokenizer's.
+// endTokens are the ids that end an answer: those of the configuration and the tokenizer's, which alone is changed where a model was
+// trained further for conversations.
 func (f *files) endTokens() []int32 {
-	if len(f.config.EOS) > 0 || f.tokenizer == nil {
+	if f.tokenizer == nil {
 		return f.config.EOS
 	}
-	if id, ok := f.tokenizer.EOS(); ok {
-		return []int32{id}
+	if id, ok := f.tokenizer.EOS(); ok && !slices.Contains(f.config.EOS, id) {
+		return append(slices.Clone(f.config.EOS), id)
 	}
-	return nil
+	return f.config.EOS
 }
