@@ -66,16 +66,21 @@ func (e *events) fail(err error) {
 	}
 }
 
-// streamAnswers sends an event for each update of each sequence.
-func (s *Server) streamAnswers(ctx context.Context, w http.ResponseWriter, r *http.Request, run *running) {
-	e := newEvents(w)
-	err := run.follow(ctx, func(i int) error { return e.send(run.answers[i].response()) })
+// end ends a stream that is whole or, with an error, is not.
+func (e *events) end(ctx context.Context, err error) {
 	if err == nil {
 		e.done()
 		return
 	}
-	note(r.Context(), "error", err.Error())
+	note(ctx, "error", err.Error())
 	if !errors.Is(err, context.Canceled) { // the client is still there
 		e.fail(err)
 	}
+}
+
+// streamAnswers sends an event for each update of each sequence.
+func (s *Server) streamAnswers(ctx context.Context, w http.ResponseWriter, r *http.Request, run *running) {
+	e := newEvents(w)
+	err := run.follow(ctx, func(i int) error { return e.send(run.answers[i].response()) })
+	e.end(r.Context(), err)
 }

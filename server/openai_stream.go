@@ -2,7 +2,6 @@ package server
 
 import (
 	"context"
-	"errors"
 	"net/http"
 )
 
@@ -44,12 +43,5 @@ func (s *Server) streamOpen(ctx context.Context, w http.ResponseWriter, r *http.
 	if err == nil && q.usage.last {
 		err = e.send(q.response(run, object, run.answers...))
 	}
-	if err == nil {
-		e.done()
-		return
-	}
-	note(r.Context(), "error", err.Error())
-	if !errors.Is(err, context.Canceled) { // the client is still there
-		e.fail(err)
-	}
+	e.end(r.Context(), err)
 }
