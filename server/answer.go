@@ -121,10 +121,14 @@ func (a *answer) close(f *finishReason) {
 }
 
 // visible is the text that no later token can take back.
-func (a *answer) visible() string {
-	text := string(a.text)
-	if a.finish != nil || a.sampling.noStopTrim {
-		return text
+func (a *answer) visible() string { return a.visibleFrom(0) }
+
+// visibleFrom is the visible text without so many bytes of it.
+func (a *answer) visibleFrom(bytes int) string {
+	end := len(a.text)
+	if a.finish == nil && !a.sampling.noStopTrim {
+		tail := max(0, end-max(0, a.stopper.longest-1)) // where a stop string can begin
+		end = tail + a.stopper.safe(string(a.text[tail:]))
 	}
-	return text[:a.stopper.safe(text)]
+	return string(a.text[bytes:end])
 }

@@ -81,7 +81,7 @@ func (s *Server) conversation(o object) (string, error) {
 	if variables, err = withTools(o, variables); err != nil {
 		return "", err
 	}
-	if effort, ok := o["reasoning_effort"]; ok && variables["reasoning_effort"] == nil {
+	if effort := o["reasoning_effort"]; len(effort) > 0 && kind(effort) != "null" && variables["reasoning_effort"] == nil {
 		variables = variables.with("reasoning_effort", effort)
 	}
 	text, err := s.config.Chat.Render(messages, variables)

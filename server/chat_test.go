@@ -67,7 +67,8 @@ func TestChatTools(t *testing.T) {
 	for _, c := range []struct{ body, want string }{
 		{`"messages":[{"role":"user","content":"a"}],"tools":` + tools, "u:a|" + tools},
 		{`"messages":[{"role":"user","content":"a"}],"tool_choice":"auto","tools":` + tools, "u:a|" + tools},
-		{`"messages":[{"role":"user","content":"a"}],"tool_choice":"none","tools":` + tools, "u:a|"},
+		{`"messages":[{"role":"user","content":"a"}],"reasoning_effort":null,"tool_choice":"none","tools":` + tools, "u:a|"},
+		{`"messages":[{"role":"user","content":"a"}],"chat_template_kwargs":{"tools":[]},"tools":` + tools, "u:a|[]"},
 		{
 			`"messages":[{"role":"assistant","tool_calls":[{"id":"1","function":{"name":"f","arguments":"{\"z\": 1, \"a\": [2]}"}}]},{"role":"tool","content":"3"}]`,
 			`a:|[{"id":"1","function":{"name":"f","arguments":{"z":1,"a":[2]}}}]t:3|`,

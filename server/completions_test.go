@@ -1,11 +1,13 @@
 package server
 
 import (
+	"context"
 	"encoding/json"
 	"io"
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -218,6 +220,48 @@ func TestOpenRefusals(t *testing.T) {
 	r.engine.panics = true
 	status, _ = r.open("/v1/completions", `{"prompt":"a"}`)
 	require.Equal(t, http.StatusInternalServerError, status)
+}
+
+// TestOpenFailsInTheMiddle has an engine that gives a sequence up after a token, as when its device is lost.
+func TestOpenFailsInTheMiddle(t *testing.T) {
+	r := newChatRig(t)
+	r.engine.script = func(engine.Request) []engine.Update {
+		return says([]int32{'x'}, engine.Finish{Reason: engine.FinishAbort, Status: http.StatusServiceUnavailable, Message: "the device was lost"})
+	}
+	for path, body := range map[string]string{
+		"/v1/completions": `"prompt":"a"`, "/v1/chat/completions": `"messages":[{"role":"user","content":"a"}]`,
+	} {
+		status, text := r.open(path, `{`+body+`}`)
+		require.Equal(t, http.StatusServiceUnavailable, status)
+		require.JSONEq(t, `{"object":"error","message":"the device was lost","type":"ServiceUnavailableError","param":null,"code":503}`, text)
+		status, text = r.open(path, `{"stream":true,"stream_options":{"include_usage":true},`+body+`}`)
+		require.Equal(t, http.StatusOK, status)
+		events := eventsOf(t, text)
+		require.Equal(t, "the device was lost", get(t, events[len(events)-1], "error", "message"))
+		require.NotContains(t, text, `"total_tokens"`, "no usage of an answer that has failed")
+	}
+}
+
+// TestOpenClientLeaves has a client that leaves in the middle of a stream: the engine's stream is cancelled and the id is free again.
+func TestOpenClientLeaves(t *testing.T) {
+	r := newRig(t)
+	r.engine.script = func(engine.Request) []engine.Update { return []engine.Update{{Tokens: []engine.Token{{ID: 'x'}}}} }
+	ctx, leave := context.WithCancel(t.Context())
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, r.url+"/v1/completions", strings.NewReader(`{"prompt":"a","stream":true,"rid":"mine"}`))
+	require.NoError(t, err)
+	req.Header.Set("Content-Type", "application/json")
+	res, err := http.DefaultClient.Do(req)
+	require.NoError(t, err)
+	_, err = res.Body.Read(make([]byte, 1))
+	require.NoError(t, err)
+	leave()
+	_ = res.Body.Close()
+	<-r.engine.streams[0].cancelled
+	r.engine.script = nil
+	require.Eventually(t, func() bool {
+		status, _ := r.open("/v1/completions", `{"prompt":"a","rid":"mine"}`)
+		return status == http.StatusOK
+	}, 5*time.Second, 10*time.Millisecond)
 }
 
 // FuzzOpen checks that no body makes parsing panic, or passes without a name and parameters for every answer.

@@ -107,14 +107,19 @@ func failureOf(err error) (int, shape) {
 // retryAfter is in how many seconds a client that was refused for want of room, or of a device, may try again.
 const retryAfter = "1"
 
-// fail answers with an error.
-func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
+// failing begins an answer with an error.
+func failing(w http.ResponseWriter, r *http.Request, err error) (int, shape) {
 	status, shape := failureOf(err)
 	note(r.Context(), "error", err.Error())
 	if status == http.StatusServiceUnavailable {
 		w.Header().Set("Retry-After", retryAfter)
 	}
-	switch shape {
+	return status, shape
+}
+
+// fail answers with an error.
+func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
+	switch status, shape := failing(w, r, err); shape {
 	case valueShape:
 		writeJSON(w, status, map[string]any{"error": map[string]any{"message": err.Error()}})
 	case bodyShape:

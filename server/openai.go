@@ -169,11 +169,7 @@ func (s *Server) adapterOf(model string, o object) (perPrompt[*string], error) {
 
 // failOpen answers with an error in the form that both endpoints have.
 func (s *Server) failOpen(w http.ResponseWriter, r *http.Request, err error) {
-	status, shape := failureOf(err)
-	note(r.Context(), "error", err.Error())
-	if status == http.StatusServiceUnavailable {
-		w.Header().Set("Retry-After", retryAfter)
-	}
+	status, shape := failing(w, r, err)
 	message := err.Error()
 	if shape == internalShape {
 		message = "Internal Server Error"

@@ -15,9 +15,8 @@ type progress struct {
 
 // text is what is new of an answer's text.
 func (p *progress) text(a *answer) string {
-	all := a.visible()
-	fresh := all[p.bytes:]
-	p.bytes = len(all)
+	fresh := a.visibleFrom(p.bytes)
+	p.bytes += len(fresh)
 	return fresh
 }
 
@@ -27,12 +26,12 @@ func (s *Server) streamOpen(ctx context.Context, w http.ResponseWriter, r *http.
 	_, object := q.form.objects()
 	sent := make([]progress, len(run.answers))
 	err := run.follow(ctx, func(i int) error {
-		a := run.answers[i]
-		for _, choice := range q.form.events(a, &sent[i]) {
-			event := q.response(run, object)
-			if q.usage.always {
-				event = q.response(run, object, a)
-			}
+		var counted []*answer
+		if q.usage.always {
+			counted = run.answers[i : i+1]
+		}
+		for _, choice := range q.form.events(run.answers[i], &sent[i]) {
+			event := q.response(run, object, counted...)
 			event.Choices = append(event.Choices, choice)
 			if err := e.send(event); err != nil {
 				return err

@@ -28,7 +28,7 @@ type Config struct {
 	Type             DType                      // F32, F16 or BF16; single tensors may differ
 	BOS              []int32                    // bos_token_id; nil where left out
 	EOS              []int32                    // eos_token_id of both files; nil where left out
-	Sampling         map[string]json.RawMessage // what generation_config.json says of SamplingKeys, as it stands there
+	Sampling         map[string]json.RawMessage // what generation_config.json says of sampling, as it stands there
 }
 
 const (
@@ -179,8 +179,8 @@ func refuse(f fields, mistral bool, positions int) {
 	}
 }
 
-// SamplingKeys are those of generation_config.json that say how conversations are to be sampled.
-var SamplingKeys = []string{"temperature", "top_p", "top_k", "min_p", "repetition_penalty"}
+// samplingKeys are those of generation_config.json that say how conversations are to be sampled.
+var samplingKeys = []string{"temperature", "top_p", "top_k", "min_p", "repetition_penalty"}
 
 // addGeneration adds the end tokens and the sampling of generation_config.json.
 func (c *Config) addGeneration(text []byte) error {
@@ -194,7 +194,7 @@ func (c *Config) addGeneration(text []byte) error {
 		}
 	}
 	c.Sampling = map[string]json.RawMessage{}
-	for _, key := range SamplingKeys {
+	for _, key := range samplingKeys {
 		if f.has(key) {
 			c.Sampling[key] = f.raw[key]
 		}
