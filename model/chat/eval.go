@@ -45,6 +45,8 @@ func (r *renderer) spendOn(value any) error {
 		return r.spend(len(value))
 	case []any:
 		return r.spend(16 * len(value))
+	case view: // a range takes long to make
+		return r.spend(256 * len(value))
 	}
 	return nil
 }

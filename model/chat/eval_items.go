@@ -71,6 +71,7 @@ func (c call) eval(r *renderer, s *scope) (any, error) {
 	}
 	return value, r.spendOn(value)
 }
+
 func (f filtered) eval(r *renderer, s *scope) (any, error) {
 	value, err := r.eval(f.of, s)
 	if err != nil {

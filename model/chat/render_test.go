@@ -26,6 +26,7 @@ func TestTemplatesEnd(t *testing.T) {
 		"recursion": {`{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}`, "more than 10000 expressions, tags and macros are inside of each other"},
 		"chain":     {`{{ 1` + strings.Repeat(" + 1", 30000) + ` }}`, "more than 10000 expressions"},
 		"branching": {`{% macro m(n) %}{% if n > 0 %}{{ m(n - 1) }}{{ m(n - 1) }}{% endif %}{% endmacro %}{{ m(99) }}`, "does too much"},
+		"ranges":    {`{% macro m() %}{% for a in range(99) %}{% set x = [` + strings.Repeat("range(99999), ", 99) + `] %}{% endfor %}{% endmacro %}{{ m() }}`, "does too much"},
 		"range":     {`{{ range(100001) }}`, "more than 100000 numbers"},
 	} {
 		t.Run(name, func(t *testing.T) {
