@@ -43,6 +43,9 @@ func describe(out io.Writer, i compute.Info) error {
 	fmt.Fprintf(w, "  memory\t%s device-local, %s free, %s\n", size(i.LocalHeap), size(i.LocalFree), either(i.MappedLocal, "all mapped", "not all mapped: uploads are staged"))
 	fmt.Fprintf(w, "  limits\tallocation %s, shared memory %s, push constants %d B, workgroup %d, subgroup %d\n",
 		size(i.MaxAllocation), size(int64(i.MaxSharedMemory)), i.MaxPushConstants, i.MaxWorkgroupInvocations, i.SubgroupSize)
+	if i.Multiprocessors > 0 {
+		fmt.Fprintf(w, "  multiprocessors\t%d\n", i.Multiprocessors)
+	}
 	fmt.Fprintf(w, "  workgroups\t%s\n", either(i.InOrder, "start in the order of their dispatches: stages need no barriers", "start in any order"))
 	fmt.Fprintf(w, "  timestamps\t%s\n", either(i.TimestampPeriod > 0, fmt.Sprintf("%g ns", i.TimestampPeriod), "none: --profile does not work"))
 	fmt.Fprintf(w, "  usable\t%s\n", either(len(i.Missing) == 0, "yes", "no, it lacks "+strings.Join(i.Missing, ", ")))

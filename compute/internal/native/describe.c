@@ -42,6 +42,7 @@ void lk_features_query(const lk_instance *in, VkPhysicalDevice physical, lk_feat
 	if (api >= VK_API_VERSION_1_3)
 		CHAIN(v13, VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_3_FEATURES);
 	EXTENSION(VK_EXT_MEMORY_BUDGET_EXTENSION_NAME);
+	f->multiprocessors = has(all, count, VK_NV_SHADER_SM_BUILTINS_EXTENSION_NAME);
 	if (EXTENSION(VK_KHR_COOPERATIVE_MATRIX_EXTENSION_NAME)) {
 		CHAIN(cooperative, VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_COOPERATIVE_MATRIX_FEATURES_KHR);
 		if (EXTENSION(VK_NV_COOPERATIVE_MATRIX_2_EXTENSION_NAME))
@@ -89,6 +90,13 @@ static void describe_features(const lk_features *f, VkSubgroupFeatureFlags subgr
 	out[LK_BFLOAT16] = f->bfloat16.shaderBFloat16Type;
 	out[LK_BFLOAT16_COOPERATIVE] = f->bfloat16.shaderBFloat16CooperativeMatrix;
 	out[LK_PIPELINE_STATISTICS] = f->executables.pipelineExecutableInfo;
+}
+
+static uint32_t multiprocessors(const lk_instance *in, VkPhysicalDevice physical) {
+	VkPhysicalDeviceShaderSMBuiltinsPropertiesNV builtins = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_SM_BUILTINS_PROPERTIES_NV};
+	VkPhysicalDeviceProperties2 p = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PROPERTIES_2, .pNext = &builtins};
+	in->properties(physical, &p);
+	return builtins.shaderSMCount;
 }
 
 static VkSubgroupFeatureFlags describe_properties(const lk_instance *in, VkPhysicalDevice physical, lk_description *out) {
@@ -200,6 +208,8 @@ void lk_describe(const lk_instance *in, uint64_t physical, lk_description *out) 
 	lk_features f;
 	lk_features_query(in, pd, &f);
 	describe_features(&f, describe_properties(in, pd, out), out->features);
+	if (f.multiprocessors)
+		out->multiprocessors = multiprocessors(in, pd);
 	describe_queue(in, pd, out);
 	describe_memory(in, pd, out);
 	describe_shapes(in, pd, out);

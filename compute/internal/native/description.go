@@ -66,6 +66,9 @@ func (d *Description) Subgroup() (size, least, most int) {
 	return int(d.c.subgroup), int(d.c.subgroup_min), int(d.c.subgroup_max)
 }
 
+// Multiprocessors is how many the device has, 0 when the driver does not say.
+func (d *Description) Multiprocessors() int { return int(d.c.multiprocessors) }
+
 // Limits of a workgroup: invocations, bytes of shared memory, bytes of push constants.
 func (d *Description) Limits() (invocations, shared, push int) {
 	return int(d.c.max_invocations), int(d.c.max_shared), int(d.c.max_push)

@@ -44,6 +44,7 @@ typedef struct {
 	VkPhysicalDevicePipelineExecutablePropertiesFeaturesKHR executables;
 	const char *extension[5];
 	uint32_t extensions;
+	bool multiprocessors; // can be counted
 } lk_features;
 
 // Asks the device for all it supports. `f` must stay where it is: its members point at each other.

@@ -53,6 +53,7 @@ typedef struct {
 	char driver_name[VK_MAX_DRIVER_NAME_SIZE], driver_info[VK_MAX_DRIVER_INFO_SIZE];
 	uint32_t type, api;
 	uint32_t subgroup, subgroup_min, subgroup_max;
+	uint32_t multiprocessors;          // 0 when the driver does not say
 	uint32_t max_invocations, max_shared, max_push, max_groups[3];
 	uint64_t max_allocation;
 	float timestamp_period;
