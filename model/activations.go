@@ -31,6 +31,7 @@ type activations struct {
 	counters uint64 // and how many of a row's parts have arrived
 	arrivals uint64 // who arrived at the tiles of fused projections
 	flow     uint64 // counters of the stages that flow
+	parts    shaders.Parts
 }
 
 func (m *Llama) allocateActivations() error {
@@ -70,7 +71,7 @@ func (m *Llama) allocateActivations() error {
 		a.attended = rows(l.Rows, s.Heads*s.HeadDim)
 		a.inner = rows(l.Rows, s.Inner)
 	}
-	a.y = rows(m.rowsOfY(), s.Hidden)
+	a.y = rows(l.Rows, s.Hidden)
 	a.gateUp = rows(l.Rows, 2*s.upRow())
 	if m.adapters.enabled() {
 		a.hidden = rows(max(l.Rows, l.Logits), 3*m.adapters.MaxRank)
@@ -79,6 +80,9 @@ func (m *Llama) allocateActivations() error {
 	a.logits = rows(l.Logits, s.Vocab)
 	a.scratch = alloc(shaders.AttendDecodeScratch(l.Lanes*maxSplits, s.Heads, s.HeadDim))
 	a.flow = alloc(shaders.FlowBytes(s.Layers * int(flowKinds)))
+	if info := m.device.Info(); info.Multiprocessors > 0 && m.kernels.Panels(s.Type) {
+		a.parts = shaders.Parts{Address: alloc(shaders.PartsBytes(info.Multiprocessors)), Multiprocessors: info.Multiprocessors}
+	}
 	a.counters = alloc(int64(l.Rows) * int64(s.KVHeads) * 4)
 	if err == nil {
 		m.lastTokens, err = m.device.Allocate(int64(l.Lanes)*4, compute.Local)
@@ -87,14 +91,6 @@ func (m *Llama) allocateActivations() error {
 		return fmt.Errorf("model: activations of %d rows; lower --chunked-prefill-size, --max-running-requests or --max-lora-rank: %w", l.Rows, err)
 	}
 	return nil
-}
-
-// rowsOfY is the rows of y, of which products of few rows may take two shares.
-func (m *Llama) rowsOfY() int {
-	if !m.kernels.Panels(m.shape.Type) {
-		return m.limits.Rows
-	}
-	return max(m.limits.Rows, 2*min(m.limits.Rows, shaders.SharedRows))
 }
 
 // readsRows says whether anybody reads the fp32 rows of what attention and the

@@ -20,13 +20,11 @@ type projection struct {
 	in, out int
 	norm    *shaders.Norm
 	gather  uint64
-	shared  bool // what ends it as a stage of its own adds up shares
 }
 
 func (f *forward) project(p projection) shaders.Project {
 	project := shaders.Project{
-		W: p.w, X: p.x, Y: p.y, In: p.in, Out: p.out, Tokens: f.key.rows, Norm: p.norm, Gather: p.gather,
-		Shared: p.shared && !f.fused(),
+		W: p.w, X: p.x, Y: p.y, In: p.in, Out: p.out, Tokens: f.key.rows, Norm: p.norm, Gather: p.gather, Parts: f.activations.parts,
 	}
 	if p.half != nil {
 		project.Half = *p.half
@@ -85,6 +83,7 @@ func (f *forward) projected(layer int, p projection, s shrinkage, e ending) {
 	if !f.fused() {
 		// The shrink comes last: workgroups that began beside it would find the multiprocessor's memory divided for the shrink, with room
 		// for half as many of them, until the last one is done.
+		project.Grid = f.block.gridAddress(p.grid)
 		product, tiling := project.Tiled(f.kernels)
 		f.tilings[p.grid-gridQKV] = tiling
 		f.stage(p.label, labelled(p.label, *f.varying(product, p.grid)), f.shrinkDispatch(shrink, s))
@@ -266,10 +265,10 @@ func (f *forward) attentionScale() float32 {
 // residual adds a projection, and its adapters' delta, to the residual stream
 // and prepares the sums of squares of the next norm, which the head reads behind
 // the last layer.
-func (f *forward) residual(layer int, site lora.Site, p projection, half *shaders.Halves, last bool) shaders.Residual {
+func (f *forward) residual(layer int, site lora.Site, half *shaders.Halves, last bool) shaders.Residual {
 	a := &f.activations
 	return shaders.Residual{
-		X: a.x, Y: p.y, Shares: f.project(p).Shares(f.kernels), ShareRows: f.key.rows, Half: half, Squares: a.squares, Fine: last,
+		X: a.x, Y: a.y, Half: half, Squares: a.squares, Fine: last,
 		Width: f.shape.Hidden, Tiles: f.tiles(), Lora: f.delta(layer, site), Type: f.shape.Type, Count: f.key.rows,
 	}
 }

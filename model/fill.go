@@ -55,6 +55,7 @@ func (m *Llama) fill(b *block, batch *Batch, p *program) {
 	b.setGrid(gridEmbed, shaders.EmbedGroups(s.Hidden, rows))
 	for i, tiling := range p.tilings {
 		b.setGrid(gridQKV+grid(i), tiling.Groups(rows))
+		b.grids[gridQKV+grid(i)].down = tiling.Down(rows)
 	}
 	// Where stages do not flow, fused projections need somebody to arrive for the shrink even in a program whose step has no
 	// adapter; that one sees a base tile.

@@ -61,11 +61,11 @@ func (f *forward) layer(l int, w *layerWeights) {
 	f.last().Flows = f.flows(l, flowAttend)
 	o := projection{
 		label: "o", grid: gridO, w: w.o, x: a.attended, half: f.half(a.halfAttended, 0), y: a.y,
-		in: s.Heads * s.HeadDim, out: s.Hidden, shared: true,
+		in: s.Heads * s.HeadDim, out: s.Hidden,
 	}
 	f.projected(l, o,
 		shrinkage{sites: []lora.Site{lora.O}, grid: gridShrinkO},
-		ending{label: "residual", op: f.residual(l, lora.O, o, f.half(a.halfX, w.mlpNorm.Weight), false), grid: gridResidual})
+		ending{label: "residual", op: f.residual(l, lora.O, f.half(a.halfX, w.mlpNorm.Weight), false), grid: gridResidual})
 	gateUp := projection{
 		label: "gate_up", grid: gridGateUp, w: w.gateUp, x: a.x, half: f.half(a.halfX, w.mlpNorm.Weight), y: a.gateUp,
 		in: s.Hidden, out: 2 * s.upRow(), norm: &mlpNorm,
@@ -75,11 +75,11 @@ func (f *forward) layer(l int, w *layerWeights) {
 		ending{label: "silu_mul", op: f.siluMul(l), grid: gridSiluMul})
 	down := projection{
 		label: "down", grid: gridDown, w: w.down, x: a.inner, half: f.half(a.halfInner, 0), y: a.y,
-		in: s.Inner, out: s.Hidden, shared: true,
+		in: s.Inner, out: s.Hidden,
 	}
 	f.projected(l, down,
 		shrinkage{sites: []lora.Site{lora.Down}, grid: gridShrinkDown},
-		ending{label: "residual", op: f.residual(l, lora.Down, down, f.halfAfter(l), l == s.Layers-1), grid: gridResidual})
+		ending{label: "residual", op: f.residual(l, lora.Down, f.halfAfter(l), l == s.Layers-1), grid: gridResidual})
 }
 
 // head turns the rows that want logits into tokens: logits = W·norm(x), then

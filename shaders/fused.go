@@ -100,12 +100,11 @@ type inPlace struct {
 // head is the kernels' HEAD_DIM, which is not zero where nothing is turned either.
 func (p inPlace) head() uint32 { return max(p.headDim, unitOutputs) }
 
-// tileShape is the outputs by rows of one workgroup, whether the tiles of rows are the grid's second dimension, and into how many shares
-// the columns are divided.
+// tileShape is the outputs by rows of one workgroup, and whether the tiles of rows are the grid's second dimension.
 type tileShape struct {
 	outputs, rows int
 	upright       bool
-	shares        int // of the columns; 0 is 1
+	places        int // for workgroups, between which tiles are divided
 }
 
 // setHalves enters where the result goes once more.

@@ -18,7 +18,8 @@ type Project struct {
 	Tokens  int // rows of Y
 	Norm    *Norm
 	Gather  uint64 // uint32 [Tokens], 0: none
-	Shared  bool   // Y may be left as Shares, each Tokens rows behind the one before, for a reader that adds them up
+	Parts   Parts  // where few tiles may be divided between many workgroups
+	Grid    uint64 // uint32 [4] of the step, whose last is Tiling.Down of its rows where Tokens is only the most; 0: it has Tokens
 
 	end inPlace // set by Fused
 }
@@ -26,8 +27,12 @@ type Project struct {
 // mostFew is the number of rows up to which the kernels for few rows are the faster ones.
 const mostFew = 64
 
-// mostNarrow is that number by cooperative matrices where W has few outputs: there are too few tiles of them otherwise.
-const mostNarrow = 256
+// mostNarrow is that number by cooperative matrices where W has few outputs, less than wideOutputs: there are too few tiles of them
+// otherwise.
+const (
+	mostNarrow  = 192
+	wideOutputs = 16384
+)
 
 // Dispatch is the product by the kernel that suits the style and the number of rows.
 func (p Project) Dispatch(k *Kernels) compute.Dispatch {
@@ -43,9 +48,11 @@ func (p Project) Tiled(k *Kernels) (compute.Dispatch, Tiling) {
 
 // Tiling is how the grid of a product covers rows.
 type Tiling struct {
-	across  int  // tiles of outputs, of all shares
+	across  int  // tiles of outputs
 	rows    int  // of a tile
 	upright bool // tiles of rows are the grid's second dimension
+	places  int  // for workgroups, between which tiles are divided; 0: they are not
+	panels  int  // of a tile
 }
 
 // Groups is the grid for the first rows of a product; the zero Tiling has none.
@@ -57,28 +64,19 @@ func (t Tiling) Groups(rows int) [3]uint32 {
 	if t.upright {
 		return [3]uint32{count32(t.across), count32(down), 1}
 	}
-	return [3]uint32{count32(t.across * down), 1, 1}
+	return [3]uint32{count32(divided(t.across, down, t.places, t.panels) * down), 1, 1}
+}
+
+// Down is how many tiles of rows cover the first rows.
+func (t Tiling) Down(rows int) uint32 {
+	if t == (Tiling{}) {
+		return 0
+	}
+	return count32(ceilDiv(rows, t.rows))
 }
 
 func (p Project) tiling(tile tileShape) Tiling {
-	return Tiling{ceilDiv(p.padded(), tile.outputs) * max(1, tile.shares), tile.rows, tile.upright}
-}
-
-// SharedRows is up to how many rows a product may be left as shares.
-const SharedRows = 512
-
-// fewTiles is how many tiles of a large cut leave half of a large GPU's places for workgroups empty: two on each of 132 multiprocessors.
-const fewTiles = 132
-
-// Shares is how many sums of shares of the columns make up an output: 2 for a product that may be Shared and has few tiles, else 1.
-func (p Project) Shares(k *Kernels) int {
-	if !p.Shared || !p.byCoopMany(k) || p.Tokens > SharedRows || p.In <= PanelColumns {
-		return 1
-	}
-	if ceilDiv(p.padded(), largeTile)*ceilDiv(p.Tokens, largeTile) > fewTiles {
-		return 1
-	}
-	return 2
+	return Tiling{ceilDiv(p.padded(), tile.outputs), tile.rows, tile.upright, tile.places, int(p.Half.panels())}
 }
 
 // byCoopMany says whether the product goes by project_coop_many.
@@ -92,7 +90,8 @@ func (p Project) launch(k *Kernels) (compute.Dispatch, tileShape) {
 		return p.lanes(k, p.lanesSpec())
 	}
 	if p.byCoopMany(k) {
-		return p.coopMany(k, p.coopManySpec(k, nil))
+		spec, places := p.coopManySpec(k, nil)
+		return p.coopMany(k, spec, places)
 	}
 	if k.Panels(p.W.Type) {
 		return p.coop(k, p.coopSpec(k, nil))

@@ -8,7 +8,7 @@ import (
 
 // Choice is one way to run a product: a kernel, and how it cuts the product into workgroups.
 type Choice struct {
-	Source string // as the tables in project_few.go, project_coop.go and project_coop_many.go spell the cut; "" is what Dispatch takes
+	Source string // as project_few.go, project_coop.go and project_coop_many.go spell the cut; "" is what Dispatch takes
 	Launch func(p Project) compute.Dispatch
 }
 
@@ -43,7 +43,7 @@ func (p Project) Choices(k *Kernels) []Choice {
 
 // coopChoices is Choices where products go by cooperative matrices.
 func (p Project) coopChoices(k *Kernels, list []Choice) []Choice {
-	if p.Tokens <= mostFew {
+	if p.Tokens <= mostNarrow {
 		var cuts []coopCut
 		for _, entry := range coopCuts {
 			cuts = append(cuts, entry.wide, entry.few)
@@ -59,22 +59,23 @@ func (p Project) coopChoices(k *Kernels, list []Choice) []Choice {
 				})
 			}
 		}
+	}
+	if p.Tokens <= mostFew {
 		return list
 	}
-	var cuts []coopManyCut
-	for _, entry := range coopManyCuts {
-		cuts = append(cuts, entry.wide, entry.few)
+	numbers := func(c *coopManyCut) []*uint32 {
+		return []*uint32{&c.eachM, &c.eachN, &c.subgroupsM, &c.subgroupsN, &c.places}
 	}
-	numbers := func(c *coopManyCut) []*uint32 { return []*uint32{&c.eachM, &c.eachN, &c.subgroupsM, &c.subgroupsN} }
-	for _, cut := range neighbours(cuts, numbers) {
-		spec := p.coopManySpec(k, &cut)
+	for _, cut := range neighbours([]coopManyCut{manyCut}, numbers) {
+		spec, _ := p.coopManySpec(k, &cut)
 		if cut.eachM*cut.eachN > 16 || !spec.fits(k.info) || spec.tile().rows >= 2*p.Tokens {
 			continue // its sums take more registers than there are, it does not fit, or half of its rows would be empty
 		}
 		list = append(list, Choice{
-			Source: fmt.Sprintf("coopManyCut{%d, %d, %d, %d}", cut.eachM, cut.eachN, cut.subgroupsM, cut.subgroupsN),
+			Source: fmt.Sprintf("coopManyCut{%d, %d, %d, %d, %d}", cut.eachM, cut.eachN, cut.subgroupsM, cut.subgroupsN, cut.places),
 			Launch: func(p Project) compute.Dispatch {
-				d, _ := p.coopMany(k, p.coopManySpec(k, &cut))
+				spec, places := p.coopManySpec(k, &cut) // of what is placed by now
+				d, _ := p.coopMany(k, spec, places)
 				return d
 			},
 		})

@@ -67,31 +67,3 @@ func TestCoopCuts(t *testing.T) {
 		}
 	}
 }
-
-func TestShares(t *testing.T) {
-	k := withMatrices(t, 32)
-	for _, c := range []struct {
-		describe        string
-		tokens, in, out int
-		whole           bool
-		t               Type
-		want            int
-	}{
-		{"few rows have another kernel", 256, 4096, 4096, false, BF16, 1},
-		{"few tiles", 257, 4096, 4096, false, BF16, 2},
-		{"the most rows", 512, 14336, 4096, false, BF16, 2},
-		{"more rows", 513, 4096, 4096, false, BF16, 1},
-		{"more tiles", 257, 8192, 8192, false, BF16, 1},
-		{"one panel of columns", 257, 32, 4096, false, BF16, 1},
-		{"a reader that adds nothing up", 257, 4096, 4096, true, BF16, 1},
-		{"no matrices", 257, 4096, 4096, false, F32, 1},
-	} {
-		p := Project{W: Matrix{Type: c.t}, In: c.in, Out: c.out, Tokens: c.tokens, Shared: !c.whole}
-		require.Equal(t, c.want, p.Shares(k), c.describe)
-		if p.byCoopMany(k) {
-			spec := p.coopManySpec(k, nil)
-			require.EqualValues(t, c.want, spec.Shares, c.describe)
-			require.Equal(t, c.want*ceilDiv(c.out, spec.tile().outputs), p.tiling(spec.tile()).across, c.describe)
-		}
-	}
-}

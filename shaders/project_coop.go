@@ -17,6 +17,8 @@ var coopCuts = []struct {
 }{
 	{32, coopCut{2, 8, 1, 1}, coopCut{2, 16, 1, 1}},
 	{mostFew, coopCut{2, 4, 1, 2}, coopCut{2, 8, 1, 1}},
+	{2 * mostFew, coopCut{2, 8, 1, 1}, coopCut{2, 4, 1, 2}},
+	{mostNarrow, coopCut{2, 8, 1, 1}, coopCut{2, 8, 1, 1}},
 }
 
 // fewOutputs is up to where a W has few outputs.
@@ -73,7 +75,7 @@ func (p Project) coopSpec(k *Kernels, cut *coopCut) projectCoopF16Spec {
 	case cut != nil:
 	case fragments:
 		i := 0
-		for min(p.Tokens, mostFew) > coopCuts[i].rows {
+		for p.Tokens > coopCuts[i].rows {
 			i++
 		}
 		cut = &coopCuts[i].wide

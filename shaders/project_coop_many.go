@@ -1,52 +1,29 @@
 package shaders
 
-import (
-	"math"
+import "lorikeet/compute"
 
-	"lorikeet/compute"
-)
+// coopManyCut cuts a product of many rows into workgroups; the fields are constants of include/project_coop_many.glsl, and how many
+// workgroups a multiprocessor runs at once.
+type coopManyCut struct{ eachM, eachN, subgroupsM, subgroupsN, places uint32 }
 
-// coopManyCut cuts a product of many rows into workgroups; the fields are constants of include/project_coop_many.glsl.
-type coopManyCut struct{ eachM, eachN, subgroupsM, subgroupsN uint32 }
+// manyCut is the cut as measured on an H100 in bf16, the fastest one for every W of an 8B model from 129 rows on. Two of its workgroups
+// fill a multiprocessor's registers.
+var manyCut = coopManyCut{4, 4, 2, 2, 2}
 
-// coopManyCuts are the cuts as measured on an H100 in bf16: up to how many rows each is used, where W has many outputs and where it
-// has few. Large tiles read both operands less often, as long as there are two for every multiprocessor.
-var coopManyCuts = []struct {
-	rows      int
-	wide, few coopManyCut
-}{
-	{1024, coopManyCut{4, 4, 2, 2}, coopManyCut{2, 4, 2, 2}},
-	{math.MaxInt, coopManyCut{4, 4, 2, 2}, coopManyCut{4, 4, 2, 2}},
-}
-
-// largeCut is the largest, and largeTile its rows and outputs.
-var largeCut = coopManyCut{4, 4, 2, 2}
-
+// largeTile is its rows and outputs; no tile is larger.
 const largeTile = 8 * PanelRows
 
 // plainManyCut is the cut where lanes do not hold matrices as the kernels for FRAGMENTS want it.
-var plainManyCut = coopManyCut{1, 2, 2, 2}
+var plainManyCut = coopManyCut{1, 2, 2, 2, 2}
 
-// wideOutputs is where a W begins to have many outputs.
-const wideOutputs = 16384
-
-// coopManySpec returns the constants of project_coop_many with the cut of the tables, or with another.
-func (p Project) coopManySpec(k *Kernels, cut *coopManyCut) projectCoopManyF16Spec {
+// coopManySpec returns the constants of project_coop_many with the cut for the device, or with another, and the places for its workgroups.
+func (p Project) coopManySpec(k *Kernels, cut *coopManyCut) (projectCoopManyF16Spec, int) {
 	shape := k.coopShapes[p.W.Type]
 	fragments := k.fragments(p.W.Type, shape)
 	switch {
 	case cut != nil:
-	case fragments && p.Shares(k) > 1:
-		cut = &largeCut
 	case fragments:
-		i := 0
-		for p.Tokens > coopManyCuts[i].rows {
-			i++
-		}
-		cut = &coopManyCuts[i].few
-		if p.Out >= wideOutputs {
-			cut = &coopManyCuts[i].wide
-		}
+		cut = &manyCut
 	default:
 		cut = &plainManyCut
 	}
@@ -54,8 +31,8 @@ func (p Project) coopManySpec(k *Kernels, cut *coopManyCut) projectCoopManyF16Sp
 		Type: uint32(p.W.Type), Threads: cut.subgroupsM * cut.subgroupsN * count32(k.info.SubgroupSize),
 		SizeM: count32(shape.M), SizeN: count32(shape.N), SizeK: count32(shape.K), Fragments: fragments,
 		Norm: p.Norm != nil, EachM: cut.eachM, EachN: cut.eachN, SubgroupsM: cut.subgroupsM, SubgroupsN: cut.subgroupsN, Gather: p.Gather != 0,
-		Shares: count32(p.Shares(k)),
-	}
+		Varying: p.Grid != 0,
+	}, p.Parts.places(k, cut.places)
 }
 
 // fits says whether the device can run workgroups of the cut.
@@ -65,7 +42,7 @@ func (s projectCoopManyF16Spec) fits(info compute.Info) bool {
 }
 
 func (s projectCoopManyF16Spec) tile() tileShape {
-	return tileShape{outputs: int(s.SubgroupsN*s.EachN) * PanelRows, rows: int(s.SubgroupsM*s.EachM) * PanelRows, shares: int(s.Shares)}
+	return tileShape{outputs: int(s.SubgroupsN*s.EachN) * PanelRows, rows: int(s.SubgroupsM*s.EachM) * PanelRows}
 }
 
 // shared is the bytes of shared memory that a workgroup takes.
@@ -74,14 +51,16 @@ func (s projectCoopManyF16Spec) shared() int {
 	return 2*(tile.outputs+tile.rows)/PanelRows*panelBytes + 4*int(s.SubgroupsM*s.SubgroupsN)*PanelRows*PanelRows + 4*tile.rows
 }
 
-// coopMany launches project_coop_many; grid: {shares * tiles of outputs * tiles of rows, 1, 1}.
-func (p Project) coopMany(k *Kernels, spec projectCoopManyF16Spec) (compute.Dispatch, tileShape) {
+// coopMany launches project_coop_many; grid: {workgroups, 1, 1}, so many at once.
+func (p Project) coopMany(k *Kernels, spec projectCoopManyF16Spec, places int) (compute.Dispatch, tileShape) {
 	norm, tile := p.norm(), spec.tile()
+	tile.places = places
 	return compute.Dispatch{
 		Label:  "project_coop_many",
 		Kernel: k.kernel("project_coop_many_"+p.W.Type.String(), spec),
 		Push: pushBytes(projectCoopManyF16Push{
 			W: p.W.Address, X: p.halves(), Y: p.Y.Address, Squares: norm.Squares, Gather: p.Gather,
+			Grid: p.Grid, Left: p.Parts.Address, Places: count32(places),
 			Panels: p.Half.panels(), YStride: count32(p.Y.Stride),
 			Outputs: count32(p.Out), Tokens: count32(p.Tokens),
 			Parts: count32(norm.Parts), NormWidth: count32(norm.Width), Eps: norm.Eps,

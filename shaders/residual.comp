@@ -6,7 +6,6 @@
 layout(constant_id = 1) const bool LORA = false;
 layout(constant_id = 2) const bool FINE = false; // squares are summed by SQUARES_UNIT columns, with HALF SQUARES_QUAD, else by SQUARES_BLOCK
 layout(constant_id = 3) const bool HALF = false; // gamma * x is also left as halves
-layout(constant_id = 4) const uint SHARES = 1;   // of y, which are added up
 const bool APART = false;
 
 #include "include/ends.glsl"
@@ -19,7 +18,7 @@ layout(local_size_x = 256) in;
 
 layout(push_constant) uniform Push {
     uint64_t x;       // fp32 [t][xStride], read and written
-    uint64_t y;       // fp32 [share][shareRows][yStride]
+    uint64_t y;       // fp32 [t][yStride]
     uint64_t squares; // fp32 [t][block], written
     uint64_t tiles;   // RowTile [gl_WorkGroupID.y]
     uint64_t table;   // AdapterSite [slot][sitesPerSlot]
@@ -33,7 +32,6 @@ layout(push_constant) uniform Push {
     uint firstSite;
     uint hiddenStride;
     uint halfPanels; // that the columns of the halves take
-    uint shareRows;
 } push;
 
 shared float sums[TILE_ROWS * LANES];
@@ -52,9 +50,6 @@ void main() {
     if (writes) {
         x = floats8(push.x, t * push.xStride + column);
         y = floats8(push.y, t * push.yStride + column);
-        [[unroll]] for (uint share = 1; share < SHARES; share++) {
-            y = add8(y, floats8(push.y, (share * push.shareRows + t) * push.yStride + column));
-        }
     }
     Eight delta = Eight(vec4(0.0), vec4(0.0));
     if (LORA) {

@@ -1,10 +1,6 @@
 package shaders
 
-import (
-	"fmt"
-
-	"lorikeet/compute"
-)
+import "lorikeet/compute"
 
 // Residual adds a projection's output and its LoRA delta to the residual stream,
 //
@@ -13,8 +9,6 @@ import (
 // and leaves the partial sums of squares of each row for the next norm.
 type Residual struct {
 	X, Y      Rows
-	Shares    int // of Y, ShareRows rows apart, which are added up (see Project.Shares); 0: 1
-	ShareRows int
 	Half      *Halves // X once more, times gamma, written; nil: not
 	Squares   uint64  // fp32 [t][ceil(Width/SquaresBlock)], written; with Fine [t][ceil(Width/SquaresUnit)], or with Half SquaresQuad
 	Fine      bool    // whether squares are summed by SquaresUnit columns instead of SquaresBlock; a Fused one does
@@ -35,7 +29,7 @@ func ResidualGroups(width, tiles int) [3]uint32 {
 func (r Residual) Dispatch(k *Kernels) compute.Dispatch {
 	push := residualPush{
 		X: r.X.Address, Y: r.Y.Address, Squares: r.Squares, Tiles: r.Tiles,
-		XStride: count32(r.X.Stride), YStride: count32(r.Y.Stride), Width: count32(r.Width), ShareRows: count32(r.ShareRows),
+		XStride: count32(r.X.Stride), YStride: count32(r.Y.Stride), Width: count32(r.Width),
 		Halves: r.Half.address(), Gamma: r.Half.gamma(), HalfPanels: r.Half.panels(),
 	}
 	if r.Lora != nil {
@@ -43,19 +37,15 @@ func (r Residual) Dispatch(k *Kernels) compute.Dispatch {
 		push.SitesPerSlot, push.FirstSite = count32(r.Lora.SitesPerSlot), count32(r.Lora.FirstSite)
 		push.HiddenStride = count32(r.Lora.Hidden.Stride)
 	}
-	shares := max(1, r.Shares)
-	if shares > 1 && r.ShareRows < r.Count {
-		panic(fmt.Sprintf("shaders: shares of %d rows lie %d apart", r.Count, r.ShareRows))
-	}
 	values := int64(r.Count) * int64(r.Width)
 	return compute.Dispatch{
 		Label: "residual",
 		Kernel: k.kernel("residual", residualSpec{
-			Type: uint32(r.Type), Lora: r.Lora != nil, Fine: r.Fine, Half: r.Half != nil, Shares: count32(shares),
+			Type: uint32(r.Type), Lora: r.Lora != nil, Fine: r.Fine, Half: r.Half != nil,
 		}),
 		Push:   pushBytes(push),
 		Groups: ResidualGroups(r.Width, r.TileCount),
-		Bytes:  int64(8+4*shares) * values,
+		Bytes:  12 * values,
 		Flops:  3 * values,
 	}
 }

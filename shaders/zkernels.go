@@ -21,6 +21,8 @@ const (
 	FlowStride                 = 32         // counters between those of two stages
 	Looks                      = 20000      // on a GPU, where each takes about half a microsecond
 	Merged                     = 8
+	MostParts                  = 8          // that a tile is divided into, nearly
+	MostPlaces                 = 1024       // flags before the sums
 	NoRow                      = 0xfffffffe // the slot of a row that the step does not have
 	NormFours                  = 4          // loads of a leaf that are on their way together
 	NormLeaves                 = 8          // sums of a row that are folded in the end
@@ -553,6 +555,8 @@ type projectCoopManyBf16Push struct {
 	Y         uint64
 	Squares   uint64
 	Gather    uint64
+	Grid      uint64
+	Left      uint64
 	Panels    uint32
 	YStride   uint32
 	Outputs   uint32
@@ -560,6 +564,7 @@ type projectCoopManyBf16Push struct {
 	Parts     uint32
 	NormWidth uint32
 	Eps       float32
+	Places    uint32
 }
 
 type projectCoopManyBf16Spec struct {
@@ -575,13 +580,13 @@ type projectCoopManyBf16Spec struct {
 	SubgroupsM uint32
 	SubgroupsN uint32
 	Gather     bool
-	Shares     uint32
+	Varying    bool
 }
 
-var projectCoopManyBf16Defaults = projectCoopManyBf16Spec{Type: 0, Threads: 256, SizeM: 16, SizeN: 16, SizeK: 16, Fragments: false, Norm: false, EachM: 4, EachN: 4, SubgroupsM: 2, SubgroupsN: 2, Gather: false, Shares: 1}
+var projectCoopManyBf16Defaults = projectCoopManyBf16Spec{Type: 0, Threads: 256, SizeM: 16, SizeN: 16, SizeK: 16, Fragments: false, Norm: false, EachM: 4, EachN: 4, SubgroupsM: 2, SubgroupsN: 2, Gather: false, Varying: false}
 
 func (s projectCoopManyBf16Spec) constants() []uint32 {
-	return []uint32{s.Type, s.Threads, s.SizeM, s.SizeN, s.SizeK, boolWord(s.Fragments), boolWord(s.Norm), s.EachM, s.EachN, s.SubgroupsM, s.SubgroupsN, boolWord(s.Gather), s.Shares}
+	return []uint32{s.Type, s.Threads, s.SizeM, s.SizeN, s.SizeK, boolWord(s.Fragments), boolWord(s.Norm), s.EachM, s.EachN, s.SubgroupsM, s.SubgroupsN, boolWord(s.Gather), boolWord(s.Varying)}
 }
 
 type projectCoopManyF16Push struct {
@@ -590,6 +595,8 @@ type projectCoopManyF16Push struct {
 	Y         uint64
 	Squares   uint64
 	Gather    uint64
+	Grid      uint64
+	Left      uint64
 	Panels    uint32
 	YStride   uint32
 	Outputs   uint32
@@ -597,6 +604,7 @@ type projectCoopManyF16Push struct {
 	Parts     uint32
 	NormWidth uint32
 	Eps       float32
+	Places    uint32
 }
 
 type projectCoopManyF16Spec struct {
@@ -612,13 +620,13 @@ type projectCoopManyF16Spec struct {
 	SubgroupsM uint32
 	SubgroupsN uint32
 	Gather     bool
-	Shares     uint32
+	Varying    bool
 }
 
-var projectCoopManyF16Defaults = projectCoopManyF16Spec{Type: 0, Threads: 256, SizeM: 16, SizeN: 16, SizeK: 16, Fragments: false, Norm: false, EachM: 4, EachN: 4, SubgroupsM: 2, SubgroupsN: 2, Gather: false, Shares: 1}
+var projectCoopManyF16Defaults = projectCoopManyF16Spec{Type: 0, Threads: 256, SizeM: 16, SizeN: 16, SizeK: 16, Fragments: false, Norm: false, EachM: 4, EachN: 4, SubgroupsM: 2, SubgroupsN: 2, Gather: false, Varying: false}
 
 func (s projectCoopManyF16Spec) constants() []uint32 {
-	return []uint32{s.Type, s.Threads, s.SizeM, s.SizeN, s.SizeK, boolWord(s.Fragments), boolWord(s.Norm), s.EachM, s.EachN, s.SubgroupsM, s.SubgroupsN, boolWord(s.Gather), s.Shares}
+	return []uint32{s.Type, s.Threads, s.SizeM, s.SizeN, s.SizeK, boolWord(s.Fragments), boolWord(s.Norm), s.EachM, s.EachN, s.SubgroupsM, s.SubgroupsN, boolWord(s.Gather), boolWord(s.Varying)}
 }
 
 type projectFewPush struct {
@@ -764,21 +772,19 @@ type residualPush struct {
 	FirstSite    uint32
 	HiddenStride uint32
 	HalfPanels   uint32
-	ShareRows    uint32
 }
 
 type residualSpec struct {
-	Type   uint32
-	Lora   bool
-	Fine   bool
-	Half   bool
-	Shares uint32
+	Type uint32
+	Lora bool
+	Fine bool
+	Half bool
 }
 
-var residualDefaults = residualSpec{Type: 0, Lora: false, Fine: false, Half: false, Shares: 1}
+var residualDefaults = residualSpec{Type: 0, Lora: false, Fine: false, Half: false}
 
 func (s residualSpec) constants() []uint32 {
-	return []uint32{s.Type, boolWord(s.Lora), boolWord(s.Fine), boolWord(s.Half), s.Shares}
+	return []uint32{s.Type, boolWord(s.Lora), boolWord(s.Fine), boolWord(s.Half)}
 }
 
 type ropeStorePush struct {

@@ -1,8 +1,10 @@
 package cases
 
 import (
+	"errors"
 	"fmt"
 	"math"
+	"slices"
 
 	"lorikeet/compute"
 	"lorikeet/shaders"
@@ -16,7 +18,7 @@ type projectShape struct {
 	norm, gather    bool
 	spread          float64 // of x; 0: 1
 	covered         int     // rows that the grid covers; 0: all
-	shared          bool    // may be left as shares
+	multiprocessors int     // that tiles are divided between
 }
 
 func projectCases() []Case {
@@ -49,9 +51,12 @@ func projectCases() []Case {
 		{kind: shaders.F16, tokens: 520, in: 72, out: 140, norm: true, covered: 259},
 		{kind: shaders.BF16, tokens: 2100, in: 40, out: 257, covered: 2},
 		{kind: shaders.F16, tokens: 250, in: 72, out: 100, covered: 65},
-		{kind: shaders.F16, tokens: 260, in: 100, out: 140, shared: true},
-		{kind: shaders.BF16, tokens: 290, in: 33, out: 257, shared: true, covered: 100},
-		{kind: shaders.F16, tokens: 512, in: 96, out: 4090, shared: true, covered: 300},
+		{kind: shaders.F16, tokens: 70, in: 300, out: 16390, norm: true, multiprocessors: 33},
+		{kind: shaders.F16, tokens: 260, in: 100, out: 140, multiprocessors: 40},
+		{kind: shaders.F16, tokens: 290, in: 3000, out: 257, norm: true, gather: true, multiprocessors: 59, covered: 100},
+		{kind: shaders.F16, tokens: 512, in: 400, out: 1090, multiprocessors: 132},
+		{kind: shaders.F16, tokens: 1030, in: 40, out: 300, multiprocessors: 120},
+		{kind: shaders.BF16, tokens: 1000, in: 300, out: 700, norm: true, multiprocessors: 132},
 	} {
 		list = append(list, p.row())
 	}
@@ -70,8 +75,8 @@ func (p projectShape) row() Case {
 	if p.gather {
 		name += "/gather"
 	}
-	if p.shared {
-		name += "/shared"
+	if p.multiprocessors > 0 {
+		name += fmt.Sprintf("/%d multiprocessors", p.multiprocessors)
 	}
 	if p.covered > 0 {
 		name += fmt.Sprintf("/%d rows", p.covered)
@@ -84,7 +89,9 @@ func (p projectShape) build(s *Setup) Run {
 	w := s.Projection(weights, p.kind)
 	rows := p.tokens
 	var gather []uint32
-	op := shaders.Project{W: w, In: p.in, Out: p.out, Tokens: p.tokens, Shared: p.shared}
+	op := shaders.Project{W: w, In: p.in, Out: p.out, Tokens: p.tokens}
+	var parts compute.Span
+	op.Parts, parts = s.Parts(p.multiprocessors)
 	if p.gather {
 		rows = p.tokens/2 + 3
 		for range p.tokens {
@@ -101,11 +108,12 @@ func (p projectShape) build(s *Setup) Run {
 		op.Norm, gamma = &norm, values
 	}
 	var span compute.Span
-	shares := op.Shares(s.Kernels)
-	op.Y, span = s.Output(shares*p.tokens, p.out)
+	op.Y, span = s.Output(p.tokens, p.out)
 	before := s.Product(&op)
 	dispatch, tiling := op.Tiled(s.Kernels)
 	if p.covered > 0 {
+		op.Grid = Place(s, []uint32{0, 0, 0, tiling.Down(p.covered)})
+		dispatch = op.Dispatch(s.Kernels)
 		dispatch.Groups = tiling.Groups(p.covered)
 	}
 	return Run{
@@ -122,38 +130,41 @@ func (p projectShape) build(s *Setup) Run {
 				want = reference.Project(weights, x, gather)
 			}
 			if p.covered > 0 {
-				for share := range shares {
-					last := int64((share+1)*p.tokens - 1)
-					row, err := Read[byte](s, span.Slice(4*last*int64(op.Y.Stride), int64(4*op.Y.Stride)), 4*op.Y.Stride)
-					if err != nil || !poisoned(row) {
-						return math.Inf(1), err
-					}
+				last := int64(p.tokens-1) * int64(4*op.Y.Stride)
+				row, err := Read[byte](s, span.Slice(last, int64(4*op.Y.Stride)), 4*op.Y.Stride)
+				if err != nil || !poisoned(row) {
+					return math.Inf(1), err
 				}
 				want = want.First(p.covered)
 			}
-			if shares > 1 {
-				return s.compareShares(span, shares, p.tokens, op.Y.Stride, want)
+			if err := s.partsTaken(parts); err != nil {
+				return math.Inf(1), err
 			}
 			return s.CompareRows(span, op.Y.Stride, want)
 		},
 	}
 }
 
-// compareShares compares the sum of shares, so many rows apart.
-func (s *Setup) compareShares(span compute.Span, shares, rows, stride int, want reference.Matrix) (float64, error) {
-	values, err := Read[float32](s, span, shares*rows*stride)
-	if err != nil {
-		return 0, err
+// Parts is where workgroups leave sums for each other, so that products are divided between so many multiprocessors; nothing for none.
+func (s *Setup) Parts(multiprocessors int) (shaders.Parts, compute.Span) {
+	if multiprocessors == 0 {
+		return shaders.Parts{}, compute.Span{}
 	}
-	got := make([]float32, 0, len(want.Values))
-	for t := range want.Rows {
-		for n := range want.Columns {
-			sum := float32(0)
-			for share := range shares {
-				sum += values[(share*rows+t)*stride+n]
-			}
-			got = append(got, sum)
-		}
+	span := s.Alloc(int(shaders.PartsBytes(multiprocessors)))
+	if s.err == nil {
+		s.fail(s.device.Fill(span.Slice(0, 4*shaders.MostPlaces), 0))
 	}
-	return RelativeError(got, want.Values), nil
+	return shaders.Parts{Address: address(span), Multiprocessors: multiprocessors}, span
+}
+
+// partsTaken fails where something was left that nobody took.
+func (s *Setup) partsTaken(parts compute.Span) error {
+	if parts.Buffer == nil {
+		return nil
+	}
+	flags, err := Read[uint32](s, parts, shaders.MostPlaces)
+	if err == nil && slices.Max(flags) > 0 {
+		err = errors.New("a part was left that nobody took")
+	}
+	return err
 }

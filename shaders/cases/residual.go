@@ -17,45 +17,36 @@ func residualCases() []Case {
 		lora     bool
 		describe string
 		batch    tiled
-		shares   int // of y
 	}{
-		{shaders.F32, 100, true, true, "mixed", tile(mixedRuns), 1},
-		{shaders.F16, 523, false, true, "mixed", tile(mixedRuns), 1},
-		{shaders.F16, 331, true, true, "mixed", tile(mixedRuns), 1},
-		{shaders.BF16, 768, false, true, "mixed", tile(mixedRuns), 1},
-		{shaders.F32, 270, true, true, "tall", tall(), 1},
-		{shaders.F16, 600, false, true, "tall", tall(), 1},
-		{shaders.BF16, 341, true, true, "tall", tall(), 1},
-		{shaders.BF16, 1032, false, true, "tall", tall(), 1},
-		{shaders.BF16, 513, false, false, "no adapters", baseTiles(19), 1},
-		{shaders.F16, 520, false, true, "shares", tile(mixedRuns), 2},
-		{shaders.BF16, 100, true, false, "three shares, no adapters", baseTiles(9), 3},
+		{shaders.F32, 100, true, true, "mixed", tile(mixedRuns)},
+		{shaders.F16, 523, false, true, "mixed", tile(mixedRuns)},
+		{shaders.F16, 331, true, true, "mixed", tile(mixedRuns)},
+		{shaders.BF16, 768, false, true, "mixed", tile(mixedRuns)},
+		{shaders.F32, 270, true, true, "tall", tall()},
+		{shaders.F16, 600, false, true, "tall", tall()},
+		{shaders.BF16, 341, true, true, "tall", tall()},
+		{shaders.BF16, 1032, false, true, "tall", tall()},
+		{shaders.BF16, 513, false, false, "no adapters", baseTiles(19)},
 	} {
 		out = append(out, Case{
 			Name: fmt.Sprintf("residual/%v/%d columns, %s", c.t, c.width, c.describe), Stem: "residual", Limit: 1e-6,
-			Build: func(s *Setup) Run { return buildResidual(s, c.t, c.width, c.fine, c.lora, c.batch, c.shares) },
+			Build: func(s *Setup) Run { return buildResidual(s, c.t, c.width, c.fine, c.lora, c.batch) },
 		})
 	}
 	return out
 }
 
-func buildResidual(s *Setup, t shaders.Type, width int, fine, lora bool, batch tiled, shares int) Run {
-	rows, apart := len(batch.slots), len(batch.slots)+3
-	parts := s.normal(shares*apart, width, shaders.F32, 1)
-	yValues := parts.First(rows).Clone()
-	for i := range yValues.Values {
-		for share := 1; share < shares; share++ {
-			yValues.Values[i] += parts.Values[share*apart*width+i]
-		}
-	}
+func buildResidual(s *Setup, t shaders.Type, width int, fine, lora bool, batch tiled) Run {
+	rows := len(batch.slots)
+	yValues := s.normal(rows, width, shaders.F32, 1)
 	stride := Pad8(width)
-	y := shaders.Rows{Address: address(s.Bytes(shaders.F32.Encode(dirty(parts, stride)))), Stride: stride}
+	y := shaders.Rows{Address: address(s.Bytes(shaders.F32.Encode(dirty(yValues, stride)))), Stride: stride}
 	d := s.noDeltas(rows)
 	if lora {
 		d = s.deltas(batch, 1, []int{width}, t)
 	}
 	op, check := s.residual(batch, yValues, d, fine, s.halves(rows, width, t, true))
-	op.Y, op.Shares, op.ShareRows, op.Type = y, shares, apart, t
+	op.Y, op.Type = y, t
 	return Run{Dispatches: []compute.Dispatch{op.Dispatch(s.Kernels)}, Check: check}
 }
 

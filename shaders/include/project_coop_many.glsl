@@ -2,10 +2,9 @@
 // shared memory by slices of 32 columns, the next of which are on their way to registers while one is multiplied. Subgroups stand
 // SUBGROUPS_M by SUBGROUPS_N over the tile, each with EACH_M by EACH_N blocks of 16 by 16.
 //
-// The columns may be divided into SHARES, whose sums lie so many times the tokens' rows apart; who reads y adds them up.
+// Tiles that would leave places of the device empty are divided along the columns (divide.glsl).
 //
-// Grid: {shares * tiles of outputs * tiles of rows, 1, 1}; tiles of rows may be fewer than the tokens need. Neighbours share outputs, for
-// TILES_TOGETHER tiles of rows, so that what they read is in the cache.
+// Grid: {workgroups, 1, 1} as divided. Neighbours share outputs, for TILES_TOGETHER tiles of rows, so that what they read is in the cache.
 #include "coop.glsl"
 
 layout(constant_id = 7) const uint EACH_M = 4;
@@ -13,17 +12,20 @@ layout(constant_id = 8) const uint EACH_N = 4;
 layout(constant_id = 9) const uint SUBGROUPS_M = 2;
 layout(constant_id = 10) const uint SUBGROUPS_N = 2;
 layout(constant_id = 11) const bool GATHER = false; // the norm's rows are looked up
-layout(constant_id = 12) const uint SHARES = 1;
+layout(constant_id = 12) const bool VARYING = false; // the step may have fewer rows
 
+#include "divide.glsl"
 #include "norm.glsl"
 #include "panels.glsl"
 
 layout(push_constant) uniform Push {
     uint64_t w;       // TYPE, in panels
     uint64_t x;       // TYPE, in panels: halves
-    uint64_t y;       // fp32 [share][t][yStride]
+    uint64_t y;       // fp32 [t][yStride]
     uint64_t squares; // fp32 [row][parts]
     uint64_t gather;  // uint32 [t], the norm's row of each t, with GATHER
+    uint64_t grid;    // uint32 [4]: of the step, whose last is how many tiles of rows there are, with VARYING
+    uint64_t left;    // Parts
     uint panels; // that the columns take
     uint yStride;
     uint outputs;
@@ -31,6 +33,7 @@ layout(push_constant) uniform Push {
     uint parts;
     uint normWidth;
     float eps;
+    uint places; // of the device for workgroups of this kernel
 } push;
 
 const uint TILES_TOGETHER = 16;
@@ -42,6 +45,7 @@ const uint SLICE = CHUNKS_M + CHUNKS_N;
 const uint LOADS_M = CHUNKS_M / THREADS;
 const uint LOADS_N = CHUNKS_N / THREADS;
 const uint TILE_T = BLOCKS_M * 16;
+const uint SUMS_EACH = EACH_M * EACH_N * ACROSS; // of a subgroup
 // The next slice goes into shared memory before this one is multiplied, while the one behind it loads. That takes more registers, which
 // larger tiles do not have.
 const bool EARLY = EACH_M * EACH_N <= 8;
@@ -52,12 +56,11 @@ shared uvec4 pool[2 * SLICE];
 shared float patches[SUBGROUPS_M * SUBGROUPS_N * 256];
 shared float inverse[TILE_T];
 
-uint shareRow; // of y, where the share's rows begin
 uint xChunks[LOADS_M]; // of the thread's chunks, in the matrix
 uint wChunks[LOADS_N];
 uvec4 nextX[LOADS_M];
 uvec4 nextW[LOADS_N];
-SUMS sums[EACH_M * EACH_N * ACROSS];
+SUMS sums[SUMS_EACH];
 
 uint normRow(uint t) {
     t = min(t, push.tokens - 1);
@@ -136,7 +139,7 @@ void store(uint block, uint firstT, uint firstN, uint lane) {
         const uint n = i % ACROSS_N * SIZE_N;
         SUMS sum = sums[block * ACROSS + i];
         if (inside) {
-            coopMatStore(sum, Floats(push.y).at, (shareRow + firstT + t) * push.yStride + firstN + n, push.yStride, gl_CooperativeMatrixLayoutRowMajor);
+            coopMatStore(sum, Floats(push.y).at, (firstT + t) * push.yStride + firstN + n, push.yStride, gl_CooperativeMatrixLayoutRowMajor);
         } else {
             coopMatStore(sum, patches, gl_SubgroupID * 256 + t * 16 + n, 16, gl_CooperativeMatrixLayoutRowMajor);
         }
@@ -149,31 +152,14 @@ void store(uint block, uint firstT, uint firstN, uint lane) {
         const uint t = firstT + i / 16;
         const uint n = firstN + i % 16;
         if (t < push.tokens && n < (push.outputs + 7) / 8 * 8) {
-            Floats(push.y).at[(shareRow + t) * push.yStride + n] = n < push.outputs ? patches[gl_SubgroupID * 256 + i] : 0.0;
+            Floats(push.y).at[t * push.yStride + n] = n < push.outputs ? patches[gl_SubgroupID * 256 + i] : 0.0;
         }
     }
     controlBarrier(gl_ScopeSubgroup, gl_ScopeSubgroup, gl_StorageSemanticsShared, gl_SemanticsAcquireRelease);
 }
 
-void main() {
-    const uint lane = gl_SubgroupInvocationID;
-    const uint thread = gl_SubgroupID * gl_SubgroupSize + lane;
-    const uint blockM = gl_SubgroupID % SUBGROUPS_M * EACH_M;
-    const uint blockN = gl_SubgroupID / SUBGROUPS_M * EACH_N;
-    const uint tilesN = (push.outputs + BLOCKS_N * 16 - 1) / (BLOCKS_N * 16);
-    const uint tilesT = gl_NumWorkGroups.x / (SHARES * tilesN);
-    const uint share = SHARES > 1 ? gl_WorkGroupID.x / (tilesN * tilesT) : 0;
-    const uint tile = gl_WorkGroupID.x - share * tilesN * tilesT;
-    const uint group = tile / (TILES_TOGETHER * tilesN);
-    const uint groupT = min(TILES_TOGETHER, tilesT - group * TILES_TOGETHER);
-    const uint within = tile % (TILES_TOGETHER * tilesN);
-    const uint firstT = (group * TILES_TOGETHER + within % groupT) * BLOCKS_M; // in blocks
-    const uint firstN = within / groupT * BLOCKS_N;
-
-    const uint begin = push.panels * share / SHARES;
-    const uint end = push.panels * (share + 1) / SHARES;
-    shareRow = share * push.tokens;
-
+// Starts the sums of a tile, the corner of which is at so many blocks, at zero, and adds up panels of it.
+void addUp(uint firstT, uint firstN, uint begin, uint end, uint blockM, uint blockN, uint thread, uint lane) {
     const uint lastT = (push.tokens - 1) / 16;
     const uint lastN = (push.outputs - 1) / 16;
     [[unroll]] for (uint i = 0; i < LOADS_M; i++) {
@@ -184,7 +170,7 @@ void main() {
         const uint at = i * THREADS + thread;
         wChunks[i] = min(firstN + at / PANEL_CHUNKS, lastN) * push.panels * PANEL_CHUNKS + at % PANEL_CHUNKS;
     }
-    [[unroll]] for (uint i = 0; i < EACH_M * EACH_N * ACROSS; i++) {
+    [[unroll]] for (uint i = 0; i < SUMS_EACH; i++) {
         sums[i] = SUMS(0.0);
     }
     fetch(begin);
@@ -219,6 +205,34 @@ void main() {
         }
         barrier();
     }
+}
+
+// Where the invocation's share of one of the subgroup's sums lies in the parts of a workgroup, and every how many fours.
+uint partOf(uint workgroup, uint sum, uint lane) {
+    return partSums(workgroup, TILE_T * BLOCKS_N * 4) + (gl_SubgroupID * SUMS_EACH + sum) * SIZE_M * SIZE_N / 4 + lane;
+}
+
+void storePart(uint workgroup, uint lane) {
+    [[unroll]] for (uint i = 0; i < SUMS_EACH; i++) {
+        [[unroll]] for (uint e = 0; e < sums[i].length(); e += 4) {
+            Parts(push.left).at[partOf(workgroup, i, lane) + e / 4 * gl_SubgroupSize] = vec4(sums[i][e], sums[i][e + 1], sums[i][e + 2], sums[i][e + 3]);
+        }
+    }
+}
+
+void addPart(uint workgroup, uint lane) {
+    [[unroll]] for (uint i = 0; i < SUMS_EACH; i++) {
+        [[unroll]] for (uint e = 0; e < sums[i].length(); e += 4) {
+            const vec4 part = Parts(push.left).at[partOf(workgroup, i, lane) + e / 4 * gl_SubgroupSize];
+            [[unroll]] for (uint j = 0; j < 4; j++) {
+                sums[i][e + j] += part[j];
+            }
+        }
+    }
+}
+
+// Ends a tile: scales the sums and writes them.
+void endTile(uint firstT, uint firstN, uint blockM, uint blockN, uint lane) {
     [[unroll]] for (uint i = 0; i < EACH_M; i++) {
         if (NORM) {
             [[unroll]] for (uint m = 0; m < ACROSS_M; m++) {
@@ -237,5 +251,53 @@ void main() {
         [[unroll]] for (uint j = 0; j < EACH_N; j++) {
             store(i * EACH_N + j, (firstT + blockM + i) * 16, (firstN + blockN + j) * 16, lane);
         }
+    }
+}
+
+void main() {
+    const uint lane = gl_SubgroupInvocationID;
+    const uint thread = gl_SubgroupID * gl_SubgroupSize + lane;
+    const uint blockM = gl_SubgroupID % SUBGROUPS_M * EACH_M;
+    const uint blockN = gl_SubgroupID / SUBGROUPS_M * EACH_N;
+    const uint tilesN = (push.outputs + BLOCKS_N * 16 - 1) / (BLOCKS_N * 16);
+    const uint tilesT = VARYING ? Uints(push.grid).at[3] : (push.tokens + TILE_T - 1) / TILE_T;
+    const Division d = divisionOf(tilesN, tilesT, push.places, push.panels);
+    const uint base = d.whole * push.panels; // where the panels of the tiles that are divided begin
+    const uint workgroup = gl_WorkGroupID.x - d.whole * tilesT; // of those that divide them
+    const uint worker = workgroup / tilesT;
+    uint row = workgroup % tilesT;
+    uint begin; // of the workgroup's panels, counted through a row of tiles
+    uint end;
+    if (gl_WorkGroupID.x < d.whole * tilesT) {
+        const uint group = gl_WorkGroupID.x / (TILES_TOGETHER * d.whole);
+        const uint groupT = min(TILES_TOGETHER, tilesT - group * TILES_TOGETHER);
+        const uint within = gl_WorkGroupID.x % (TILES_TOGETHER * d.whole);
+        row = group * TILES_TOGETHER + within % groupT;
+        begin = within / groupT * push.panels;
+        end = begin + push.panels;
+    } else {
+        begin = base + firstPanel(d, worker);
+        end = base + firstPanel(d, worker + 1);
+    }
+    const uint firstT = row * BLOCKS_M; // in blocks
+    for (uint tile = (end - 1) / push.panels;; tile--) {
+        const uint first = tile * push.panels;
+        const uint firstN = tile * BLOCKS_N;
+        addUp(firstT, firstN, max(begin, first) - first, min(end - first, push.panels), blockM, blockN, thread, lane);
+        if (end - first < push.panels) {
+            storePart(workgroup, lane);
+            leavePart(push.left, workgroup, thread);
+        } else {
+            for (uint other = worker; begin > first && base + firstPanel(d, other) > first;) {
+                other--;
+                awaitPart(push.left, other * tilesT + row, thread);
+                addPart(other * tilesT + row, lane);
+            }
+            endTile(firstT, firstN, blockM, blockN, lane);
+        }
+        if (first <= begin) {
+            return;
+        }
+        barrier();
     }
 }

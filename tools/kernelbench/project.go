@@ -58,16 +58,15 @@ func (p product) row(tokens int) row {
 func (p product) op(tokens int) shaders.Project {
 	return shaders.Project{
 		In: p.in, Out: p.out, Tokens: tokens, W: shaders.Matrix{Stride: cases.Pad8(p.in), Type: shaders.BF16},
-		Shared: p.label == "o" || p.label == "down", // as in the model
 	}
 }
 
 // project is a product whose kernel is chosen by dispatch.
 func (t *trial) project(op shaders.Project, dispatch func(shaders.Project) compute.Dispatch) {
 	x, xSpan := t.random(op.Tokens, op.In, 1)
-	shares := op.Shares(t.Kernels)
-	y, span := t.Output(shares*op.Tokens, op.Out)
+	y, span := t.Output(op.Tokens, op.Out)
 	op.X, op.Y = x, y
+	op.Parts, _ = t.Parts(t.device.Info().Multiprocessors)
 	size, row := 2*op.Out*op.W.Stride, t.pool.row
 	panels := t.Kernels.Panels(op.W.Type)
 	if panels {
@@ -103,15 +102,11 @@ func (t *trial) project(op shaders.Project, dispatch func(shaders.Project) compu
 					b[i] = float64(op.W.Type.Round(float32(v)))
 				}
 			}
-			result := 0.0
-			for share := range shares {
-				part, err := t.floats(span, (share*op.Tokens+line)*y.Stride+column, 1)
-				if err != nil {
-					return 0, 0, err
-				}
-				result += part[0]
+			result, err := t.floats(span, line*y.Stride+column, 1)
+			if err != nil {
+				return 0, 0, err
 			}
-			return result, dot(a, b), nil
+			return result[0], dot(a, b), nil
 		})
 	}
 }
