@@ -64,7 +64,7 @@ func (m *Llama) fill(b *block, batch *Batch, p *program) {
 	b.setGrid(gridShrinkO, m.kernels.ShrinkGroups(s.Type, rank, shrinkTiles, 1))
 	b.setGrid(gridShrinkGateUp, m.kernels.ShrinkGroups(s.Type, rank, shrinkTiles, 2))
 	b.setGrid(gridShrinkDown, m.kernels.ShrinkGroups(s.Type, rank, shrinkTiles, 1))
-	b.setGrid(gridRopeStore, shaders.RopeStoreGroups(s.Heads, s.KVHeads, len(tiles)))
+	b.setGrid(gridRopeStore, shaders.RopeStoreGroups(s.Heads, s.KVHeads, s.HeadDim, len(tiles)))
 	b.setGrid(gridAttendDecode, m.kernels.AttendDecodeGroups(s.Heads, s.KVHeads, s.HeadDim, len(b.decodes)))
 	b.setGrid(gridAttendPrefill, m.kernels.AttendPrefillGroups(s.Heads, s.KVHeads, s.HeadDim, s.Type, prefills))
 	b.setGrid(gridResidual, shaders.ResidualGroups(s.Hidden, len(tiles)))

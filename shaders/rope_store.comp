@@ -4,12 +4,13 @@
 //	out[i]       = v[i] * cos(p, i) - v[i + D/2] * sin(p, i)
 //	out[i + D/2] = v[i + D/2] * cos(p, i) + v[i] * sin(p, i)
 //
-// Grid: {query heads, then key heads, then value heads; tiles; 1}. An invocation has four columns of each half.
+// Grid: {query heads, then key heads, then value heads, so many TOGETHER; tiles; 1}. An invocation has four columns of each half.
 #version 460
 #extension GL_GOOGLE_include_directive : require
 
 layout(constant_id = 1) const uint HEAD_DIM = 128; // a multiple of 8, at most 256
 layout(constant_id = 2) const bool LORA = false;
+layout(constant_id = 3) const uint TOGETHER = 1; // heads of a workgroup, all of one kind
 const bool APART = true;
 
 #include "include/ends.glsl"
@@ -40,16 +41,18 @@ layout(push_constant) uniform Push {
 } push;
 
 const uint HALF = HEAD_DIM / 2;
-const uint LANES = HEAD_DIM / 8; // invocations per row
+const uint HEAD_LANES = HEAD_DIM / 8;
+const uint LANES = TOGETHER * HEAD_LANES; // invocations per row
 
 void main() {
     RowTile tile = RowTiles(push.tiles).at[gl_WorkGroupID.y];
     Team team = placeOf(tile, LANES);
-    uint head = gl_WorkGroupID.x;
-    uint kind = head < push.heads ? 0 : head < push.heads + push.kvHeads ? 1 : 2; // q, k, v
+    uint firstHead = gl_WorkGroupID.x * TOGETHER;
+    uint kind = firstHead < push.heads ? 0 : firstHead < push.heads + push.kvHeads ? 1 : 2; // q, k, v
+    uint head = firstHead + team.lane / HEAD_LANES;
     uint kindHeads = kind == 0 ? push.heads : push.kvHeads;
     uint kindHead = kind == 0 ? head : kind == 1 ? head - push.heads : head - push.heads - push.kvHeads;
-    uint low = team.lane * 4;
+    uint low = team.lane % HEAD_LANES * 4;
     uint t = tile.first + team.row;
     bool writes = team.row < tile.count && team.part == 0;
 

@@ -26,8 +26,18 @@ type RopeStore struct {
 }
 
 // RopeStoreGroups is the grid for so many tiles.
-func RopeStoreGroups(heads, kvHeads, tiles int) [3]uint32 {
-	return [3]uint32{count32(heads + 2*kvHeads), count32(tiles), 1}
+func RopeStoreGroups(heads, kvHeads, headDim, tiles int) [3]uint32 {
+	return [3]uint32{count32((heads + 2*kvHeads) / headsTogether(heads, kvHeads, headDim)), count32(tiles), 1}
+}
+
+// headsTogether is how many heads a workgroup ends, as many of each kind as leave none over: for the rows of a full tile it has 32
+// invocations each, of which a head of 128 columns keeps half busy.
+func headsTogether(heads, kvHeads, headDim int) int {
+	n := 1
+	for heads%(2*n) == 0 && kvHeads%(2*n) == 0 && 2*n*headDim <= 256 {
+		n *= 2
+	}
+	return n
 }
 
 // Dispatch returns the launch. Bytes and flops leave the adapters out.
@@ -47,9 +57,10 @@ func (r RopeStore) Dispatch(k *Kernels) compute.Dispatch {
 		Label: "rope_store",
 		Kernel: k.kernel("rope_store", ropeStoreSpec{
 			Type: uint32(r.Type), HeadDim: count32(r.HeadDim), Lora: r.Lora != nil,
+			Together: count32(headsTogether(r.Heads, r.KVHeads, r.HeadDim)),
 		}),
 		Push:   pushBytes(push),
-		Groups: RopeStoreGroups(r.Heads, r.KVHeads, r.TileCount),
+		Groups: RopeStoreGroups(r.Heads, r.KVHeads, r.HeadDim, r.TileCount),
 		Bytes:  columns * int64(8*r.Heads+2*r.KVHeads*(4+r.Type.Size())),
 		Flops:  columns * 3 * int64(r.Heads+r.KVHeads),
 	}

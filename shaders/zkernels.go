@@ -810,15 +810,16 @@ type ropeStorePush struct {
 }
 
 type ropeStoreSpec struct {
-	Type    uint32
-	HeadDim uint32
-	Lora    bool
+	Type     uint32
+	HeadDim  uint32
+	Lora     bool
+	Together uint32
 }
 
-var ropeStoreDefaults = ropeStoreSpec{Type: 0, HeadDim: 128, Lora: false}
+var ropeStoreDefaults = ropeStoreSpec{Type: 0, HeadDim: 128, Lora: false, Together: 1}
 
 func (s ropeStoreSpec) constants() []uint32 {
-	return []uint32{s.Type, s.HeadDim, boolWord(s.Lora)}
+	return []uint32{s.Type, s.HeadDim, boolWord(s.Lora), s.Together}
 }
 
 type samplePush struct {
