@@ -56,7 +56,7 @@ func kernelTable(b *strings.Builder, title string, r *yardstick.Report, rows []y
 func stepTable(b *strings.Builder, r *yardstick.Report) {
 	b.WriteString("### Whole steps, beside PyTorch's\n\n" +
 		"The floor is the time in which weights, keys and values and the batch's adapters stream; steps with chunks of prompts are bound by products.\n" +
-		"The host's time is that of launching a step, while the device runs the one before.\n\n" +
+		"The host's time is that of launching a step while the device runs the one before, the median.\n\n" +
 		"| step | ms | spread | tokens/s | floor, ms | ratio | host µs | baseline ms | baseline / ours |\n|---|---|---|---|---|---|---|---|---|\n")
 	for i := range r.Results {
 		x := &r.Results[i]

@@ -106,7 +106,7 @@ func (b *bench) measure(w work) (yardstick.Result, error) {
 	if b.profiler != nil {
 		b.profiler.Reset()
 	}
-	r.launching = 0
+	r.launching = r.launching[:0]
 	var seconds []float64
 	for range samples {
 		begin := time.Now()
@@ -117,7 +117,7 @@ func (b *bench) measure(w work) (yardstick.Result, error) {
 	}
 	result := yardstick.NewResult(w.name, seconds, b.floor(w)+bytes, 0)
 	result.Rows = w.rows()
-	result.Host = 1e6 * r.launching.Seconds() / float64(samples*each)
+	result.Host = yardstick.NewResult("launch", r.launching, 0, 0).Us
 	return result, r.check()
 }
 

@@ -17,7 +17,7 @@ type runner struct {
 	batches   [2]model.Batch
 	pages     []int32
 	launched  int
-	launching time.Duration // that the host was busy with launches
+	launching []float64 // seconds of each launch on the host
 	last      *model.Step
 	outputs   []model.Output
 	sampling  model.Sampling
@@ -73,7 +73,7 @@ func (r *runner) steps(n int) error {
 		batch := &r.batches[r.launched%2]
 		begin := time.Now()
 		step, err := r.b.model.Launch(batch)
-		r.launching += time.Since(begin)
+		r.launching = append(r.launching, time.Since(begin).Seconds())
 		if err != nil {
 			return err
 		}

@@ -31,7 +31,7 @@ type Result struct {
 	Flops    int64     `json:"flops"`
 	Baseline float64   `json:"baseline_us,omitempty"`
 	Rows     int       `json:"rows,omitempty"`    // of a whole step
-	Host     float64   `json:"host_us,omitempty"` // that the host takes to launch a step
+	Host     float64   `json:"host_us,omitempty"` // that the host takes to launch a step, the median
 	Samples  []float64 `json:"-"`
 }
 
