@@ -56,7 +56,7 @@ type Info struct {
 	MaxAllocation           int64
 	LocalHeap               int64   // size of the largest device-local heap
 	LocalFree               int64   // what this process may still allocate of it; LocalHeap when the driver does not say
-	InOrder                 bool    // starts no workgroup before all workgroups of the dispatches before, and those before it in its own
+	InOrder                 bool    // what a workgroup waits for goes on without it, if it comes before: in the order of dispatches, then of indices
 	Multiprocessors         int     // that workgroups are spread over; 0 when the driver does not say
 	MappedLocal             bool    // the host can write all of that heap directly
 	TimestampPeriod         float64 // nanoseconds per tick; 0: no timestamps
@@ -149,9 +149,9 @@ var featureNames = []struct {
 	{native.PipelineStatistics, "VK_KHR_pipeline_executable_properties", false},
 }
 
-// startsInOrder are the drivers, by the name that they give, whose devices start workgroups in the order of their dispatches and of their
-// indices. NVIDIA's hand out a dispatch's workgroups, one after another, when none of an earlier one is left to hand out; llvmpipe runs one
-// dispatch after the other, of which each of its threads takes a piece in order.
+// startsInOrder are the drivers, by the name that they give, on whose devices a workgroup may wait for those that come before it. NVIDIA's
+// start workgroups in that order: when one runs, all before it have started. llvmpipe runs one dispatch after the other; its threads
+// take pieces of one in order, and go through a piece in order.
 var startsInOrder = map[string]bool{"NVIDIA": true, "llvmpipe": true}
 
 func describe(d *native.Description) Info {

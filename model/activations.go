@@ -80,7 +80,7 @@ func (m *Llama) allocateActivations() error {
 	a.logits = rows(l.Logits, s.Vocab)
 	a.scratch = alloc(shaders.AttendDecodeScratch(l.Lanes*maxSplits, s.Heads, s.HeadDim))
 	a.flow = alloc(shaders.FlowBytes(s.Layers * int(flowKinds)))
-	if info := m.device.Info(); info.Multiprocessors > 0 && m.kernels.Panels(s.Type) {
+	if info := m.device.Info(); info.InOrder && info.Multiprocessors > 0 && m.kernels.Panels(s.Type) {
 		a.parts = shaders.Parts{Address: alloc(shaders.PartsBytes(info.Multiprocessors)), Multiprocessors: info.Multiprocessors}
 	}
 	a.counters = alloc(int64(l.Rows) * int64(s.KVHeads) * 4)

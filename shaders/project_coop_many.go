@@ -27,12 +27,13 @@ func (p Project) coopManySpec(k *Kernels, cut *coopManyCut) (projectCoopManyF16S
 	default:
 		cut = &plainManyCut
 	}
-	return projectCoopManyF16Spec{
+	spec := projectCoopManyF16Spec{
 		Type: uint32(p.W.Type), Threads: cut.subgroupsM * cut.subgroupsN * count32(k.info.SubgroupSize),
 		SizeM: count32(shape.M), SizeN: count32(shape.N), SizeK: count32(shape.K), Fragments: fragments,
 		Norm: p.Norm != nil, EachM: cut.eachM, EachN: cut.eachN, SubgroupsM: cut.subgroupsM, SubgroupsN: cut.subgroupsN, Gather: p.Gather != 0,
 		Varying: p.Grid != 0,
-	}, p.Parts.places(k, cut.places)
+	}
+	return spec, p.Parts.places(k, cut.places, spec.tile())
 }
 
 // fits says whether the device can run workgroups of the cut.

@@ -29,6 +29,8 @@ func ropeStoreCases() []Case {
 		{shaders.F16, 3, 1, 80, true, "tall", tall()},
 		{shaders.BF16, 4, 2, 128, true, "tall", tall()},
 		{shaders.BF16, 4, 2, 24, true, "tall", tall()},
+		{shaders.F16, 8, 4, 64, true, "tall", tall()},
+		{shaders.BF16, 8, 8, 24, true, "mixed", tile(mixedRuns)},
 		{shaders.BF16, 4, 2, 256, true, "one row", tile([]run{{5, 1}})},
 		{shaders.BF16, 4, 2, 24, false, "no adapters", baseTiles(13)},
 	} {
