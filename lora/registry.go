@@ -107,6 +107,13 @@ func (r *Registry) List() []Listing {
 	return list
 }
 
+// Knows says whether requests may ask for an adapter of the name: it is loaded, being loaded, or remembered.
+func (r *Registry) Knows(name string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.loaded[name] != nil || r.loading[name] != nil || r.names.records[name] != nil
+}
+
 func (r *Registry) inOrder() []*entry {
 	list := make([]*entry, 0, len(r.loaded))
 	for _, e := range r.loaded {

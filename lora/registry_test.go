@@ -115,6 +115,9 @@ func TestRegistryReload(t *testing.T) {
 			require.NoError(t, r.Load(t.Context(), name, "path of "+name, false))
 		}
 		require.Equal(t, []string{"b", "c"}, loadedNames(r))
+		for name, known := range map[string]bool{"a": true, "b": true, "never": false, "": false} {
+			require.Equal(t, known, r.Knows(name), name)
+		}
 		synctest.Wait()
 		require.True(t, s.wasFreed(1))
 
@@ -221,6 +224,7 @@ func TestRegistrySlowLoad(t *testing.T) {
 		synctest.Wait()
 		cancel()
 		require.ErrorContains(t, r.Load(t.Context(), "slow", "p", false), "already loaded")
+		require.True(t, r.Knows("slow"), "requests may wait for it")
 		require.ErrorContains(t, r.Load(t.Context(), "other", "p", true), "starvation", "a load in progress counts")
 		ref, err := acquire(r, "quick")
 		require.NoError(t, err)
@@ -241,6 +245,7 @@ func TestRegistrySlowLoad(t *testing.T) {
 		require.Equal(t, time.Minute, time.Since(begun))
 		require.Equal(t, []string{"slow"}, loadedNames(r))
 		require.ErrorContains(t, func() error { _, err := acquire(r, "dropped"); return err }(), "never been loaded")
+		require.False(t, r.Knows("dropped"))
 	})
 }
 

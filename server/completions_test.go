@@ -96,8 +96,13 @@ func TestWhoAnswersACompletion(t *testing.T) {
 		{`"model":"gpt-4"`, ""},
 		{`"model":"x:"`, ""},
 		{`"lora_path":null`, ""},
+		{`"model":"evicted"`, "evicted"},
+		{`"model":"x:evicted"`, "evicted"},
+		{`"model":"with:colon"`, "with:colon"},
+		{`"model":"with:colon","lora_path":"lora1"`, "lora1"},
 	} {
 		r := newRig(t)
+		r.engine.gone = []string{"evicted", "with:colon", "meta-llama/demo"} // the last one has the base model's name
 		r.opened("/v1/completions", `{"prompt":"a","max_tokens":1,`+c.body+`}`)
 		require.Equal(t, c.want, r.engine.last(t).Adapter, c.body)
 	}

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -26,6 +27,7 @@ type fakeEngine struct {
 	submitted []engine.Request
 	streams   []*fakeStream
 	adapters  []Adapter
+	gone      []string                               // names whose adapter would be loaded again
 	script    func(r engine.Request) []engine.Update // nil: echo
 	submitErr error
 	loadErr   error
@@ -145,6 +147,12 @@ func (e *fakeEngine) Adapters() []Adapter {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return e.adapters
+}
+
+func (e *fakeEngine) KnowsAdapter(name string) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return slices.Contains(e.gone, name) || slices.ContainsFunc(e.adapters, func(a Adapter) bool { return a.Name == name })
 }
 
 func (e *fakeEngine) Flush() error { return e.flushErr }

@@ -150,19 +150,21 @@ func (s *Server) takeOpen(q *openRequest, o object, size int) error {
 }
 
 // adapterOf finds the adapters that a request names: what is behind a colon in the model, else lora_path, else an adapter's name as the
-// model, as /v1/models lists it. Like SGLang it takes any other model for the base model.
+// model, as /v1/models lists it or listed it while the adapter was loaded. Like SGLang it takes any other model for the base model.
 func (s *Server) adapterOf(model string, o object) (perPrompt[*string], error) {
 	path, err := parseAdapter(o)
 	if err != nil {
 		return path, err
 	}
 	all := func(name string) perPrompt[*string] { return perPrompt[*string]{set: true, values: []*string{&name}} }
-	known := slices.Contains(s.adapterNames(), model)
-	if _, adapter, _ := strings.Cut(model, ":"); !known && model != s.config.ServedName && strings.TrimSpace(adapter) != "" {
-		return all(strings.TrimSpace(adapter)), nil
-	}
-	if known && !path.set {
+	base, known := model == s.config.ServedName, s.engine.KnowsAdapter(model)
+	_, adapter, _ := strings.Cut(model, ":")
+	switch adapter = strings.TrimSpace(adapter); {
+	case base:
+	case known && !path.set:
 		return all(model), nil
+	case !known && adapter != "":
+		return all(adapter), nil
 	}
 	return path, nil
 }

@@ -28,7 +28,8 @@ type Engine interface {
 	LoadAdapter(ctx context.Context, name, path string, pinned bool) error
 	ReplaceAdapter(ctx context.Context, name, path string, pinned bool) error // the name may be taken
 	UnloadAdapter(ctx context.Context, name string) error
-	Adapters() []Adapter // in order of loading
+	Adapters() []Adapter           // in order of loading
+	KnowsAdapter(name string) bool // requests may ask for it, which may load it again
 	Flush() error
 	Ready() error
 	Stats() engine.Stats

@@ -192,6 +192,11 @@ func (s *supervisor) UnloadAdapter(ctx context.Context, name string) error {
 	return m.UnloadAdapter(ctx, name)
 }
 
+func (s *supervisor) KnowsAdapter(name string) bool {
+	m, _ := s.latest()
+	return m.KnowsAdapter(name)
+}
+
 func (s *supervisor) Adapters() []server.Adapter {
 	m, _ := s.latest()
 	return m.Adapters()

@@ -47,7 +47,8 @@ func (m *fakeMachine) Flush() error { return nil }
 func (m *fakeMachine) Stats() engine.Stats {
 	return engine.Stats{Running: 3, TotalTokens: 100 + m.number, HostAdapters: lora.Held{Adapters: 1, Bytes: 5}}
 }
-func (m *fakeMachine) Adapters() []server.Adapter { return []server.Adapter{{Name: "kept"}} }
+func (m *fakeMachine) Adapters() []server.Adapter    { return []server.Adapter{{Name: "kept"}} }
+func (m *fakeMachine) KnowsAdapter(name string) bool { return name == "kept" }
 
 // factory opens fake machines, or fails as often as it is told to.
 type factory struct {
@@ -108,6 +109,7 @@ func TestALostDeviceIsOpenedAgain(t *testing.T) {
 		require.ErrorIs(t, err, server.ErrReopening)
 		require.Equal(t, engine.Stats{TotalTokens: 100, HostAdapters: lora.Held{Adapters: 1, Bytes: 5}}, s.Stats(), "nothing runs, and the rest is as it was")
 		require.Equal(t, []server.Adapter{{Name: "kept"}}, s.Adapters())
+		require.True(t, s.KnowsAdapter("kept"))
 
 		close(f.gate)
 		synctest.Wait()

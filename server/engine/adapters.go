@@ -44,6 +44,12 @@ func (e *Engine) Adapters() []lora.Listing {
 	return e.registry.List()
 }
 
+// KnowsAdapter says whether requests may ask for an adapter of the name, loaded
+// or to be loaded again.
+func (e *Engine) KnowsAdapter(name string) bool {
+	return e.registry != nil && e.registry.Knows(name)
+}
+
 // Ready says why the engine takes no requests, or nil.
 func (e *Engine) Ready() error {
 	select {
