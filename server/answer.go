@@ -20,16 +20,17 @@ type answer struct {
 	received  time.Time
 	news      time.Time // when the last tokens came; for metrics
 
-	decoder Decoder
-	stopper stopper
-	text    []byte
-	ids     []int32
-	scores  []engine.Token // prompt tokens after logprobs.Start
-	tokens  []engine.Token // with logprobs only
-	cached  int
-	finish  *finishReason
-	elapsed time.Duration
-	sent    time.Time
+	decoder     Decoder
+	stopper     stopper
+	unseenStops map[int32]string // stop strings that are tokens without text
+	text        []byte
+	ids         []int32
+	scores      []engine.Token // prompt tokens after logprobs.Start
+	tokens      []engine.Token // with logprobs only
+	cached      int
+	finish      *finishReason
+	elapsed     time.Duration
+	sent        time.Time
 }
 
 // finishReason is meta_info.finish_reason; which fields it has depends on Type.
@@ -102,7 +103,11 @@ func (a *answer) end(f *engine.Finish) error {
 	}
 	switch f.Reason {
 	case engine.FinishStop:
-		a.close(&finishReason{Type: f.Reason, Matched: f.MatchedToken})
+		matched := any(f.MatchedToken)
+		if stop, ok := a.unseenStops[f.MatchedToken]; ok {
+			matched = stop
+		}
+		a.close(&finishReason{Type: f.Reason, Matched: matched})
 	case engine.FinishAbort:
 		if f.Status != 0 {
 			return &abortError{status: f.Status, message: f.Message}

@@ -175,6 +175,9 @@ type byteTokenizer struct{}
 const fakeVocab = 256
 
 func (byteTokenizer) Encode(text string, _ bool) []int32 {
+	if text == "<special>" {
+		return []int32{0xff}
+	}
 	var ids []int32
 	for i := range len(text) {
 		ids = append(ids, int32(text[i]))

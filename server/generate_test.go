@@ -171,6 +171,34 @@ func TestStopTokenZeroIsReported(t *testing.T) {
 	require.Equal(t, 0.0, get(t, v, "meta_info", "finish_reason", "matched"))
 }
 
+// A stop string that is a special token is not in the text: the engine ends the answer there.
+func TestStopStringsThatDoNotShow(t *testing.T) {
+	stopped := func(r engine.Request) []engine.Update {
+		return []engine.Update{{Tokens: []engine.Token{{ID: 'a'}, {ID: 0xff}}, Finish: &engine.Finish{Reason: engine.FinishStop, MatchedToken: 0xff}}}
+	}
+	for _, c := range []struct {
+		params  string
+		ids     []int32 // that the engine stops at
+		matched any
+	}{
+		{`{"stop":["x","<special>"]}`, []int32{0xff}, "<special>"},
+		{`{"stop":"<special>","stop_token_ids":[7]}`, []int32{7, 0xff}, "<special>"},
+		{`{"stop":"<special>","ignore_eos":true}`, []int32{0xff}, "<special>"},
+		{`{"stop":"x"}`, nil, 255.0},
+	} {
+		r := newRig(t)
+		r.engine.script = stopped
+		_, v := r.post(`{"text":"p","sampling_params":` + c.params + `}`)
+		require.Equal(t, c.ids, r.engine.last(t).Sampling.StopTokens, c.params)
+		require.Equal(t, "a", get(t, v, "text"), c.params)
+		require.Equal(t, map[string]any{"type": "stop", "matched": c.matched}, get(t, v, "meta_info", "finish_reason"), c.params)
+	}
+	r := newRig(t)
+	_, v := r.post(`{"input_ids":[97,255,98],"sampling_params":{"stop":"<special>","skip_special_tokens":false}}`)
+	require.Equal(t, "a", get(t, v, "text"), "what shows is found in the text")
+	require.Empty(t, r.engine.last(t).Sampling.StopTokens)
+}
+
 func TestStopStringEndsTheSequence(t *testing.T) {
 	for _, c := range []struct{ stop, extra, text, matched string }{
 		{`"cd"`, ``, "ab", "cd"},

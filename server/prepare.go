@@ -1,6 +1,8 @@
 package server
 
 import (
+	"maps"
+	"slices"
 	"time"
 
 	"lorikeet/lora"
@@ -25,13 +27,17 @@ func (s *Server) prepare(g *generation, received time.Time) (*running, []engine.
 		if err != nil {
 			return nil, nil, err
 		}
+		unseen := s.unseenStops(&p.sampling)
 		for copy := range g.n {
 			id := g.ids[i*g.n+copy]
-			requests = append(requests, engine.Request{
+			request := engine.Request{
 				ID: id, Prompt: ids, Adapter: deref(p.adapter), Logprobs: p.logprobs, Priority: priority,
 				Sampling: p.sampling.forEngine(most, s.seedFor(&p.sampling, copy)),
-			})
+			}
+			request.Sampling.StopTokens = slices.AppendSeq(slices.Clip(request.Sampling.StopTokens), maps.Keys(unseen))
+			requests = append(requests, request)
 			a := s.newAnswer(g, p, id, ids, received)
+			a.unseenStops = unseen
 			a.number = len(run.answers)
 			run.answers = append(run.answers, a)
 		}
@@ -42,6 +48,21 @@ func (s *Server) prepare(g *generation, received time.Time) (*running, []engine.
 		}
 	}
 	return run, requests, nil
+}
+
+// unseenStops are the stop strings that are special tokens, by their ids: where those do not show in the text, a string is not found there.
+func (s *Server) unseenStops(p *sampling) map[int32]string {
+	if s.tokenizer == nil || !p.skipSpecial {
+		return nil
+	}
+	stops := map[int32]string{}
+	for _, stop := range p.stop {
+		ids := s.tokenizer.Encode(stop, false)
+		if len(ids) == 1 && s.tokenizer.Decode(ids, true) == "" && s.tokenizer.Decode(ids, false) == stop {
+			stops[ids[0]] = stop
+		}
+	}
+	return stops
 }
 
 func (s *Server) newAnswer(g *generation, p *prompt, id string, ids []int32, received time.Time) *answer {
