@@ -80,26 +80,55 @@ const (
 
 // inert are SGLang's flags that are accepted so that its command lines work, and change nothing here.
 var inert = []struct {
-	name    string
-	boolean bool
-	why     string
+	name string
+	takes
+	only string // value; "" is any
+	why  string
 }{
-	{"disable-cuda-graph", true, "steps are recorded Vulkan programs"},
-	{"cuda-graph-max-bs", false, "steps are recorded Vulkan programs"},
-	{"cuda-graph-max-bs-decode", false, "steps are recorded Vulkan programs"},
-	{"attention-backend", false, "see --kernels"},
-	{"sampling-backend", false, "sampling is a Vulkan kernel"},
-	{"lora-backend", false, "see --kernels"},
-	{"schedule-policy", false, "requests start by priority, then in order of arrival"},
-	{"max-lora-chunk-size", false, "the kernels choose their tiles"},
-	{"enable-lora-overlap-loading", true, "adapters always load beside running steps"},
-	{"lora-drain-wait-threshold", false, "a slot is drained once 32 requests have started past one that waits for it"},
-	{"disable-priority-preemption", true, "a running request gives way only when memory runs out"},
-	{"priority-scheduling-preemption-threshold", false, "a running request gives way only when memory runs out"},
-	{"lora-strict-loading", true, "adapters are always checked whole"},
-	{"trust-remote-code", true, "no code is read from models"},
-	{"skip-server-warmup", true, "there is no warmup"},
+	{"disable-cuda-graph", nothing, "", "steps are recorded Vulkan programs"},
+	{"disable-cuda-graph-padding", nothing, "", "steps are recorded Vulkan programs"},
+	{"cuda-graph-max-bs", one, "", "steps are recorded Vulkan programs"},
+	{"cuda-graph-max-bs-decode", one, "", "steps are recorded Vulkan programs"},
+	{"cuda-graph-bs", several, "", "steps are recorded Vulkan programs"},
+	{"enable-torch-compile", nothing, "", "steps are recorded Vulkan programs"},
+	{"attention-backend", one, "", "see --kernels"},
+	{"sampling-backend", one, "", "sampling is a Vulkan kernel"},
+	{"grammar-backend", one, "", "requests with a grammar are refused"},
+	{"lora-backend", one, "", "see --kernels"},
+	{"schedule-policy", one, "", "requests start by priority, then in order of arrival"},
+	{"schedule-conservativeness", one, "", "pages are taken as requests grow"},
+	{"enable-mixed-chunk", nothing, "", "prompts always run beside decoding requests"},
+	{"max-prefill-tokens", one, "", "see --chunked-prefill-size"},
+	{"page-size", one, "", "pages have 16 tokens"},
+	{"kv-cache-dtype", one, "auto", "keys and values have the model's type"},
+	{"max-lora-chunk-size", one, "", "the kernels choose their tiles"},
+	{"enable-lora-overlap-loading", nothing, "", "adapters always load beside running steps"},
+	{"lora-drain-wait-threshold", one, "", "a slot is drained once 32 requests have started past one that waits for it"},
+	{"disable-priority-preemption", nothing, "", "a running request gives way only when memory runs out"},
+	{"priority-scheduling-preemption-threshold", one, "", "a running request gives way only when memory runs out"},
+	{"lora-strict-loading", nothing, "", "adapters are always checked whole"},
+	{"trust-remote-code", nothing, "", "no code is read from models"},
+	{"skip-server-warmup", nothing, "", "there is no warmup"},
+	{"enable-cache-report", nothing, "", "cached tokens are always reported"},
+	{"stream-interval", one, "", "events come with every step"},
+	{"log-requests", nothing, "", "every request has its line in the log, without its text"},
+	{"log-level-http", one, "", "see --log-level"},
+	{"watchdog-timeout", one, "", "a lost device is opened again"},
+	{"sleep-on-idle", nothing, "", "an idle server sleeps"},
+	{"dp-size", one, "1", "one server has one device"},
+	{"pp-size", one, "1", "one server has one device"},
+	{"nnodes", one, "1", "one server has one device"},
+	{"base-gpu-id", one, "0", "see --device"},
 }
+
+// takes is how many values follow a flag.
+type takes int
+
+const (
+	nothing takes = iota
+	one
+	several
+)
 
 // flagValues is where flags are parsed to before they become a Config.
 type flagValues struct {
@@ -157,8 +186,10 @@ func addFlags(f *pflag.FlagSet) *flagValues {
 	for _, flag := range inert {
 		usage := "accepted for SGLang's sake: " + flag.why
 		switch {
-		case flag.boolean:
+		case flag.takes == nothing:
 			f.Bool(flag.name, false, usage)
+		case flag.takes == several:
+			many(f, new([]string), flag.name, usage)
 		case flag.name == "max-lora-chunk-size":
 			f.StringVar(&v.chunkSize, flag.name, "", usage)
 		default:
@@ -190,9 +221,13 @@ func (v *flagValues) finish(f *pflag.FlagSet) (Config, error) {
 		c.Priorities.Default = &v.priority
 	}
 	for _, flag := range inert {
-		if f.Changed(flag.name) {
-			c.Inert = append(c.Inert, "--"+flag.name+" ("+flag.why+")")
+		if !f.Changed(flag.name) {
+			continue
 		}
+		if value := f.Lookup(flag.name).Value.String(); flag.only != "" && value != flag.only {
+			return c, fmt.Errorf("--%s %s is not supported (%s); leave it at %s", flag.name, value, flag.why, flag.only)
+		}
+		c.Inert = append(c.Inert, "--"+flag.name+" ("+flag.why+")")
 	}
 	// SGLang's --device names a kind of hardware; every kind but cpu means the accelerator there is.
 	if slices.Contains([]string{"auto", "cuda", "xpu", "hpu", "npu", "musa"}, c.Device) {

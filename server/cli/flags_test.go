@@ -56,7 +56,10 @@ func TestEverySGLangFlagIsAccepted(t *testing.T) {
 		--lora-strict-loading --trust-remote-code --skip-server-warmup --device cuda --allow-auto-truncate --load-format safetensors
 		--disable-overlap-schedule --max-queued-requests 3 --decode-log-interval 10 --enable-priority-scheduling --default-priority-value -2
 		--schedule-low-priority-values-first --abort-on-priority-when-disabled --disable-priority-preemption
-		--priority-scheduling-preemption-threshold 3`)...)
+		--priority-scheduling-preemption-threshold 3 --disable-cuda-graph-padding --cuda-graph-bs 1 2 4 --enable-torch-compile
+		--grammar-backend xgrammar --schedule-conservativeness 0.3 --enable-mixed-chunk --max-prefill-tokens 16384 --page-size 1
+		--kv-cache-dtype auto --enable-cache-report --stream-interval 2 --log-requests --log-level-http error --watchdog-timeout 300
+		--sleep-on-idle --dp-size 1 --pp-size 1 --nnodes 1 --base-gpu-id 0`)...)
 	require.NoError(t, err)
 	require.Len(t, c.Inert, len(inert)+1, "every inert flag and --device cuda")
 	require.Empty(t, c.Device)
@@ -107,6 +110,8 @@ func TestRules(t *testing.T) {
 	for _, c := range []struct{ line, want string }{
 		{"--tp-size 2", "--tp-size 2: spreading a model over several devices is not supported yet; leave it at 1"},
 		{"--tp-size 0", "--tp-size must be at least 1, not 0"},
+		{"--dp-size 2", "--dp-size 2 is not supported (one server has one device); leave it at 1"},
+		{"--kv-cache-dtype fp8_e5m2", "--kv-cache-dtype fp8_e5m2 is not supported (keys and values have the model's type); leave it at auto"},
 		{"--port 70000", "--port must be at most 65535, not 70000"},
 		{"--port -1", "--port must be at least 0, not -1"},
 		{"--dtype int4", `--dtype must be one of auto, half, float16, bfloat16, float, float32, not "int4"`},
