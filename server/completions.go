@@ -123,12 +123,18 @@ func (f *completionForm) next(a *answer, sent *progress) *completionChoice {
 		c.Text = f.server.promptText(a) + c.Text
 	}
 	if a.logprobs.Return && (first || len(a.tokens) > sent.tokens) {
-		c.Logprobs = newCompletionLogprobs(sent.characters)
-		if first && f.echo {
-			c.Logprobs.addPrompt(a)
+		c.Logprobs = newCompletionLogprobs()
+		if first {
+			sent.offsets = &offsets{decoder: f.server.tokenizer.NewDecoder(a.sampling.skipSpecial)}
 		}
-		c.Logprobs.add(a, a.tokens[sent.tokens:])
-		sent.tokens, sent.characters = len(a.tokens), c.Logprobs.characters
+		switch {
+		case first && f.echo:
+			c.Logprobs.addPrompt(a, sent.offsets)
+		case first:
+			see(sent.offsets.decoder, a.prompt)
+		}
+		c.Logprobs.add(a, a.tokens[sent.tokens:], sent.offsets)
+		sent.tokens = len(a.tokens)
 	}
 	return c
 }

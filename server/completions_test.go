@@ -145,6 +145,34 @@ func TestCompletionLogprobs(t *testing.T) {
 	require.Equal(t, "abx", get(t, v, "choices", 0, "text"))
 }
 
+// Offsets are of the text, in which parts of a character begin together and special tokens do not show.
+func TestTextOffsets(t *testing.T) {
+	r := newRig(t)
+	r.engine.script = func(r engine.Request) []engine.Update {
+		var u engine.Update
+		for _, id := range []int32{0xc3, 0xa9, 0xff, 'x', 'y'} {
+			u.Tokens = append(u.Tokens, engine.Token{ID: id})
+		}
+		for _, id := range r.Prompt[1:] {
+			u.Prompt = append(u.Prompt, engine.Token{ID: id})
+		}
+		u.Finish = &engine.Finish{Reason: engine.FinishLength}
+		return []engine.Update{u}
+	}
+	for _, c := range []struct {
+		body, text string
+		offsets    []any
+	}{
+		{`"prompt":[255,97]`, "éxy", []any{0.0, 0.0, 1.0, 1.0, 2.0}},
+		{`"prompt":[255,97],"echo":true`, "aéxy", []any{0.0, 0.0, 1.0, 1.0, 2.0, 2.0, 3.0}},
+		{`"prompt":[255,97],"skip_special_tokens":false`, "é<special>xy", []any{0.0, 0.0, 1.0, 10.0, 11.0}},
+	} {
+		v := r.opened("/v1/completions", `{"logprobs":0,`+c.body+`}`)
+		require.Equal(t, c.text, get(t, v, "choices", 0, "text"), c.body)
+		require.Equal(t, c.offsets, get(t, v, "choices", 0, "logprobs", "text_offset"), c.body)
+	}
+}
+
 func TestCompletionStream(t *testing.T) {
 	r := newRig(t)
 	_, text := r.open("/v1/completions", `{"prompt":["abc","de"],"max_tokens":3,"stop":"ab","stream":true,"logprobs":0,"echo":true,"stream_options":{"include_usage":true}}`)

@@ -9,34 +9,42 @@ import (
 
 // completionLogprobs are parallel lists, with an entry for each token.
 type completionLogprobs struct {
-	Offsets  []int                 `json:"text_offset"` // characters of the tokens before, special ones among them
+	Offsets  []int                 `json:"text_offset"` // where the token begins in the choice's text, in characters
 	Logprobs []*float32            `json:"token_logprobs"`
 	Tokens   []string              `json:"tokens"`
 	Top      []map[string]*float32 `json:"top_logprobs"`
-
-	characters int // up to the last token
 }
 
-// newCompletionLogprobs begins lists behind so many characters.
-func newCompletionLogprobs(characters int) *completionLogprobs {
-	return &completionLogprobs{
-		Offsets: []int{}, Logprobs: []*float32{}, Tokens: []string{}, Top: []map[string]*float32{}, characters: characters,
-	}
+func newCompletionLogprobs() *completionLogprobs {
+	return &completionLogprobs{Offsets: []int{}, Logprobs: []*float32{}, Tokens: []string{}, Top: []map[string]*float32{}}
+}
+
+// offsets counts the characters of a text that grows by tokens.
+type offsets struct {
+	decoder    Decoder
+	characters int
+}
+
+// past is where a token begins, which the text then has. The parts of a character begin where it does, and so does what follows a token
+// that does not show.
+func (o *offsets) past(id int32) int {
+	at := o.characters
+	o.characters += utf8.RuneCountInString(o.decoder.Push(id))
+	return at
 }
 
 // addPrompt adds the prompt, whose first token has no logprob.
-func (l *completionLogprobs) addPrompt(a *answer) {
-	l.add(a, []engine.Token{{ID: a.prompt[0], Logprob: float32(math.NaN())}})
-	l.add(a, a.scores)
+func (l *completionLogprobs) addPrompt(a *answer, o *offsets) {
+	l.add(a, []engine.Token{{ID: a.prompt[0], Logprob: float32(math.NaN())}}, o)
+	l.add(a, a.scores, o)
 }
 
-func (l *completionLogprobs) add(a *answer, tokens []engine.Token) {
+func (l *completionLogprobs) add(a *answer, tokens []engine.Token, o *offsets) {
 	for _, t := range tokens {
 		text := a.tokenText(t.ID)
 		l.Tokens = append(l.Tokens, text)
 		l.Logprobs = append(l.Logprobs, finite(t.Logprob))
-		l.Offsets = append(l.Offsets, l.characters)
-		l.characters += utf8.RuneCountInString(text)
+		l.Offsets = append(l.Offsets, o.past(t.ID))
 		var top map[string]*float32
 		for _, e := range t.Top {
 			if top == nil {

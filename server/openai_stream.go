@@ -7,10 +7,10 @@ import (
 
 // progress is what a stream's client has of an answer.
 type progress struct {
-	begun      bool
-	bytes      int // of the visible text
-	tokens     int // whose logprobs it has
-	characters int // of those tokens
+	begun   bool
+	bytes   int      // of the visible text
+	tokens  int      // whose logprobs it has
+	offsets *offsets // of those tokens, where they have a text_offset
 }
 
 // text is what is new of an answer's text.

@@ -74,9 +74,7 @@ func (s *Server) newAnswer(g *generation, p *prompt, id string, ids []int32, rec
 		return a
 	}
 	a.decoder = s.tokenizer.NewDecoder(p.sampling.skipSpecial)
-	for _, id := range ids[max(0, len(ids)-decodeContext):] {
-		a.decoder.Push(id)
-	}
+	see(a.decoder, ids)
 	if g.textInLogprobs {
 		a.tokenText = func(id int32) string { return s.tokenizer.Decode([]int32{id}, false) }
 	}
@@ -86,6 +84,13 @@ func (s *Server) newAnswer(g *generation, p *prompt, id string, ids []int32, rec
 // decodeContext is how many tokens of the prompt the decoder sees before the answer, whose first token may continue a
 // character or, in some vocabularies, only then begin with its space.
 const decodeContext = 5
+
+// see lets a decoder see the end of a prompt.
+func see(d Decoder, prompt []int32) {
+	for _, id := range prompt[max(0, len(prompt)-decodeContext):] {
+		d.Push(id)
+	}
+}
 
 // noText is the decoder of a server without a tokenizer, whose answers are ids.
 type noText struct{}
