@@ -8,17 +8,18 @@ import (
 
 // answer collects what the engine reports about one sequence and says when it has ended.
 type answer struct {
-	id        string
-	number    int    // of the request's answers
-	index     *int   // number, in streams of several answers
-	asked     string // the prompt, where it came as text
-	prompt    []int32
-	sampling  *sampling
-	logprobs  engine.Logprobs
-	promptIDs bool               // echo the prompt's ids
-	tokenText func(int32) string // nil: logprobs carry no text
-	received  time.Time
-	news      time.Time // when the last tokens came; for metrics
+	id         string
+	number     int    // of the request's answers
+	index      *int   // number, in streams of several answers
+	asked      string // the prompt, where it came as text
+	prompt     []int32
+	sampling   *sampling
+	logprobs   engine.Logprobs
+	promptIDs  bool               // echo the prompt's ids
+	tokenText  func(int32) string // nil: logprobs carry no text
+	tokenBytes func(int32) []byte
+	received   time.Time
+	news       time.Time // when the last tokens came; for metrics
 
 	decoder     Decoder
 	stopper     stopper

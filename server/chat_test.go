@@ -136,6 +136,14 @@ func TestChatLogprobs(t *testing.T) {
 
 	v = r.opened("/v1/chat/completions", `{"messages":[{"role":"user","content":"a"}],"logprobs":true}`)
 	require.Equal(t, []any{}, get(t, v, "choices", 0, "logprobs", "content", 0, "top_logprobs"))
+
+	r.engine.script = func(engine.Request) []engine.Update {
+		return says([]int32{0xc3, 0xa9}, engine.Finish{Reason: engine.FinishLength})
+	}
+	v = r.opened("/v1/chat/completions", `{"messages":[{"role":"user","content":"a"}],"logprobs":true}`)
+	require.Equal(t, "é", get(t, v, "choices", 0, "message", "content"))
+	require.Equal(t, []any{195.0}, get(t, v, "choices", 0, "logprobs", "content", 0, "bytes"), "part of a character")
+	require.Equal(t, []any{169.0}, get(t, v, "choices", 0, "logprobs", "content", 1, "bytes"))
 }
 
 func TestChatStream(t *testing.T) {

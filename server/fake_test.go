@@ -187,6 +187,13 @@ func (byteTokenizer) Encode(text string, _ bool) []int32 {
 
 func (byteTokenizer) MostBytes() int { return 4 }
 
+func (byteTokenizer) Bytes(id int32) []byte {
+	if id >= 0xf8 {
+		return []byte("<special>")
+	}
+	return []byte{byte(id)}
+}
+
 func (byteTokenizer) Decode(ids []int32, skipSpecial bool) string {
 	d := byteTokenizer{}.NewDecoder(skipSpecial)
 	var b strings.Builder

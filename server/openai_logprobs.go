@@ -88,10 +88,9 @@ func (a *answer) chatLogprobs(tokens []engine.Token) *chatLogprobs {
 }
 
 func (a *answer) tokenScore(id int32, logprob float32) tokenScore {
-	text := a.tokenText(id)
-	s := tokenScore{Token: text, Bytes: make([]int, len(text)), Logprob: finite(logprob)}
-	for i := range len(text) {
-		s.Bytes[i] = int(text[i])
+	s := tokenScore{Token: a.tokenText(id), Bytes: []int{}, Logprob: finite(logprob)}
+	for _, b := range a.tokenBytes(id) {
+		s.Bytes = append(s.Bytes, int(b))
 	}
 	return s
 }

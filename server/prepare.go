@@ -77,6 +77,7 @@ func (s *Server) newAnswer(g *generation, p *prompt, id string, ids []int32, rec
 	see(a.decoder, ids)
 	if g.textInLogprobs {
 		a.tokenText = func(id int32) string { return s.tokenizer.Decode([]int32{id}, false) }
+		a.tokenBytes = s.tokenizer.Bytes
 	}
 	return a
 }

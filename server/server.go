@@ -53,6 +53,8 @@ type Tokenizer interface {
 	Encode(text string, addSpecial bool) []int32
 	Decode(ids []int32, skipSpecial bool) string
 	NewDecoder(skipSpecial bool) Decoder
+	// Bytes are those that a token stands for, of which several may make up a character.
+	Bytes(id int32) []byte
 	// MostBytes is the most bytes of text that one token can stand for, or 0 when that is not known.
 	MostBytes() int
 }

@@ -93,6 +93,20 @@ func (d *Decoder) Push(id int32) string { return string(d.push(nil, id)) }
 // Flush returns the text still held back, and makes the decoder ready for another stream.
 func (d *Decoder) Flush() string { return string(d.flush(nil)) }
 
+// Bytes returns the bytes that a token stands for, of which several may make up a character, and what a special token is written as.
+// Those of all tokens of a text, joined, are the text, but for spaces that the decoder strips off its beginning.
+func (t *Tokenizer) Bytes(id int32) []byte {
+	token := t.TokenText(id)
+	if t.decoder.byteLevel {
+		return appendBytes(nil, token)
+	}
+	token = t.decoder.replace.apply(token)
+	if b, ok := byteToken(token); ok && t.decoder.byteFallback {
+		return []byte{b}
+	}
+	return []byte(token)
+}
+
 func (d *Decoder) push(out []byte, id int32) []byte {
 	token := d.t.TokenText(id)
 	if token == "" || d.skipSpecial && d.t.special[id] {
