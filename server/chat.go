@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"encoding/json"
 	"log/slog"
 
@@ -17,17 +18,25 @@ type ChatTemplate interface {
 // errNoTemplate refuses conversations with a model that has no form for them.
 var errNoTemplate = invalid("this model has no chat template: start the server with --chat-template, or use /v1/completions")
 
+// refusedInChats are keys that would change an answer.
+var refusedInChats = []string{
+	"functions", "function_call", "audio", "continue_final_message", "input_ids", "chat_template", "documents", "echo", "add_special_tokens",
+}
+
 // parseChat reads a /v1/chat/completions body.
 func (s *Server) parseChat(o object) (*openRequest, error) {
-	if err := o.refuseOpen("functions", "function_call", "audio", "continue_final_message", "input_ids", "chat_template", "documents"); err != nil {
+	if err := o.refuseOpen(refusedInChats...); err != nil {
 		return nil, err
+	}
+	if begun, err := fieldOr(o, "add_generation_prompt", readBool, true); err != nil || !begun {
+		return nil, cmp.Or(err, unsupported("add_generation_prompt: false"))
 	}
 	text, err := s.conversation(o)
 	if err != nil {
 		return nil, err
 	}
 	q := &openRequest{generation: &generation{prompts: []prompt{{text: text, special: true}}}, form: &chatForm{}}
-	if err := q.takeOpenSampling(s.chats, o); err != nil {
+	if err := q.takeOpenSampling(s.chats, o, false); err != nil {
 		return nil, err
 	}
 	if err := s.takeOpen(q, o, 1); err != nil {

@@ -183,6 +183,8 @@ func TestChatRefusals(t *testing.T) {
 		{`{"messages":[` + user + `],"tools":[{"function":{"name":"f"}}],"tool_choice":"required"}`, `tool_choice "required" is not supported by this server; it would change the answer, so the request is refused.`},
 		{`{"messages":[` + user + `],"tools":[{"function":{"name":"f"}}],"tool_choice":{"type":"function"}}`, "tool_choice of a function is not supported by this server; it would change the answer, so the request is refused."},
 		{`{"messages":[` + user + `],"continue_final_message":true}`, "continue_final_message is not supported by this server; it would change the answer, so the request is refused."},
+		{`{"messages":[` + user + `],"echo":true}`, "echo is not supported by this server; it would change the answer, so the request is refused."},
+		{`{"messages":[` + user + `],"add_generation_prompt":false}`, "add_generation_prompt: false is not supported by this server; it would change the answer, so the request is refused."},
 		{`{"messages":[` + user + `],"max_completion_tokens":0}`, "max_completion_tokens must be positive"},
 		{`{"messages":[` + user + `],"top_logprobs":2}`, "top_logprobs needs logprobs to be true"},
 	} {

@@ -11,19 +11,23 @@ func (s *Server) parseCompletion(o object) (*openRequest, error) {
 	if err := o.refuseOpen("suffix"); err != nil {
 		return nil, err
 	}
-	if err := q.takeOpenPrompts(o); err != nil {
+	var err error
+	echo := keep[bool](&err)(field(o, "echo", readBool))
+	special := keep[bool](&err)(fieldOr(o, "add_special_tokens", readBool, true))
+	if err != nil {
+		return nil, err
+	}
+	if err := q.takeOpenPrompts(o, special); err != nil {
 		return nil, err
 	}
 	defaults := defaultSampling()
 	defaults.maxNewTokens = completionTokens
-	if err := q.takeOpenSampling(defaults, o); err != nil {
+	if err := q.takeOpenSampling(defaults, o, echo); err != nil { // the prompt may be all that is asked for, with its logprobs
 		return nil, err
 	}
 	if err := s.takeOpen(q, o, len(q.prompts)); err != nil {
 		return nil, err
 	}
-	var err error
-	echo := keep[bool](&err)(field(o, "echo", readBool))
 	top := keep[*int](&err)(field(o, "logprobs", nullable(readInt)))
 	best := keep[*int](&err)(field(o, "best_of", nullable(readInt)))
 	switch {
@@ -41,15 +45,15 @@ func (s *Server) parseCompletion(o object) (*openRequest, error) {
 	return q, nil
 }
 
-// takeOpenPrompts reads prompt: a text, ids, or a list of either.
-func (q *openRequest) takeOpenPrompts(o object) error {
+// takeOpenPrompts reads prompt: a text, ids, or a list of either. Texts may get the tokenizer's special tokens.
+func (q *openRequest) takeOpenPrompts(o object, special bool) error {
 	texts, wrong := oneOrMany(o, "prompt", readString)
 	if wrong == nil {
 		for _, text := range texts.values {
 			if text == "" {
 				return invalid("prompt cannot be empty")
 			}
-			q.prompts = append(q.prompts, prompt{text: text})
+			q.prompts = append(q.prompts, prompt{text: text, special: !special})
 		}
 	} else {
 		ids, err := oneOrMany(o, "prompt", readInts)

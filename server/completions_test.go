@@ -146,6 +146,25 @@ func TestCompletionLogprobs(t *testing.T) {
 }
 
 // Offsets are of the text, in which parts of a character begin together and special tokens do not show.
+func TestStopsInTheText(t *testing.T) {
+	r := newRig(t)
+	v := r.opened("/v1/completions", `{"prompt":"abc","max_tokens":3,"stop":"b","include_stop_str_in_output":true}`)
+	require.Equal(t, "ab", get(t, v, "choices", 0, "text"))
+}
+
+func TestScoringAPrompt(t *testing.T) {
+	r := newRig(t)
+	r.engine.script = func(r engine.Request) []engine.Update {
+		return []engine.Update{{Prompt: []engine.Token{{ID: 'b', Logprob: -2}}, Finish: &engine.Finish{Reason: engine.FinishLength}}}
+	}
+	v := r.opened("/v1/completions", `{"prompt":"ab","max_tokens":0,"echo":true,"logprobs":1}`)
+	require.Equal(t, "ab", get(t, v, "choices", 0, "text"))
+	require.Equal(t, []any{nil, -2.0}, get(t, v, "choices", 0, "logprobs", "token_logprobs"))
+	require.Equal(t, "length", get(t, v, "choices", 0, "finish_reason"))
+	require.Zero(t, r.engine.last(t).Sampling.MaxNewTokens)
+	require.Zero(t, get(t, v, "usage", "completion_tokens"))
+}
+
 func TestTextOffsets(t *testing.T) {
 	r := newRig(t)
 	r.engine.script = func(r engine.Request) []engine.Update {
@@ -220,6 +239,9 @@ func TestOpenRefusals(t *testing.T) {
 		{"/v1/completions", `{"prompt":"a","min_tokens":-1}`, "min_tokens is not supported by this server; it would change the answer, so the request is refused."},
 		{"/v1/completions", `{"prompt":{}}`, "prompt must be a string, a list of strings, a list of token ids, or a list of such lists"},
 		{"/v1/completions", `{"prompt":"a","max_tokens":0}`, "max_tokens must be positive"},
+		{"/v1/completions", `{"prompt":"a","max_tokens":-1,"echo":true}`, "max_tokens must be positive"},
+		{"/v1/completions", `{"prompt":"a","prompt_embeds":"x"}`, "prompt_embeds is not supported by this server; it would change the answer, so the request is refused."},
+		{"/v1/completions", `{"prompt":"a","logits_processors":["x"]}`, "logits_processors is not supported by this server; it would change the answer, so the request is refused."},
 		{"/v1/completions", `{"prompt":"a","max_tokens":"b"}`, `max_tokens must be an integer, got "b".`},
 		{"/v1/completions", `{"prompt":"a","temperature":-1}`, "temperature must be a non-negative finite number, got -1."},
 		{"/v1/completions", `{"prompt":"a","min_tokens":2}`, "min_tokens is not supported by this server; it would change the answer, so the request is refused."},

@@ -183,7 +183,7 @@ func (s *Server) failOpen(w http.ResponseWriter, r *http.Request, err error) {
 // refusedOpen are keys of other servers of the same endpoints that would change the answer.
 var refusedOpen = []string{
 	"guided_json", "guided_regex", "guided_choice", "guided_grammar", "structured_outputs", "allowed_token_ids", "bad_words", "use_beam_search",
-	"prompt_logprobs", "truncate_prompt_tokens",
+	"prompt_logprobs", "truncate_prompt_tokens", "prompt_embeds", "logits_processors",
 }
 
 // refuseOpen refuses what neither endpoint can do, and further keys.

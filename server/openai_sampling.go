@@ -17,6 +17,7 @@ var openSampling = []struct{ key, param string }{
 	{"ignore_eos", "ignore_eos"},
 	{"skip_special_tokens", "skip_special_tokens"},
 	{"no_stop_trim", "no_stop_trim"},
+	{"include_stop_str_in_output", "no_stop_trim"},
 	{"frequency_penalty", "frequency_penalty"},
 	{"presence_penalty", "presence_penalty"},
 	{"repetition_penalty", "repetition_penalty"},
@@ -27,8 +28,8 @@ var openSampling = []struct{ key, param string }{
 	{"structural_tag", "structural_tag"},
 }
 
-// takeOpenSampling reads the sampling of all prompts; s has the endpoint's defaults.
-func (g *generation) takeOpenSampling(s sampling, o object) error {
+// takeOpenSampling reads the sampling of all prompts; s has the endpoint's defaults, and answers may be nothing or not.
+func (g *generation) takeOpenSampling(s sampling, o object, nothing bool) error {
 	for _, p := range openSampling {
 		raw, ok := o[p.key]
 		if !ok || kind(raw) == "null" {
@@ -38,7 +39,8 @@ func (g *generation) takeOpenSampling(s sampling, o object) error {
 			return invalid("%s must be %v, got %s.", p.key, err, short(raw))
 		}
 		if p.param == "max_new_tokens" {
-			if s.toContextEnd = false; s.maxNewTokens < 1 {
+			s.toContextEnd = false
+			if s.maxNewTokens < 0 || s.maxNewTokens == 0 && !nothing {
 				return invalid("%s must be positive", p.key)
 			}
 		}

@@ -20,7 +20,7 @@ type generation struct {
 // prompt is one prompt and what was asked about it.
 type prompt struct {
 	text     string
-	special  bool    // the text names its special tokens
+	special  bool    // the text names its special tokens, or has none
 	ids      []int64 // wins over text
 	byID     bool
 	sampling sampling
