@@ -333,3 +333,41 @@ func TestServeTellsRequestsThatAreCutShort(t *testing.T) {
 	require.Contains(t, streamed.body, `"the server is shutting down"`)
 	require.Contains(t, streamed.body, "[DONE]")
 }
+
+// Pages of any origin may ask for answers, and not for changes.
+func TestBrowsersMayAsk(t *testing.T) {
+	r := newRig(t, func(c *Config) { c.APIKey = "sesame" })
+	for _, c := range []struct {
+		method, path string
+		status       int
+		allowed      bool
+	}{
+		{http.MethodOptions, "/v1/chat/completions", http.StatusNoContent, true},
+		{http.MethodOptions, "/generate", http.StatusNoContent, true},
+		{http.MethodGet, "/v1/models", http.StatusOK, true},
+		{http.MethodOptions, "/load_lora_adapter", http.StatusMethodNotAllowed, false},
+		{http.MethodGet, "/server_info", http.StatusOK, false},
+	} {
+		request, err := http.NewRequestWithContext(t.Context(), c.method, r.url+c.path, nil)
+		require.NoError(t, err)
+		request.Header.Set("Origin", "https://page.example")
+		if c.method == http.MethodOptions { // without the key, as browsers ask
+			request.Header.Set("Access-Control-Request-Method", http.MethodPost)
+			request.Header.Set("Access-Control-Request-Headers", "authorization,content-type")
+		} else {
+			request.Header.Set("Authorization", "Bearer sesame")
+		}
+		response, err := http.DefaultClient.Do(request)
+		require.NoError(t, err)
+		require.NoError(t, response.Body.Close())
+		require.Equal(t, c.status, response.StatusCode, c.path)
+		want := ""
+		if c.allowed {
+			want = "*"
+		}
+		require.Equal(t, want, response.Header.Get("Access-Control-Allow-Origin"), c.path)
+		if c.allowed && c.method == http.MethodOptions {
+			require.Contains(t, response.Header.Get("Access-Control-Allow-Headers"), "authorization")
+		}
+	}
+}

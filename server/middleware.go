@@ -8,9 +8,12 @@ import (
 	"log/slog"
 	"net/http"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/rs/cors"
 )
 
 // line collects what is said about a request in its one log line.
@@ -129,6 +132,24 @@ func (s *Server) authorized(next http.Handler) http.Handler {
 		open := r.Method == http.MethodOptions || watched(r)
 		if !open && subtle.ConstantTimeCompare([]byte(r.Header.Get("Authorization")), want) != 1 {
 			writeJSON(w, http.StatusUnauthorized, map[string]any{"error": "Unauthorized"})
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// forPages are the paths, beside those below /v1/, that web pages of any origin may ask: what answers prompts, and not what changes the
+// server or tells of it.
+var forPages = []string{"/generate", "/tokenize", "/detokenize", "/health", "/model_info", "/get_model_info"}
+
+// crossOrigin lets browsers pass on what pages of other origins ask, and answers their question whether they may.
+func crossOrigin(next http.Handler) http.Handler {
+	allowed := cors.New(cors.Options{
+		AllowedOrigins: []string{"*"}, AllowedMethods: []string{http.MethodGet, http.MethodPost}, AllowedHeaders: []string{"*"},
+	}).Handler(next)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasPrefix(r.URL.Path, "/v1/") || slices.Contains(forPages, r.URL.Path) {
+			allowed.ServeHTTP(w, r)
 			return
 		}
 		next.ServeHTTP(w, r)

@@ -181,7 +181,7 @@ func (s *Server) routes() http.Handler {
 	}
 	r.NotFoundHandler = detail(http.StatusNotFound, "Not Found")
 	r.MethodNotAllowedHandler = detail(http.StatusMethodNotAllowed, "Method Not Allowed")
-	return s.logged(s.recovered(s.authorized(s.limited(r))))
+	return s.logged(s.recovered(crossOrigin(s.authorized(s.limited(r)))))
 }
 
 // seed draws a seed for a request that brings none.
