@@ -176,6 +176,12 @@ func (s *Setup) Parts(multiprocessors int) (shaders.Parts, compute.Span) {
 	return shaders.Parts{Address: address(span), Multiprocessors: multiprocessors}, span
 }
 
+// DeviceParts is Parts for the device itself.
+func (s *Setup) DeviceParts() shaders.Parts {
+	parts, _ := s.Parts(s.device.Info().Multiprocessors)
+	return parts
+}
+
 // partsTaken fails where something was left that nobody took.
 func (s *Setup) partsTaken(parts compute.Span) error {
 	if parts.Buffer == nil {

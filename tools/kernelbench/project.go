@@ -66,7 +66,7 @@ func (t *trial) project(op shaders.Project, dispatch func(shaders.Project) compu
 	x, xSpan := t.random(op.Tokens, op.In, 1)
 	y, span := t.Output(op.Tokens, op.Out)
 	op.X, op.Y = x, y
-	op.Parts, _ = t.Parts(t.device.Info().Multiprocessors)
+	op.Parts = t.DeviceParts()
 	size, row := 2*op.Out*op.W.Stride, t.pool.row
 	panels := t.Kernels.Panels(op.W.Type)
 	if panels {

@@ -14,7 +14,7 @@ func (t *trial) project() {
 	y, span := t.Output(t.Tokens, t.Out)
 	project := shaders.Project{
 		W: t.ProjectionOf(t.input("w", t.Out, t.In), t.In, shaders.BF16), X: t.activations("x", t.Tokens, t.In), Y: y,
-		In: t.In, Out: t.Out, Tokens: t.Tokens,
+		In: t.In, Out: t.Out, Tokens: t.Tokens, Parts: t.DeviceParts(),
 	}
 	t.dispatches = append(t.Product(&project), project.Dispatch(t.Kernels))
 	t.compareRows(span, t.Tokens, t.Out)
