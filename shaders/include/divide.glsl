@@ -10,12 +10,20 @@
 #ifndef DIVIDE_GLSL
 #define DIVIDE_GLSL
 
-#include "meet_all.glsl"
+#include "flow.glsl"
 
 const uint MOST_PARTS = 8;     // that a tile is divided into, nearly
 const uint MOST_PLACES = 1024; // flags before the sums
 
+// Not coherent, so that loads and stores of fours stay such; meetAll orders them.
 layout(buffer_reference, std430, buffer_reference_align = 16) nonprivate buffer Parts { vec4 at[]; };
+
+// A barrier of the workgroup behind which every invocation sees what was written on the device before another of them looked, and
+// the device may see what they wrote. It takes Vulkan's memory model.
+void meetAll() {
+    controlBarrier(gl_ScopeWorkgroup, gl_ScopeDevice, gl_StorageSemanticsBuffer | gl_StorageSemanticsShared,
+                   gl_SemanticsAcquireRelease | gl_SemanticsMakeAvailable | gl_SemanticsMakeVisible);
+}
 
 struct Division {
     uint whole;   // tiles of one workgroup each
