@@ -50,6 +50,9 @@ func (s *Server) prepare(g *generation, received time.Time) (*running, []engine.
 	return run, requests, nil
 }
 
+// maxSpecialText is the longest text of a special token, in bytes.
+const maxSpecialText = 1 << 10
+
 // unseenStops are the stop strings that are special tokens, by their ids: where those do not show in the text, a string is not found there.
 func (s *Server) unseenStops(p *sampling) map[int32]string {
 	if s.tokenizer == nil || !p.skipSpecial {
@@ -57,6 +60,9 @@ func (s *Server) unseenStops(p *sampling) map[int32]string {
 	}
 	stops := map[int32]string{}
 	for _, stop := range p.stop {
+		if len(stop) > maxSpecialText {
+			continue
+		}
 		ids := s.tokenizer.Encode(stop, false)
 		if len(ids) == 1 && s.tokenizer.Decode(ids, true) == "" && s.tokenizer.Decode(ids, false) == stop {
 			stops[ids[0]] = stop

@@ -80,10 +80,10 @@ const (
 
 // inert are SGLang's flags that are accepted so that its command lines work, and change nothing here.
 var inert = []struct {
-	name string
-	takes
-	only string // value; "" is any
-	why  string
+	name  string
+	takes values
+	only  string // value; "" is any
+	why   string
 }{
 	{"disable-cuda-graph", nothing, "", "steps are recorded Vulkan programs"},
 	{"disable-cuda-graph-padding", nothing, "", "steps are recorded Vulkan programs"},
@@ -121,11 +121,11 @@ var inert = []struct {
 	{"base-gpu-id", one, "0", "see --device"},
 }
 
-// takes is how many values follow a flag.
-type takes int
+// values is how many follow a flag.
+type values int
 
 const (
-	nothing takes = iota
+	nothing values = iota
 	one
 	several
 )
