@@ -1,6 +1,9 @@
 package model
 
-import "lorikeet/lora"
+import (
+	"lorikeet/lora"
+	"lorikeet/shaders"
+)
 
 // Base is the slot of rows that run without an adapter.
 const Base = -1
@@ -25,7 +28,8 @@ type Run struct {
 	Pages     []int32 // pages to enter in the lane's line of the page table,
 	FirstPage int     // from this entry on
 
-	Sample *Sampling // how to sample from the last row; nil: no token is wanted yet
+	Sample *Sampling    // how to sample from the last row; nil: no token is wanted yet
+	Adjust []Adjustment // what becomes of that row's logits before, each token once
 	// Score asks for the log probability of known tokens: Score[i] after row
 	// ScoreFrom+i. It serves prompt log probabilities.
 	Score     []int32
@@ -43,6 +47,10 @@ type Sampling struct {
 	MinP        float32 // 0: off
 	Seed        uint64  // the draw depends on (Seed, position) alone
 }
+
+// Adjustment is what becomes of one token's logit x: x / Factor + Add where x is
+// positive, else x * Factor + Add.
+type Adjustment = shaders.Adjustment
 
 // Logprobs is what is reported beside a token's own log probability.
 type Logprobs struct {
@@ -73,6 +81,15 @@ func (b *Batch) decodes() bool {
 // adapted says whether any row has an adapter.
 func (b *Batch) adapted() bool {
 	return len(b.Runs) > 0 && b.Runs[0].Slot != Base
+}
+
+// adjustments counts those of all runs.
+func (b *Batch) adjustments() int {
+	n := 0
+	for i := range b.Runs {
+		n += len(b.Runs[i].Adjust)
+	}
+	return n
 }
 
 // logits counts the rows whose logits the batch needs.

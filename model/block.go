@@ -52,6 +52,9 @@ type block struct {
 	samples   []shaders.SampleRow
 	ids       []uint32 // the tokens that Logprobs.IDs name, all logit rows'
 
+	adjusted    []shaders.AdjustRow  // [logit row], in steps that adjust any
+	adjustments []shaders.Adjustment // all logit rows'
+
 	rows int // that have a slot
 
 	workgroups [grids]uint32 // of each dispatch: the grids themselves are not to be read back
@@ -111,6 +114,8 @@ func (b *block) layOut(written, answered []byte, l Limits) blockSize {
 	b.headTiles = carve[shaders.RowTile](&w, l.Logits)
 	b.samples = carve[shaders.SampleRow](&w, l.Logits)
 	b.ids = carve[uint32](&w, l.Logits*MaxLogprobIDs)
+	b.adjusted = carve[shaders.AdjustRow](&w, l.Logits)
+	b.adjustments = carve[shaders.Adjustment](&w, l.Adjusts)
 	b.results = carve[shaders.SampleResult](&a, l.Logits)
 	b.top = carve[shaders.TopEntry](&a, l.Logits*shaders.MaxTop)
 	b.idScores = carve[float32](&a, l.Logits*MaxLogprobIDs)

@@ -281,6 +281,14 @@ func (f *forward) siluMul(layer int) shaders.SiluMul {
 	}
 }
 
+func (f *forward) adjust() *compute.Dispatch {
+	b := f.block
+	d := shaders.Adjust{
+		Logits: f.activations.logits, Rows: address(b.buffer, b.adjusted), Adjustments: address(b.buffer, b.adjustments), Count: f.key.rows,
+	}.Dispatch(f.kernels)
+	return f.varying(d, gridSample)
+}
+
 func (f *forward) sample() *compute.Dispatch {
 	b := f.block
 	d := shaders.Sample{

@@ -32,7 +32,7 @@ func (m *Llama) fill(b *block, batch *Batch, p *program) {
 	rows, ranges, prefills := 0, 0, 0
 	each := m.rangesEach(batch)
 	b.decodes = b.decodes[:0]
-	logits := logitRows{block: b}
+	logits := logitRows{block: b, adjusts: batch.adjustments() > 0}
 	m.runs, m.headRuns = m.runs[:0], m.headRuns[:0]
 	s := &m.shape
 	queryTile := m.kernels.QueryTile(s.Heads, s.KVHeads, s.HeadDim, s.Type)
@@ -167,19 +167,32 @@ func (b *block) fillPrefill(run *Run, row, at, tile int) int {
 // logitRows collects the rows whose logits a batch needs.
 type logitRows struct {
 	block     *block
+	adjusts   bool // some of them are adjusted
 	rows, ids int
+	adjusted  int // adjustments of those before
 }
 
 // add collects those of a run and returns how many they are.
 func (l *logitRows) add(run *Run, first int) int {
 	before := l.rows
 	for i, target := range run.Score {
+		l.adjust(nil)
 		l.addRow(run, first+run.ScoreFrom+i, run.Start+run.ScoreFrom+i, uint32(target), &Sampling{})
 	}
 	if run.Sample != nil {
+		l.adjust(run.Adjust)
 		l.addRow(run, first+run.Rows-1, run.Start+run.Rows-1, shaders.SampleToken, run.Sample)
 	}
 	return l.rows - before
+}
+
+// adjust notes what becomes of the next row's logits.
+func (l *logitRows) adjust(list []Adjustment) {
+	if !l.adjusts {
+		return
+	}
+	l.block.adjusted[l.rows] = shaders.AdjustRow{First: uint32(l.adjusted), Count: uint32(len(list))}
+	l.adjusted += copy(l.block.adjustments[l.adjusted:], list)
 }
 
 func (l *logitRows) addRow(run *Run, row, position int, target uint32, s *Sampling) {

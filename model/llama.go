@@ -100,6 +100,9 @@ func (f *forward) head() {
 	if f.key.adapters {
 		f.stage("expand", f.expandHead())
 	}
+	if f.key.adjusts {
+		f.stage("adjust", f.adjust())
+	}
 	f.stage("sample", f.sample())
 }
 

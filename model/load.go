@@ -22,6 +22,7 @@ type Limits struct {
 	Rows    int // rows of one step: decoding sequences and prompt chunks together
 	Lanes   int // running sequences
 	Logits  int // rows of one step that may want logits; more than Lanes
+	Adjusts int // adjustments of logits in one step; at least as many as the vocabulary has tokens
 	Pages   int // pages of the page pool, which keys, values and adapters share
 	Context int // positions of one sequence
 }
@@ -109,7 +110,7 @@ func open(ctx context.Context, d *compute.Device, kernels *shaders.Kernels, c ch
 	}
 	m := &Llama{device: d, kernels: kernels, shape: shape, adapters: o.Adapters, profiler: o.Profiler}
 	m.adapters.MaxRank = shaders.HiddenColumns(m.adapters.MaxRank)
-	m.limits = Limits{Rows: max(o.Rows, o.Lanes), Lanes: o.Lanes, Logits: o.Lanes + scoredRows, Context: shape.Context}
+	m.limits = Limits{Rows: max(o.Rows, o.Lanes), Lanes: o.Lanes, Logits: o.Lanes + scoredRows, Adjusts: max(shape.Vocab, leastAdjusts), Context: shape.Context}
 	free := d.Info().LocalFree
 	var plan *weightPlan
 	steps := []func() error{
@@ -133,6 +134,10 @@ func open(ctx context.Context, d *compute.Device, kernels *shaders.Kernels, c ch
 // scoredRows are the logit rows of a step beyond one per lane: prompt log
 // probabilities get on however many sequences decode beside them.
 const scoredRows = 64
+
+// leastAdjusts is how many adjustments a step has room for where the vocabulary
+// is small.
+const leastAdjusts = 1 << 16
 
 // Limits are the sizes the model was opened with.
 func (m *Llama) Limits() Limits { return m.limits }

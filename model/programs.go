@@ -16,6 +16,7 @@ type programKey struct {
 	part     part
 	rows     int  // bucket: the most rows it can run
 	adapters bool // whether it has LoRA work in it
+	adjusts  bool // whether it adjusts logits; heads
 	turn     int  // which step block it reads
 }
 
@@ -33,6 +34,9 @@ func (k programKey) String() string {
 	s := fmt.Sprintf("%s %d", k.part, k.rows)
 	if k.adapters {
 		s += " lora"
+	}
+	if k.adjusts {
+		s += " adjusted"
 	}
 	return s
 }
@@ -103,7 +107,12 @@ func (m *Llama) programKeys() []programKey {
 					continue
 				}
 				for turn := range m.blocks {
-					keys = append(keys, programKey{part(p), rows, adapters, turn})
+					key := programKey{part: part(p), rows: rows, adapters: adapters, turn: turn}
+					keys = append(keys, key)
+					if key.part == head {
+						key.adjusts = true
+						keys = append(keys, key)
+					}
 				}
 			}
 		}

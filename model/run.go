@@ -27,6 +27,9 @@ func (m *Llama) launch(batch *Batch, adapters bool) (*Step, error) {
 	if rows := batch.Rows(); rows == 0 || rows > m.limits.Rows {
 		return nil, fmt.Errorf("model: a step of %d rows; it runs 1 to %d", rows, m.limits.Rows)
 	}
+	if n := batch.adjustments(); n > m.limits.Adjusts {
+		return nil, fmt.Errorf("model: a step of %d adjustments; it has room for %d", n, m.limits.Adjusts)
+	}
 	for _, site := range [...]lora.Site{lora.EmbedTokens, lora.LMHead} {
 		if batch.Targets[site] && !m.adapters.Targets[site] {
 			return nil, fmt.Errorf("model: the batch has an adapter of %s; the model was opened without", site)
@@ -82,7 +85,7 @@ func (m *Llama) choose(s *Step, adapters bool) {
 	s.head = nil
 	if logits := s.batch.logits(); logits > 0 {
 		s.head = m.programs[programKey{
-			part: head, rows: bucket(m.buckets[head], logits), adapters: s.batch.Targets[lora.LMHead], turn: m.turn,
+			part: head, rows: bucket(m.buckets[head], logits), adapters: s.batch.Targets[lora.LMHead], adjusts: s.batch.adjustments() > 0, turn: m.turn,
 		}]
 	}
 }

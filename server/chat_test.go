@@ -108,7 +108,7 @@ func TestChatsAreSampledAsTheModelSays(t *testing.T) {
 			"temperature": []byte(`0.5`), "top_p": []byte(`0.75`), "top_k": []byte(`0`), "min_p": []byte(`7`), "repetition_penalty": []byte(`1.05`),
 		}
 	})
-	require.Equal(t, 2, strings.Count(r.log.String(), "conversations are sampled without"), "of min_p and the penalty")
+	require.Equal(t, 1, strings.Count(r.log.String(), "conversations are sampled without"), "of min_p")
 	const messages = `"messages":[{"role":"user","content":"a"}]`
 	for _, c := range []struct {
 		path, body        string
@@ -123,6 +123,11 @@ func TestChatsAreSampledAsTheModelSays(t *testing.T) {
 		got := r.engine.last(t).Sampling
 		require.Equal(t, []float32{c.temperature, c.topP}, []float32{got.Temperature, got.TopP}, c.body)
 		require.Zero(t, got.TopK)
+		penalty := float32(0)
+		if c.temperature != 1 {
+			penalty = 1.05
+		}
+		require.Equal(t, penalty, got.RepetitionPenalty, c.body)
 	}
 }
 

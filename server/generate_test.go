@@ -98,6 +98,10 @@ func TestSamplingReachesTheEngine(t *testing.T) {
 		{`{"temperature":1e-7,"top_k":5}`, engine.Sampling{MaxNewTokens: 128, TopP: 1, TopK: 5}},
 		{`{"temperature":0.5,"top_p":0.25,"min_p":0.125,"top_k":-1,"min_new_tokens":0,"max_new_tokens":4,"ignore_eos":true,"stop_token_ids":[3,null,-1,9000000000,4]}`,
 			engine.Sampling{MaxNewTokens: 4, Temperature: 0.5, TopP: 0.25, MinP: 0.125, IgnoreEOS: true, StopTokens: []int32{3, 4}}},
+		{`{"min_new_tokens":2,"frequency_penalty":0.5,"presence_penalty":-1,"repetition_penalty":1.25,"logit_bias":{"5":-100,"0":1.5}}`, engine.Sampling{
+			MaxNewTokens: 128, Temperature: 1, TopP: 1,
+			MinNewTokens: 2, FrequencyPenalty: 0.5, PresencePenalty: -1, RepetitionPenalty: 1.25, Bias: map[int32]float32{5: -100, 0: 1.5},
+		}},
 		{`{"max_new_tokens":null}`, engine.Sampling{MaxNewTokens: fakeContext - 1, Temperature: 1, TopP: 1}},
 		{`{"top_k":1073741824,"top_p":1e-60,"spaces_between_special_tokens":false,"custom_params":{"a":1}}`,
 			engine.Sampling{MaxNewTokens: 128, Temperature: 1, TopP: math.SmallestNonzeroFloat32}},

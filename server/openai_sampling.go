@@ -44,9 +44,6 @@ func (g *generation) takeOpenSampling(s sampling, o object, nothing bool) error 
 				return invalid("%s must be positive", p.key)
 			}
 		}
-		if p.param == "min_new_tokens" && s.minNewTokens != 0 {
-			return unsupported(p.key)
-		}
 	}
 	if err := s.finish(); err != nil {
 		return err

@@ -149,6 +149,11 @@ func (s *Server) fit(p *prompt) (ids []int32, most int, err error) {
 	if p.logprobs.Start >= len(ids) {
 		return nil, 0, invalid("logprob_start_len (%d) must be less than the number of input tokens (%d).", p.logprobs.Start, len(ids))
 	}
+	for id := range p.sampling.bias {
+		if id < 0 || int(id) >= s.config.VocabSize {
+			return nil, 0, invalid("logit_bias must has keys in [0, %d], got %d.", s.config.VocabSize-1, id)
+		}
+	}
 	for _, id := range p.logprobs.IDs {
 		if id < 0 || int(id) >= s.config.VocabSize {
 			return nil, 0, invalid("token_ids_logprob contains out-of-vocabulary token id %d; valid range is [0, %d).", id, s.config.VocabSize)

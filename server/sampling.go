@@ -32,7 +32,7 @@ type sampling struct {
 	presencePen     float64
 	repetitionPen   float64
 	grammar         []string // the grammar keys that are set
-	logitBias       bool
+	bias            map[int32]float32
 	stopExpressions bool
 }
 
@@ -89,10 +89,7 @@ var samplingKeys = map[string]func(*sampling, json.RawMessage) error{
 	"regex":               grammarKey("regex"),
 	"ebnf":                grammarKey("ebnf"),
 	"structural_tag":      grammarKey("structural_tag"),
-	"logit_bias": func(s *sampling, raw json.RawMessage) error {
-		s.logitBias = !empty(raw)
-		return nil
-	},
+	"logit_bias":          readBias,
 	"stop_regex": func(s *sampling, raw json.RawMessage) error {
 		s.stopExpressions = !empty(raw)
 		return nil
@@ -163,6 +160,30 @@ func parseSampling(o object) (sampling, error) {
 	return s, s.finish()
 }
 
+// readBias reads logit_bias: what is added to the logits of tokens, by their ids as text.
+func readBias(s *sampling, raw json.RawMessage) error {
+	const form = wanted("an object of token ids and numbers")
+	o, err := readObjectValue(raw)
+	if err != nil {
+		return form
+	}
+	for key, value := range o {
+		id, err := strconv.ParseInt(key, 10, 32)
+		if err != nil {
+			return form
+		}
+		add, err := readFloat(value)
+		if err != nil || math.IsInf(float64(float32(add)), 0) {
+			return form
+		}
+		if s.bias == nil {
+			s.bias = map[int32]float32{}
+		}
+		s.bias[int32(id)] = float32(add)
+	}
+	return nil
+}
+
 // finish checks what was read.
 func (s *sampling) finish() error {
 	// "" is sent for no stop string; it would match everywhere.
@@ -197,16 +218,6 @@ func (s *sampling) check() error {
 		return invalid("Only one of json_schema, regex, ebnf, or structural_tag can be set.")
 	}
 	switch {
-	case s.minNewTokens > 0:
-		return unsupported("min_new_tokens")
-	case s.frequencyPen != 0:
-		return unsupported("frequency_penalty")
-	case s.presencePen != 0:
-		return unsupported("presence_penalty")
-	case s.repetitionPen != 1:
-		return unsupported("repetition_penalty")
-	case s.logitBias:
-		return unsupported("logit_bias")
 	case s.stopExpressions:
 		return unsupported("stop_regex")
 	case len(s.grammar) == 1:
@@ -238,6 +249,11 @@ func (s *sampling) forEngine(maxNewTokens int, seed uint64) engine.Sampling {
 		MaxNewTokens: maxNewTokens,
 		Temperature:  float32(s.temperature), TopP: float32(s.topP), MinP: float32(s.minP),
 		Seed: seed, StopTokens: s.stopTokens, IgnoreEOS: s.ignoreEOS,
+		MinNewTokens: s.minNewTokens, Bias: s.bias,
+		FrequencyPenalty: float32(s.frequencyPen), PresencePenalty: float32(s.presencePen),
+	}
+	if s.repetitionPen != 1 {
+		e.RepetitionPenalty = float32(s.repetitionPen)
 	}
 	if s.temperature < greedyBelow {
 		e.Temperature = 0

@@ -37,6 +37,7 @@ const (
 	SquaresUnit                = 8   // columns in one partial sum of squares where few rows run
 	TileRows                   = 8   // most rows in one RowTile
 	TilesTogether              = 16
+	adjustThreads              = 256
 	attendDecodeKeyLanes       = 4 // Scores: KEY_LANES invocations share a key, each group of them has KEYS keys at once.
 	attendDecodeKeys           = 2
 	attendDecodeThreads        = 128
@@ -81,6 +82,20 @@ type AdapterSite struct {
 	Rank   uint32  // 0: the adapter leaves this site alone
 	Scale  float32 // what B A x is multiplied with
 	Biases uint32  // 1: the last row of B is a bias; else 0
+	Pad    uint32
+}
+
+// AdjustRow: which adjustments are a row's.
+type AdjustRow struct {
+	First uint32
+	Count uint32
+}
+
+// Adjustment: what becomes of one logit.
+type Adjustment struct {
+	Token  uint32
+	Factor float32 // greater than 0; 1: none
+	Add    float32
 	Pad    uint32
 }
 
@@ -178,6 +193,23 @@ type SampleRow struct {
 type TopEntry struct {
 	Token   uint32
 	Logprob float32
+}
+
+type adjustPush struct {
+	Logits      uint64
+	Rows        uint64
+	Adjustments uint64
+	Stride      uint32
+}
+
+type adjustSpec struct {
+	Type uint32
+}
+
+var adjustDefaults = adjustSpec{Type: 0}
+
+func (s adjustSpec) constants() []uint32 {
+	return []uint32{s.Type}
 }
 
 type attendCoopBf16Push struct {

@@ -74,6 +74,9 @@ func (e *Engine) deliverToken(q *sequence, o model.Output) {
 	q.produced++
 	e.newTokens.Add(1)
 	q.tokens = append(q.tokens, o.Token)
+	if q.counts != nil {
+		q.counts[o.Token]++
+	}
 	q.stream.push(token(o))
 	switch {
 	case q.stops(o.Token, e.config.EndTokens):

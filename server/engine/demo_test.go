@@ -72,21 +72,26 @@ func TestDemoAnswersLikePEFT(t *testing.T) {
 // their answers, and one with its answer beside the largest adapter.
 const smallPool = 52
 
-// compareWithPEFT runs the expectations' prompts and returns how many of their
-// tokens were in memory already.
-func compareWithPEFT(t *testing.T, e *engine.Engine) (cached int) {
-	const rounding = 0.15 // of a logit, from keys and values kept in bf16
+func expectations(t *testing.T) []expectation {
 	text, err := os.ReadFile(filepath.Join(demoFolder, "expected.json"))
 	require.NoError(t, err)
 	var file struct {
 		Cases []expectation `json:"cases"`
 	}
 	require.NoError(t, json.Unmarshal(text, &file))
+	return file.Cases
+}
+
+// compareWithPEFT runs the expectations' prompts and returns how many of their
+// tokens were in memory already.
+func compareWithPEFT(t *testing.T, e *engine.Engine) (cached int) {
+	const rounding = 0.15 // of a logit, from keys and values kept in bf16
+	all := expectations(t)
 	// The long prompt comes first, and four times under the base.
-	slices.SortFunc(file.Cases, func(a, b expectation) int { return len(b.PromptIDs) - len(a.PromptIDs) })
+	slices.SortFunc(all, func(a, b expectation) int { return len(b.PromptIDs) - len(a.PromptIDs) })
 	var requests []engine.Request
 	var want [][]int32
-	for _, c := range file.Cases {
+	for _, c := range all {
 		names := []string{"base", "lora0", "lora1", "lora2"}
 		if len(c.PromptIDs) > 100 {
 			names = append([]string{"base", "base", "base"}, names...)
@@ -169,4 +174,51 @@ func demoEngine(t *testing.T, config engine.Config, rows, tokens int) *engine.En
 		require.NoError(t, c.Close())
 	})
 	return e
+}
+
+// TestAdjustedAnswers asks the demo for answers whose logits are adjusted, beside one whose are not.
+func TestAdjustedAnswers(t *testing.T) {
+	for _, overlap := range []bool{false, true} {
+		e := demoEngine(t, engine.Config{Overlap: overlap}, 64, 0)
+		prompt := expectations(t)[0].PromptIDs
+		ask := func(s engine.Sampling) *engine.Stream {
+			s.TopP = 1
+			streams, err := e.Submit(t.Context(), []engine.Request{{ID: "r", Prompt: prompt, Sampling: s, Logprobs: engine.Logprobs{Start: -1}}})
+			require.NoError(t, err)
+			return streams[0]
+		}
+		alone, _ := answer(t, ask(engine.Sampling{MaxNewTokens: 40}))
+		require.Less(t, len(alone), 40, "it ends by itself")
+		end := alone[len(alone)-1]
+
+		streams := []*engine.Stream{
+			ask(engine.Sampling{MaxNewTokens: 40}),
+			ask(engine.Sampling{MaxNewTokens: 40, MinNewTokens: 30}),
+			ask(engine.Sampling{MaxNewTokens: 12, Bias: map[int32]float32{77: 1000}}),
+			ask(engine.Sampling{MaxNewTokens: 40, Bias: map[int32]float32{alone[0]: -1000}}),
+			ask(engine.Sampling{MaxNewTokens: 40, FrequencyPenalty: 1000, IgnoreEOS: true}),
+			ask(engine.Sampling{MaxNewTokens: 40, PresencePenalty: 1000, IgnoreEOS: true}),
+			ask(engine.Sampling{MaxNewTokens: 40, RepetitionPenalty: 1e6, IgnoreEOS: true}),
+			ask(engine.Sampling{MaxNewTokens: 40, RepetitionPenalty: 1}),
+		}
+		var got [][]int32
+		for _, s := range streams {
+			ids, _ := answer(t, s)
+			got = append(got, ids)
+		}
+		require.Equal(t, alone, got[0], "nobody else's adjustments matter")
+		require.GreaterOrEqual(t, len(got[1]), 30)
+		require.NotContains(t, got[1][:29], end)
+		require.Equal(t, alone[:len(alone)-1], got[1][:len(alone)-1], "the same until it may not end")
+		require.Equal(t, slices.Repeat([]int32{77}, 12), got[2])
+		require.NotEqual(t, alone[0], got[3][0])
+		for _, ids := range got[4:6] {
+			require.Len(t, slices.Compact(slices.Sorted(slices.Values(ids))), 40, "no token twice")
+		}
+		require.Equal(t, got[4], got[5], "what never comes again is penalized alike")
+		for _, id := range got[6] {
+			require.NotContains(t, prompt, id)
+		}
+		require.Equal(t, alone, got[7])
+	}
 }

@@ -88,6 +88,7 @@ type Engine struct {
 // step is a batch on the device and the sequences its runs belong to.
 type step struct {
 	batch     model.Batch
+	adjusts   []model.Adjustment // of its runs
 	sequences []*sequence
 	handle    *model.Step
 }
@@ -100,6 +101,7 @@ func New(config Config, m Model, registry *lora.Registry, slots Slots) *Engine {
 		inbox: newInbox(), stopped: make(chan struct{}),
 		scheduler: newScheduler(limits, m.Pages(), slots, !config.NoPrefixCache),
 	}
+	e.ends = config.EndTokens
 	e.publish()
 	if registry != nil {
 		registry.OnFree(func(a *lora.Adapter) { e.control(func() { e.forget(a.ID) }) })
@@ -257,6 +259,7 @@ func (e *Engine) newSequence(r *Request, adapter *lora.Ref) *sequence {
 		Temperature: r.Sampling.Temperature, TopK: r.Sampling.TopK,
 		TopP: r.Sampling.TopP, MinP: r.Sampling.MinP, Seed: r.Sampling.Seed,
 	}
+	s.count()
 	s.stream = newStream(func() {
 		s.cancel.Store(true)
 		e.inbox.wake()

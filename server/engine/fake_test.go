@@ -62,10 +62,11 @@ type fakeModel struct {
 	turn     int
 	failures []error
 	launches int
-	started  []uint64 // adapters of the sequences, in the order in which they started
-	found    int      // tokens that sequences found in memory when they started
-	fail     error    // what the next Collect answers
-	broken   bool     // logits are not numbers
+	started  []uint64           // adapters of the sequences, in the order in which they started
+	found    int                // tokens that sequences found in memory when they started
+	fail     error              // what the next Collect answers
+	broken   bool               // logits are not numbers
+	watch    func(*model.Batch) // sees every batch before it runs; nil: nobody does
 }
 
 type fakeStep struct {
@@ -119,6 +120,9 @@ func (f *fakeModel) Launch(b *model.Batch) (*model.Step, error) {
 	}
 	if rows == 0 || rows > f.limits.Rows || logits > f.limits.Logits {
 		f.wrong("a step of %d rows and %d logit rows", rows, logits)
+	}
+	if f.watch != nil {
+		f.watch(b)
 	}
 	f.inFlight = append(f.inFlight, s)
 	if !f.late {

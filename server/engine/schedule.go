@@ -15,6 +15,7 @@ type scheduler struct {
 	pages    *model.Pages
 	prefixes *prefixes
 	caching  bool // computed prefixes are kept for later sequences
+	ends     []int32
 
 	waiting []*sequence // in order
 	running []*sequence // in order; have a lane, a slot if adapted, and pages for what was launched
@@ -37,7 +38,7 @@ type choice struct {
 }
 
 // budget is what is left of a step's limits.
-type budget struct{ rows, logits int }
+type budget struct{ rows, logits, adjusts int }
 
 func newScheduler(limits model.Limits, pages *model.Pages, slots Slots, caching bool) scheduler {
 	s := scheduler{limits: limits, slots: slots, pages: pages, prefixes: newPrefixes(), caching: caching}
@@ -76,7 +77,7 @@ func (s *scheduler) arrive(q *sequence) {
 func (s *scheduler) schedule(to *step) bool {
 	s.clock++
 	s.preempt()
-	left := budget{rows: s.limits.Rows, logits: s.limits.Logits}
+	left := budget{rows: s.limits.Rows, logits: s.limits.Logits, adjusts: s.limits.Adjusts}
 	s.chosen = s.chosen[:0]
 	for _, q := range s.running {
 		if q.runs() && !q.prefilling() && q != s.leaving {
@@ -104,6 +105,7 @@ func (s *scheduler) choose(q *sequence, rows int, left *budget) {
 	wanted := len(targets)
 	if q.next+rows >= q.known {
 		wanted++
+		left.adjusts -= min(q.mostAdjusts(s.ends), s.limits.Adjusts)
 	}
 	s.chosen = append(s.chosen, choice{q, rows})
 	left.rows -= rows
@@ -113,11 +115,20 @@ func (s *scheduler) choose(q *sequence, rows int, left *budget) {
 // chooseNext schedules the row of a decoding sequence. When no page is left for
 // it, the sequence sits the step out.
 func (s *scheduler) chooseNext(q *sequence, left *budget) {
+	if q.waitsForToken() || !s.mayAdjust(q, left) {
+		return
+	}
 	if !s.grow(q, q.next+1) {
 		s.makeRoom()
 		return
 	}
 	s.choose(q, 1, left)
+}
+
+// mayAdjust says whether the step has room for the adjustments of the next
+// token. A step has room for any one sequence's, of which no token has two.
+func (s *scheduler) mayAdjust(q *sequence, left *budget) bool {
+	return min(q.mostAdjusts(s.ends), s.limits.Adjusts) <= left.adjusts
 }
 
 // chooseChunk schedules as much of a prompt as fits, which may be nothing. One
@@ -127,7 +138,7 @@ func (s *scheduler) chooseChunk(q *sequence, left *budget) {
 	if q.scoreFrom < len(q.request.Prompt)-1 {
 		rows = min(rows, max(0, q.scoreFrom-q.next)+left.logits-1)
 	}
-	if rows <= 0 || left.logits <= 0 {
+	if rows <= 0 || left.logits <= 0 || !s.mayAdjust(q, left) {
 		return
 	}
 	if !s.grow(q, q.next+rows) {
@@ -146,6 +157,7 @@ func (s *scheduler) fill(to *step) {
 	to.sequences = to.sequences[:0]
 	to.batch.Runs = to.batch.Runs[:0]
 	to.batch.Rank, to.batch.Targets = 0, lora.Targets{}
+	to.adjusts = to.adjusts[:0]
 	for _, c := range s.chosen {
 		q := c.sequence
 		run := model.Run{
@@ -160,6 +172,10 @@ func (s *scheduler) fill(to *step) {
 		q.next += c.rows
 		if !q.prefilling() && q.launched < q.request.Sampling.MaxNewTokens {
 			run.Sample = &q.sampling
+			if first := len(to.adjusts); q.mostAdjusts(s.ends) > 0 {
+				to.adjusts = q.adjust(to.adjusts, s.ends)
+				run.Adjust = to.adjusts[first:]
+			}
 			q.launched++
 		}
 		q.inFlight++

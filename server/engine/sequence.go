@@ -39,6 +39,8 @@ type sequence struct {
 	passed    bool   // found no place for its adapter
 	passedAt  uint64 // starts of others until then
 
+	counts map[int32]int32 // how often the answer has a token, of those that penalties look at; nil: none do
+
 	scoreFrom int     // the first row whose log probability is wanted still
 	scores    []Token // prompt log probabilities gathered so far
 }

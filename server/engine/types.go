@@ -45,6 +45,12 @@ type Sampling struct {
 	Seed         uint64
 	StopTokens   []int32
 	IgnoreEOS    bool
+
+	MinNewTokens      int               // until then no stop token and no end token is drawn
+	FrequencyPenalty  float32           // is taken off a token's logit for each time that the answer has it
+	PresencePenalty   float32           // and once, if it has it
+	RepetitionPenalty float32           // divides positive logits of what prompt or answer have, and multiplies others; 0 is 1
+	Bias              map[int32]float32 // is added to logits
 }
 
 // Logprobs says which log probabilities a request wants beside its tokens.

@@ -88,6 +88,7 @@ func All() []Case {
 		fusedCases(),
 		attendDecodeCases(),
 		attendPrefillCases(),
+		adjustCases(),
 		sampleCases(),
 	)
 }
