@@ -3,7 +3,6 @@ package engine
 import (
 	"cmp"
 	"math"
-	"slices"
 
 	"lorikeet/model"
 )
@@ -20,9 +19,20 @@ func (s *Sampling) penalized() bool {
 
 func (s *Sampling) repetition() float32 { return cmp.Or(s.RepetitionPenalty, 1) }
 
-// count begins to count the tokens that penalties look at.
-func (q *sequence) count() {
+// prepareAdjusting notes which tokens may not be drawn at first, and begins to
+// count those that penalties look at. What no vocabulary can hold is never drawn.
+func (q *sequence) prepareAdjusting(ends []int32, vocab int) {
 	s := &q.request.Sampling
+	if s.MinNewTokens > 0 {
+		q.forbidden = map[int32]bool{}
+		for _, list := range [...][]int32{ends, s.StopTokens} {
+			for _, t := range list {
+				if t >= 0 && int(t) < vocab {
+					q.forbidden[t] = true
+				}
+			}
+		}
+	}
 	if !s.penalized() {
 		return
 	}
@@ -38,31 +48,29 @@ func (q *sequence) count() {
 // that is still in flight.
 func (q *sequence) waitsForToken() bool { return q.counts != nil && q.inFlight > 0 }
 
-// mostAdjusts is how many adjustments the next token takes at most.
-func (q *sequence) mostAdjusts(ends []int32) int {
-	s := &q.request.Sampling
-	n := len(q.counts) + len(s.Bias)
-	if q.launched < s.MinNewTokens {
-		n += len(ends) + len(s.StopTokens)
+// barred are the tokens that may not be the next one.
+func (q *sequence) barred() map[int32]bool {
+	if q.launched < q.request.Sampling.MinNewTokens {
+		return q.forbidden
 	}
-	return n
+	return nil
+}
+
+// mostAdjusts is how many adjustments the next token takes at most.
+func (q *sequence) mostAdjusts() int {
+	return len(q.counts) + len(q.request.Sampling.Bias) + len(q.barred())
 }
 
 // adjust appends the adjustments of the next token, one for each token that has
 // any.
-func (q *sequence) adjust(list []model.Adjustment, ends []int32) []model.Adjustment {
-	s := &q.request.Sampling
-	var forbidden [2][]int32
-	if q.launched < s.MinNewTokens {
-		forbidden = [2][]int32{ends, s.StopTokens}
-	}
+func (q *sequence) adjust(list []model.Adjustment) []model.Adjustment {
+	s, barred := &q.request.Sampling, q.barred()
 	with := func(token int32, factor, add float32) {
-		if slices.Contains(forbidden[0], token) || slices.Contains(forbidden[1], token) {
+		if barred[token] {
 			add = float32(math.Inf(-1))
 		}
 		list = append(list, model.Adjustment{Token: uint32(token), Factor: factor, Add: add})
 	}
-	first := len(list)
 	for token, n := range q.counts {
 		add := s.Bias[token] - s.FrequencyPenalty*float32(n)
 		if n > 0 {
@@ -75,11 +83,10 @@ func (q *sequence) adjust(list []model.Adjustment, ends []int32) []model.Adjustm
 			with(token, 1, add)
 		}
 	}
-	for _, tokens := range forbidden {
-		for _, token := range tokens {
-			if !slices.ContainsFunc(list[first:], func(a model.Adjustment) bool { return a.Token == uint32(token) }) {
-				with(token, 1, 0)
-			}
+	for token := range barred {
+		_, counted := q.counts[token]
+		if _, biased := s.Bias[token]; !counted && !biased {
+			with(token, 1, 0)
 		}
 	}
 	return list

@@ -32,7 +32,7 @@ func TestAdjustments(t *testing.T) {
 		{"bias", Sampling{Bias: map[int32]float32{9: 3}, FrequencyPenalty: 1}, []int32{9, 4}, []model.Adjustment{
 			{Token: 4, Factor: 1, Add: -1}, {Token: 9, Factor: 1, Add: 2},
 		}},
-		{"too few tokens", Sampling{MinNewTokens: 2, StopTokens: []int32{5, 9, 3}, Bias: map[int32]float32{9: 3, 1: 1}}, []int32{4}, []model.Adjustment{
+		{"too few tokens", Sampling{MinNewTokens: 2, StopTokens: []int32{5, 9, 3, 5, 20, math.MaxInt32, -1}, Bias: map[int32]float32{9: 3, 1: 1}}, []int32{4}, []model.Adjustment{
 			{Token: 1, Factor: 1, Add: 1}, {Token: 3, Factor: 1, Add: never}, {Token: 5, Factor: 1, Add: never}, {Token: 8, Factor: 1, Add: never}, {Token: 9, Factor: 1, Add: never},
 		}},
 		{"enough tokens", Sampling{MinNewTokens: 2, StopTokens: []int32{5}}, []int32{4, 6}, nil},
@@ -40,7 +40,7 @@ func TestAdjustments(t *testing.T) {
 		c.sampling.MaxNewTokens = 10
 		ends := []int32{3, 8}
 		q := &sequence{request: &Request{Prompt: []int32{1, 2, 1}, Sampling: c.sampling}}
-		q.count()
+		q.prepareAdjusting(ends, 20)
 		for _, token := range c.produced {
 			q.launched++
 			if q.counts != nil {
@@ -48,10 +48,10 @@ func TestAdjustments(t *testing.T) {
 			}
 		}
 		before := []model.Adjustment{{Token: 3}} // another sequence's
-		got := q.adjust(before, ends)[1:]
+		got := q.adjust(before)[1:]
 		slices.SortFunc(got, func(a, b model.Adjustment) int { return cmp.Compare(a.Token, b.Token) })
 		require.Equal(t, c.want, append([]model.Adjustment(nil), got...), c.describe)
-		require.GreaterOrEqual(t, q.mostAdjusts(ends), len(got), c.describe)
+		require.GreaterOrEqual(t, q.mostAdjusts(), len(got), c.describe)
 	}
 }
 
@@ -87,6 +87,9 @@ func TestPenalizedSequencesWaitForTheirTokens(t *testing.T) {
 		if seed%2 == 1 {
 			r.Sampling.RepetitionPenalty = 1.5
 		}
+		if seed == 6 {
+			r.Sampling.MinNewTokens, r.Sampling.StopTokens = 9, []int32{fakeVocab, math.MaxInt32}
+		}
 		requests = append(requests, r)
 	}
 	streams, err := h.Submit(t.Context(), requests)
@@ -95,6 +98,16 @@ func TestPenalizedSequencesWaitForTheirTokens(t *testing.T) {
 		want, _ := expect(&requests[i], 0)
 		got, _, _ := collect(t, s)
 		require.Equal(t, want, got, "the fake draws the same tokens whatever is adjusted")
+	}
+	h.finish(t)
+}
+
+func TestBiasOutsideTheVocabularyIsRefused(t *testing.T) {
+	h := start(t, true, testLimits)
+	for _, id := range []int32{-1, fakeVocab} {
+		r := Request{Prompt: []int32{1}, Sampling: Sampling{MaxNewTokens: 1, TopP: 1, Bias: map[int32]float32{id: 1}}}
+		_, err := h.Submit(t.Context(), []Request{r})
+		require.ErrorContains(t, err, "logit_bias must has keys in [0, ")
 	}
 	h.finish(t)
 }

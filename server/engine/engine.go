@@ -101,7 +101,6 @@ func New(config Config, m Model, registry *lora.Registry, slots Slots) *Engine {
 		inbox: newInbox(), stopped: make(chan struct{}),
 		scheduler: newScheduler(limits, m.Pages(), slots, !config.NoPrefixCache),
 	}
-	e.ends = config.EndTokens
 	e.publish()
 	if registry != nil {
 		registry.OnFree(func(a *lora.Adapter) { e.control(func() { e.forget(a.ID) }) })
@@ -259,7 +258,7 @@ func (e *Engine) newSequence(r *Request, adapter *lora.Ref) *sequence {
 		Temperature: r.Sampling.Temperature, TopK: r.Sampling.TopK,
 		TopP: r.Sampling.TopP, MinP: r.Sampling.MinP, Seed: r.Sampling.Seed,
 	}
-	s.count()
+	s.prepareAdjusting(e.config.EndTokens, e.config.Vocab)
 	s.stream = newStream(func() {
 		s.cancel.Store(true)
 		e.inbox.wake()

@@ -113,6 +113,7 @@ func (f *fakeModel) Launch(b *model.Batch) (*model.Step, error) {
 		if run.Sample != nil {
 			logits++
 		}
+		f.checkAdjustments(run)
 		f.writePages(run)
 	}
 	if adapted := len(b.Runs) > 0 && b.Runs[0].Slot != model.Base; adapted != (b.Targets == fakeTargets) || adapted != (b.Rank > 0) {
@@ -129,6 +130,17 @@ func (f *fakeModel) Launch(b *model.Batch) (*model.Step, error) {
 		f.runStep(s)
 	}
 	return s.handle, nil
+}
+
+// checkAdjustments wants tokens of the vocabulary, each once.
+func (f *fakeModel) checkAdjustments(run *model.Run) {
+	seen := map[uint32]bool{}
+	for _, a := range run.Adjust {
+		if a.Token >= fakeVocab || seen[a.Token] {
+			f.wrong("token %d is adjusted, again: %v", a.Token, seen[a.Token])
+		}
+		seen[a.Token] = true
+	}
 }
 
 // writePages enters a run's new pages in the page table.

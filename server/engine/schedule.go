@@ -15,7 +15,6 @@ type scheduler struct {
 	pages    *model.Pages
 	prefixes *prefixes
 	caching  bool // computed prefixes are kept for later sequences
-	ends     []int32
 
 	waiting []*sequence // in order
 	running []*sequence // in order; have a lane, a slot if adapted, and pages for what was launched
@@ -105,7 +104,7 @@ func (s *scheduler) choose(q *sequence, rows int, left *budget) {
 	wanted := len(targets)
 	if q.next+rows >= q.known {
 		wanted++
-		left.adjusts -= min(q.mostAdjusts(s.ends), s.limits.Adjusts)
+		left.adjusts -= min(q.mostAdjusts(), s.limits.Adjusts)
 	}
 	s.chosen = append(s.chosen, choice{q, rows})
 	left.rows -= rows
@@ -128,7 +127,7 @@ func (s *scheduler) chooseNext(q *sequence, left *budget) {
 // mayAdjust says whether the step has room for the adjustments of the next
 // token. A step has room for any one sequence's, of which no token has two.
 func (s *scheduler) mayAdjust(q *sequence, left *budget) bool {
-	return min(q.mostAdjusts(s.ends), s.limits.Adjusts) <= left.adjusts
+	return min(q.mostAdjusts(), s.limits.Adjusts) <= left.adjusts
 }
 
 // chooseChunk schedules as much of a prompt as fits, which may be nothing. One
@@ -172,8 +171,8 @@ func (s *scheduler) fill(to *step) {
 		q.next += c.rows
 		if !q.prefilling() && q.launched < q.request.Sampling.MaxNewTokens {
 			run.Sample = &q.sampling
-			if first := len(to.adjusts); q.mostAdjusts(s.ends) > 0 {
-				to.adjusts = q.adjust(to.adjusts, s.ends)
+			if first := len(to.adjusts); q.mostAdjusts() > 0 {
+				to.adjusts = q.adjust(to.adjusts)
 				run.Adjust = to.adjusts[first:]
 			}
 			q.launched++

@@ -39,7 +39,8 @@ type sequence struct {
 	passed    bool   // found no place for its adapter
 	passedAt  uint64 // starts of others until then
 
-	counts map[int32]int32 // how often the answer has a token, of those that penalties look at; nil: none do
+	counts    map[int32]int32 // how often the answer has a token, of those that penalties look at; nil: none do
+	forbidden map[int32]bool  // tokens that would end the answer, until it has its least
 
 	scoreFrom int     // the first row whose log probability is wanted still
 	scores    []Token // prompt log probabilities gathered so far
