@@ -19,20 +19,28 @@ func (s *Sampling) penalized() bool {
 
 func (s *Sampling) repetition() float32 { return cmp.Or(s.RepetitionPenalty, 1) }
 
-// prepareAdjusting notes which tokens may not be drawn at first, and begins to
-// count those that penalties look at. What no vocabulary can hold is never drawn.
-func (q *sequence) prepareAdjusting(ends []int32, vocab int) {
-	s := &q.request.Sampling
-	if s.MinNewTokens > 0 {
-		q.forbidden = map[int32]bool{}
-		for _, list := range [...][]int32{ends, s.StopTokens} {
-			for _, t := range list {
-				if t >= 0 && int(t) < vocab {
-					q.forbidden[t] = true
-				}
+// forbidden are the tokens of the vocabulary that may not be drawn until the
+// answer has its least tokens, nil for none.
+func (s *Sampling) forbidden(ends []int32, vocab int) map[int32]bool {
+	if s.MinNewTokens == 0 {
+		return nil
+	}
+	tokens := map[int32]bool{}
+	for _, list := range [...][]int32{ends, s.StopTokens} {
+		for _, t := range list {
+			if t >= 0 && int(t) < vocab {
+				tokens[t] = true
 			}
 		}
 	}
+	return tokens
+}
+
+// prepareAdjusting notes which tokens may not be drawn at first, and begins to
+// count those that penalties look at.
+func (q *sequence) prepareAdjusting(ends []int32, vocab int) {
+	s := &q.request.Sampling
+	q.forbidden = s.forbidden(ends, vocab)
 	if !s.penalized() {
 		return
 	}

@@ -102,12 +102,18 @@ func TestPenalizedSequencesWaitForTheirTokens(t *testing.T) {
 	h.finish(t)
 }
 
-func TestBiasOutsideTheVocabularyIsRefused(t *testing.T) {
+func TestImpossibleAdjustmentsAreRefused(t *testing.T) {
 	h := start(t, true, testLimits)
 	for _, id := range []int32{-1, fakeVocab} {
 		r := Request{Prompt: []int32{1}, Sampling: Sampling{MaxNewTokens: 1, TopP: 1, Bias: map[int32]float32{id: 1}}}
 		_, err := h.Submit(t.Context(), []Request{r})
 		require.ErrorContains(t, err, "logit_bias must has keys in [0, ")
 	}
+	all := Sampling{MaxNewTokens: 2, MinNewTokens: 1, TopP: 1}
+	for id := range int32(fakeVocab) {
+		all.StopTokens = append(all.StopTokens, id)
+	}
+	_, err := h.Submit(t.Context(), []Request{{Prompt: []int32{1}, Sampling: all}})
+	require.EqualError(t, err, "min_new_tokens cannot be reached: stop_token_ids name the whole vocabulary.")
 	h.finish(t)
 }

@@ -47,6 +47,9 @@ func (e *Engine) validate(r *Request) error {
 			return wrong("token_ids_logprob contains out-of-vocabulary token id %d; valid range is [0, %d).", id, e.config.Vocab)
 		}
 	}
+	if len(r.Sampling.forbidden(e.config.EndTokens, e.config.Vocab)) == e.config.Vocab {
+		return wrong("min_new_tokens cannot be reached: stop_token_ids name the whole vocabulary.")
+	}
 	for id := range r.Sampling.Bias {
 		if id < 0 || int(id) >= e.config.Vocab {
 			return wrong("logit_bias must has keys in [0, %d], got %d.", e.config.Vocab-1, id)
