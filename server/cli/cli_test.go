@@ -184,6 +184,15 @@ func TestServeWithoutAdapters(t *testing.T) {
 	var refusal struct{ Error struct{ Message string } }
 	require.Equal(t, 400, ask(t, url+"/generate", `{"text":"a","lora_path":"lora0"}`, &refusal))
 	require.Contains(t, refusal.Error.Message, "LoRA is not enabled")
+	for body, want := range map[string]int{`{"prompt":"List 3 countries","max_tokens":1}`: 5, `{"prompt":"List 3 countries","max_tokens":1,"add_special_tokens":false}`: 4} {
+		var scored struct {
+			Usage struct {
+				Prompt int `json:"prompt_tokens"`
+			}
+		}
+		require.Equal(t, 200, ask(t, url+"/v1/completions", body, &scored))
+		require.Equal(t, want, scored.Usage.Prompt, body)
+	}
 	var answer answered
 	require.Equal(t, 200, ask(t, url+"/generate", `{"text":"`+capitals+`","sampling_params":{"max_new_tokens":3,"temperature":0},"lora_path":null}`, &answer))
 	require.NotEmpty(t, answer.Text)
