@@ -15,7 +15,7 @@ type activations struct {
 	qkv      shaders.Rows // queries, keys and values; the queries rotated in place
 	attended shaders.Rows // attention's output
 	y        shaders.Rows // o and down projections, where they wait for the residual addition
-	gateUp   shaders.Rows
+	gateUp   shaders.Rows // both of rowsApart
 	inner    shaders.Rows // silu(gate) ⊙ up
 	hidden   shaders.Rows // shrink outputs, [row or logit row][3·MaxRank]; some kernels leave 16 bits of each
 	logits   shaders.Rows // [logit row][vocab]
@@ -52,6 +52,9 @@ func (m *Llama) allocateActivations() error {
 		return span.Address()
 	}
 	rows := func(n, width int) shaders.Rows {
+		if n == 0 {
+			return shaders.Rows{Stride: pad(width)}
+		}
 		return shaders.Rows{Address: alloc(int64(n) * int64(pad(width)) * 4), Stride: pad(width)}
 	}
 	halves := func(n, width int) shaders.Halves {
@@ -71,8 +74,8 @@ func (m *Llama) allocateActivations() error {
 		a.attended = rows(l.Rows, s.Heads*s.HeadDim)
 		a.inner = rows(l.Rows, s.Inner)
 	}
-	a.y = rows(l.Rows, s.Hidden)
-	a.gateUp = rows(l.Rows, 2*s.upRow())
+	apart := m.rowsApart()
+	a.y, a.gateUp = rows(apart, s.Hidden), rows(apart, 2*s.upRow())
 	if m.adapters.enabled() {
 		a.hidden = rows(max(l.Rows, l.Logits), 3*m.adapters.MaxRank)
 		a.arrivals = alloc(shaders.ArrivalsBytes(max(s.QKV(), 2*s.upRow(), s.Hidden), l.Rows))
@@ -91,6 +94,26 @@ func (m *Llama) allocateActivations() error {
 		return fmt.Errorf("model: activations of %d rows; lower --chunked-prefill-size, --max-running-requests or --max-lora-rank: %w", l.Rows, err)
 	}
 	return nil
+}
+
+// rowsApart is the most rows of a step whose projections leave their outputs to
+// a stage behind, or to a shrink beside.
+func (m *Llama) rowsApart() int {
+	s := &m.shape
+	if !m.kernels.Panels(s.Type) {
+		return m.limits.Rows
+	}
+	most := 0
+	for _, list := range [...][]int{buckets(decodeBody, m.limits.Lanes), buckets(mixedBody, m.limits.Rows)} {
+		for _, n := range list {
+			for _, adapters := range m.variants() {
+				if !m.kernels.Fuses(n, s.HeadDim, s.Type, adapters) {
+					most = max(most, n)
+				}
+			}
+		}
+	}
+	return most
 }
 
 // readsRows says whether anybody reads the fp32 rows of what attention and the

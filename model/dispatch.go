@@ -91,7 +91,11 @@ func (f *forward) projected(layer int, p projection, s shrinkage, e ending) {
 		return
 	}
 	product := p.grid - gridQKV
-	epilogue, dispatches := shaders.Fused{
+	before := f.kernels.ShrinksBefore(f.shape.Type, f.flow != nil)
+	if before {
+		project.Grid = f.block.gridAddress(p.grid)
+	}
+	epilogue, dispatches, tiling := shaders.Fused{
 		Project: project, Ending: e.op, Shrink: shrink,
 		Slots: address(f.block.buffer, f.block.slots), Arrivals: f.activations.arrivals,
 		Flow: f.flowOf(layer, productFlow[product]),
@@ -99,10 +103,19 @@ func (f *forward) projected(layer int, p projection, s shrinkage, e ending) {
 	}.Dispatches(f.kernels)
 	f.epilogues = append(f.epilogues, epilogue)
 	projection := labelled(p.label+" + "+e.label, dispatches[len(dispatches)-1])
-	f.owed[product] = projection.Groups[0]
-	if shrink == nil {
-		f.stage(p.label, projection)
+	if before {
+		f.tilings[product] = tiling
+		projection = f.varying(*projection, p.grid)
 	} else {
+		f.owed[product] = projection.Groups[0]
+	}
+	switch {
+	case shrink == nil:
+		f.stage(p.label, projection)
+	case before:
+		f.stage(p.label+" shrink", f.varying(dispatches[0], s.grid))
+		f.stage(p.label, projection)
+	default:
 		f.stage(p.label, f.varying(dispatches[0], s.grid), projection)
 	}
 	f.last().Flows = f.flows(layer, productFlow[product])
@@ -115,14 +128,18 @@ func labelled(label string, d compute.Dispatch) *compute.Dispatch {
 
 // fused says whether the program's projections end their own outputs.
 func (f *forward) fused() bool {
-	return f.kernels.Fuses(f.key.rows, f.shape.HeadDim, f.shape.Type)
+	return f.kernels.Fuses(f.key.rows, f.shape.HeadDim, f.shape.Type, f.key.adapters)
 }
 
-// norm is a norm as its readers in this program find it: residual as a stage of
-// its own sums squares by larger blocks, except before the head, which reads
-// what bodies of every kind leave.
+// norm is a norm as its readers in this program find it: who adds to the
+// residual stream sums squares by larger blocks where many rows run, except
+// before the head, which reads what bodies of every kind leave.
 func (f *forward) norm(n shaders.Norm, embedded bool) shaders.Norm {
-	if !f.fused() && !embedded {
+	switch {
+	case embedded:
+	case f.fused():
+		n.Parts = squareParts(n.Width, f.kernels.FusedSquares(f.key.rows, n.Width, f.shape.Type))
+	default:
 		n.Parts = squareParts(n.Width, shaders.SquaresBlock)
 	}
 	return n

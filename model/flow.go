@@ -20,7 +20,7 @@ var productFlow = [perLayer]flowKind{flowQKV, flowO, flowGateUp, flowDown}
 
 // newFlow is the chain of the layers' stages, nil where barriers are between them.
 func (f *forward) newFlow() *shaders.Flow {
-	if !f.fused() || !f.kernels.Flows(f.shape.Type) {
+	if !f.fused() || !f.kernels.Flows(f.key.rows, f.shape.Type) {
 		return nil
 	}
 	return &shaders.Flow{

@@ -32,10 +32,11 @@ type forward struct {
 //
 // where every projection W·x of an adapted row is W·x + scale · B(A·x). A·x
 // (shrink) runs beside the base projection, since both read the same input, and
-// B·(A·x) (expand) is added by who reads the projection's output anyway, so
-// adapters add no stage. With few rows that reader is the projection's own
-// kernel, which also rotates and stores, gates, or adds to x: five stages per
-// layer. With many rows it is a stage behind the projection: nine.
+// B·(A·x) (expand) is added by who reads the projection's output anyway. With
+// few rows that reader is the projection's own kernel, which also rotates and
+// stores, gates, or adds to x: five stages per layer. With more it is a stage
+// behind the projection, nine, or by cooperative matrices again the projection:
+// five, and with adapters four shrinks.
 //
 // Where projections go by cooperative matrices, who writes their input also
 // leaves it as halves, which is what they read.

@@ -205,7 +205,7 @@ func TestManyRows(t *testing.T) {
 	r := rand.New(rand.NewPCG(seed, 0))
 	kernels := shaders.NewStyle(computetest.Device(t), shaders.Groups)
 	const rows = 66
-	require.False(t, kernels.Fuses(rows, 64, shaders.F32))
+	require.False(t, kernels.Fuses(rows, 64, shaders.F32, true))
 	f := newFixtureOf(t, tinyModels[0], r, kernels, 80)
 	s := f.sequence(t, r, 0, 1, rows+4)
 	for _, n := range []int{rows, 4, 1, 1} {

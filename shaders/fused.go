@@ -13,11 +13,12 @@ type Ending interface {
 }
 
 // Fused is a projection whose kernel ends its own outputs, with the LoRA deltas in them, so that no stage stands between
-// the projection and who reads the result. It is for few rows; see Kernels.Fuses.
+// the projection and who reads the result. See Kernels.Fuses.
 //
-// Shrink and projection run together in one stage. In a stage that flows, tiles wait for the shrink, which comes first for that. Elsewhere,
-// and never by cooperative matrices, an output tile's last step is taken by whoever comes last of its projection and the
-// shrink (include/arrive.glsl), with the same bits either way.
+// Shrink and projection run together in one stage. In a stage that flows, tiles wait for the shrink, which comes first for that. Elsewhere an
+// output tile's last step is taken by whoever comes last of its projection and the shrink (include/arrive.glsl), with the same bits
+// either way. Only where products go by cooperative matrices in a stage that does not flow, the shrink has a stage of its own before; see
+// Kernels.ShrinksBefore.
 type Fused struct {
 	Project  Project // Y: where outputs wait for the shrink; RopeStore leaves the turned queries there
 	Ending   Ending
@@ -28,14 +29,33 @@ type Fused struct {
 	Flow     uint64  // of the stage, if it flows; see Flow
 }
 
-// mostFused is the number of rows up to which a fused projection is used on GPUs: with more, the stages between are
-// small beside the products, which have other kernels.
+// mostFused is the number of rows up to which stages flow, and up to which a fused projection is used on GPUs where products do not go by
+// cooperative matrices: with more, the stages between are small beside such products, which have other kernels.
 const mostFused = mostFew
 
-// Fuses says whether projections of so many rows end their own outputs. By cooperative matrices, their stages have to flow, and the two
-// halves of a head have to be whole panels' rows.
-func (k *Kernels) Fuses(rows, headDim int, t Type) bool {
-	return k.style == Lanes || rows <= mostFused && (!k.Panels(t) || k.Flows(t) && headDim%(2*PanelRows) == 0)
+// Fuses says whether projections of so many rows end their own outputs. By cooperative matrices all do, as long as the two halves of a
+// head are whole panels' rows; only with adapters some more rows than flow are faster with a shrink beside the product, and the
+// ending behind: see BENCHMARKS, Endings of many rows.
+func (k *Kernels) Fuses(rows, headDim int, t Type, adapters bool) bool {
+	if k.Panels(t) {
+		apart := adapters && rows > mostFused && rows <= mostNarrow
+		return headDim%(2*PanelRows) == 0 && !apart
+	}
+	return k.style == Lanes || rows <= mostFused
+}
+
+// ShrinksBefore says whether the shrink of a Fused has to be done before its projection begins.
+func (k *Kernels) ShrinksBefore(t Type, flows bool) bool { return k.Panels(t) && !flows }
+
+// FusedSquares is how many columns of so many rows each sum of squares is of that a Fused Residual leaves, unless it is Fine: by matrices
+// those of a tile, where tiles of many rows read the sums.
+func (k *Kernels) FusedSquares(rows, width int, t Type) int {
+	p := Project{W: Matrix{Type: t}, Out: width, Tokens: rows}
+	if !p.byCoopMany(k) {
+		return k.SquaresUnit(t)
+	}
+	spec, _ := p.coopManySpec(k, nil)
+	return spec.tile().outputs
 }
 
 // ArrivalsBytes is the size of Fused.Arrivals for the largest of several projections.
@@ -46,9 +66,9 @@ func ArrivalsBytes(outputs, rows int) int64 {
 // unitOutputs is the outputs that end together.
 const unitOutputs = 8
 
-// Dispatches returns the launches, which run in one stage, and the Epilogue, which has to lie at At before they run. The
-// shrink comes first, so that it is done before most tiles are.
-func (f Fused) Dispatches(k *Kernels) (Epilogue, []compute.Dispatch) {
+// Dispatches returns the launches, which run in one stage unless Kernels.ShrinksBefore, and the Epilogue, which has to lie at At before
+// they run. The shrink comes first, so that it is done before most tiles are. Tiling is that of the projection.
+func (f Fused) Dispatches(k *Kernels) (Epilogue, []compute.Dispatch, Tiling) {
 	kind, e := f.Ending.ending()
 	p := f.Project
 	p.end = inPlace{
@@ -57,11 +77,11 @@ func (f Fused) Dispatches(k *Kernels) (Epilogue, []compute.Dispatch) {
 	if kind == EndSiluMul && !p.end.floats && !k.Panels(p.W.Type) {
 		panic("shaders: only products by matrices leave halves alone")
 	}
-	if rope, ok := f.Ending.(RopeStore); ok {
-		p.end.headDim = count32(rope.HeadDim)
-	}
-	if k.Panels(p.W.Type) && p.end.lora && p.end.flow == 0 {
-		panic("shaders: products by matrices that have adapters flow")
+	switch end := f.Ending.(type) {
+	case RopeStore:
+		p.end.headDim = count32(end.HeadDim)
+	case Residual:
+		p.end.fine = end.Fine
 	}
 	projection, tile := p.launch(k)
 	e.Outputs, e.OutputStride = p.Y.Address, count32(p.Y.Stride)
@@ -74,15 +94,18 @@ func (f Fused) Dispatches(k *Kernels) (Epilogue, []compute.Dispatch) {
 	e.RowTiles = count32(ceilDiv(p.Tokens, tile.rows))
 	e.Tiles = e.RowTiles * count32(ceilDiv(p.padded(), tile.outputs))
 	if f.Shrink == nil {
-		return e, []compute.Dispatch{projection}
+		return e, []compute.Dispatch{projection}, p.tiling(tile)
 	}
 	shrink := *f.Shrink
 	if k.ShrinksHalves(shrink.Type) && (shrink.Half == nil || shrink.MaxRank%CoopRanks != 0) {
 		panic(fmt.Sprintf("shaders: a shrink beside a product by matrices takes halves (%v) and HiddenColumns (%d)",
 			shrink.Half != nil, shrink.MaxRank))
 	}
-	shrink.end = p.end
-	return e, []compute.Dispatch{shrink.Dispatch(k), projection}
+	shrink.scaled = true
+	if !k.ShrinksBefore(p.W.Type, p.end.flow != 0) {
+		shrink.end = p.end
+	}
+	return e, []compute.Dispatch{shrink.Dispatch(k), projection}, p.tiling(tile)
 }
 
 // inPlace is how a kernel that ends outputs is told so; the zero value is one that does not.
@@ -95,6 +118,7 @@ type inPlace struct {
 	half    bool   // the ending leaves halves
 	floats  bool   // and fp32 rows
 	headDim uint32 // of a RopeStore
+	fine    bool   // of a Residual
 }
 
 // head is the kernels' HEAD_DIM, which is not zero where nothing is turned either.

@@ -32,6 +32,8 @@ func (p Project) coopManySpec(k *Kernels, cut *coopManyCut) (projectCoopManyF16S
 		SizeM: count32(shape.M), SizeN: count32(shape.N), SizeK: count32(shape.K), Fragments: fragments,
 		Norm: p.Norm != nil, EachM: cut.eachM, EachN: cut.eachN, SubgroupsM: cut.subgroupsM, SubgroupsN: cut.subgroupsN, Gather: p.Gather != 0,
 		Varying: p.Grid != 0,
+		Ending:  p.end.kind, Lora: p.end.lora, Half: p.end.half, Floats: p.end.floats, HeadDim: p.end.head(),
+		Fine: p.end.fine,
 	}
 	return spec, p.Parts.places(k, cut.places, spec.tile())
 }
@@ -39,7 +41,7 @@ func (p Project) coopManySpec(k *Kernels, cut *coopManyCut) (projectCoopManyF16S
 // fits says whether the device can run workgroups of the cut.
 func (s projectCoopManyF16Spec) fits(info compute.Info) bool {
 	return s.shared() <= info.MaxSharedMemory && int(s.Threads) <= info.MaxWorkgroupInvocations &&
-		s.SubgroupsM*s.EachM*PanelChunks%s.Threads == 0 && s.SubgroupsN*s.EachN*PanelChunks%s.Threads == 0
+		s.SubgroupsM*s.EachM*PanelChunks/2%s.Threads == 0 && s.SubgroupsN*s.EachN*PanelChunks/2%s.Threads == 0
 }
 
 func (s projectCoopManyF16Spec) tile() tileShape {
@@ -49,7 +51,11 @@ func (s projectCoopManyF16Spec) tile() tileShape {
 // shared is the bytes of shared memory that a workgroup takes.
 func (s projectCoopManyF16Spec) shared() int {
 	tile := s.tile()
-	return 2*(tile.outputs+tile.rows)/PanelRows*panelBytes + 4*int(s.SubgroupsM*s.SubgroupsN)*PanelRows*PanelRows + 4*tile.rows
+	words := int(s.SubgroupsM*s.SubgroupsN)*2*PanelRows*PatchStride + tile.rows
+	if s.Ending != EndNone {
+		words += 2*EpiloguePairs + AheadRows + int(s.SubgroupsN)*tile.rows
+	}
+	return 2*(tile.outputs+tile.rows)/PanelRows*panelBytes + 4*words
 }
 
 // coopMany launches project_coop_many; grid: {workgroups, 1, 1}, so many at once.
@@ -61,7 +67,7 @@ func (p Project) coopMany(k *Kernels, spec projectCoopManyF16Spec, places int) (
 		Kernel: k.kernel("project_coop_many_"+p.W.Type.String(), spec),
 		Push: pushBytes(projectCoopManyF16Push{
 			W: p.W.Address, X: p.halves(), Y: p.Y.Address, Squares: norm.Squares, Gather: p.Gather,
-			Grid: p.Grid, Left: p.Parts.Address, Places: count32(places),
+			Grid: p.Grid, Left: p.Parts.Address, Epilogue: p.end.at, Slots: p.end.slots, Places: count32(places),
 			Panels: p.Half.panels(), YStride: count32(p.Y.Stride),
 			Outputs: count32(p.Out), Tokens: count32(p.Tokens),
 			Parts: count32(norm.Parts), NormWidth: count32(norm.Width), Eps: norm.Eps,

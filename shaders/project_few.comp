@@ -217,7 +217,7 @@ void main() {
     if (ENDING != END_NONE) {
         const Epilogue e = epilogueAhead();
         if (claimTile(e, gl_WorkGroupID.x, outputs / 8, COLUMNS, thread, THREADS)) {
-            endTile(e, gl_WorkGroupID.x, outputs / 8, COLUMNS, thread, THREADS);
+            endTile(e, gl_WorkGroupID.x, e.rowTiles, outputs / 8, COLUMNS, thread, THREADS);
         }
         return;
     }

@@ -129,7 +129,7 @@ void main() {
         barrier();
         const Epilogue e = Epilogues(push.epilogue).at[0];
         if (claimTile(e, at, THREADS, COLUMNS, thread, THREADS)) {
-            endTile(e, at, THREADS, COLUMNS, thread, THREADS);
+            endTile(e, at, e.rowTiles, THREADS, COLUMNS, thread, THREADS);
         }
         return;
     }

@@ -28,7 +28,8 @@ type Shrink struct {
 	Count        int // rows, for the estimate of the work
 	TileCount    int // tiles of the grid; an Indirect decides over it
 
-	end inPlace // of the projection beside it, set by Fused
+	end    inPlace // of the projection beside it, set by Fused
+	scaled bool    // Hidden is left as matrices multiply it with B, set by Fused
 }
 
 // HiddenColumns is how many columns of Shrink.Hidden a site takes for adapters up to a rank: matrices multiply whole blocks of them.
@@ -91,7 +92,7 @@ func (s Shrink) coop(k *Kernels) compute.Dispatch {
 	}
 	return s.launch(k, k.kernel("shrink_coop_"+s.Type.String(), shrinkCoopF16Spec{
 		Type: uint32(s.Type), Threads: threads, SizeM: PanelRows, SizeN: PanelRows, SizeK: PanelColumns / 2, Fragments: true,
-		Norm: s.Norm != nil, Gather: s.Gather != 0, Flow: s.end.flow != 0,
+		Norm: s.Norm != nil, Gather: s.Gather != 0, Flow: s.end.flow != 0, Scaled: s.scaled,
 	}), pushBytes(shrinkCoopF16Push{
 		Tiles: s.Tiles, Table: s.Table, X: s.Half.Address, Hidden: s.Hidden.Address, Squares: norm.Squares, Gather: s.Gather, Flow: s.end.flow,
 		SitesPerSlot: count32(s.SitesPerSlot), FirstSite: count32(s.FirstSite), Panels: s.Half.panels(), Width: count32(s.In),

@@ -5,7 +5,7 @@ package shaders
 // What the shaders fix at compile time.
 const (
 	Ahead                      = 8          // panels of A on their way, the first of them before the stage before is done
-	AheadRows                  = 64         // most rows of a tile
+	AheadRows                  = 128        // most rows of a tile
 	BaseSlot                   = 0xffffffff // the slot of rows without an adapter
 	CoopRanks                  = 16         // rows of A a workgroup has
 	EndNone                    = 0          // outputs are stored as they are
@@ -30,6 +30,7 @@ const (
 	PanelChunks                = 64         // of a panel, 16 bytes each
 	PanelColumns               = 32
 	PanelRows                  = 16
+	PatchStride                = 20  // floats between rows of a block, which keep banks apart
 	QuadRows                   = 4   // rows that an invocation adds up, and parts
 	QuadUnits                  = 4   // that two blocks have
 	SquaresBlock               = 256 // and between stages of many rows, which read the sums more often
@@ -589,6 +590,8 @@ type projectCoopManyBf16Push struct {
 	Gather    uint64
 	Grid      uint64
 	Left      uint64
+	Epilogue  uint64
+	Slots     uint64
 	Panels    uint32
 	YStride   uint32
 	Outputs   uint32
@@ -613,12 +616,18 @@ type projectCoopManyBf16Spec struct {
 	SubgroupsN uint32
 	Gather     bool
 	Varying    bool
+	Ending     uint32
+	Lora       bool
+	Half       bool
+	HeadDim    uint32
+	Floats     bool
+	Fine       bool
 }
 
-var projectCoopManyBf16Defaults = projectCoopManyBf16Spec{Type: 0, Threads: 256, SizeM: 16, SizeN: 16, SizeK: 16, Fragments: false, Norm: false, EachM: 4, EachN: 4, SubgroupsM: 2, SubgroupsN: 2, Gather: false, Varying: false}
+var projectCoopManyBf16Defaults = projectCoopManyBf16Spec{Type: 0, Threads: 256, SizeM: 16, SizeN: 16, SizeK: 16, Fragments: false, Norm: false, EachM: 4, EachN: 4, SubgroupsM: 2, SubgroupsN: 2, Gather: false, Varying: false, Ending: 0, Lora: false, Half: false, HeadDim: 128, Floats: true, Fine: false}
 
 func (s projectCoopManyBf16Spec) constants() []uint32 {
-	return []uint32{s.Type, s.Threads, s.SizeM, s.SizeN, s.SizeK, boolWord(s.Fragments), boolWord(s.Norm), s.EachM, s.EachN, s.SubgroupsM, s.SubgroupsN, boolWord(s.Gather), boolWord(s.Varying)}
+	return []uint32{s.Type, s.Threads, s.SizeM, s.SizeN, s.SizeK, boolWord(s.Fragments), boolWord(s.Norm), s.EachM, s.EachN, s.SubgroupsM, s.SubgroupsN, boolWord(s.Gather), boolWord(s.Varying), s.Ending, boolWord(s.Lora), boolWord(s.Half), s.HeadDim, boolWord(s.Floats), boolWord(s.Fine)}
 }
 
 type projectCoopManyF16Push struct {
@@ -629,6 +638,8 @@ type projectCoopManyF16Push struct {
 	Gather    uint64
 	Grid      uint64
 	Left      uint64
+	Epilogue  uint64
+	Slots     uint64
 	Panels    uint32
 	YStride   uint32
 	Outputs   uint32
@@ -653,12 +664,18 @@ type projectCoopManyF16Spec struct {
 	SubgroupsN uint32
 	Gather     bool
 	Varying    bool
+	Ending     uint32
+	Lora       bool
+	Half       bool
+	HeadDim    uint32
+	Floats     bool
+	Fine       bool
 }
 
-var projectCoopManyF16Defaults = projectCoopManyF16Spec{Type: 0, Threads: 256, SizeM: 16, SizeN: 16, SizeK: 16, Fragments: false, Norm: false, EachM: 4, EachN: 4, SubgroupsM: 2, SubgroupsN: 2, Gather: false, Varying: false}
+var projectCoopManyF16Defaults = projectCoopManyF16Spec{Type: 0, Threads: 256, SizeM: 16, SizeN: 16, SizeK: 16, Fragments: false, Norm: false, EachM: 4, EachN: 4, SubgroupsM: 2, SubgroupsN: 2, Gather: false, Varying: false, Ending: 0, Lora: false, Half: false, HeadDim: 128, Floats: true, Fine: false}
 
 func (s projectCoopManyF16Spec) constants() []uint32 {
-	return []uint32{s.Type, s.Threads, s.SizeM, s.SizeN, s.SizeK, boolWord(s.Fragments), boolWord(s.Norm), s.EachM, s.EachN, s.SubgroupsM, s.SubgroupsN, boolWord(s.Gather), boolWord(s.Varying)}
+	return []uint32{s.Type, s.Threads, s.SizeM, s.SizeN, s.SizeK, boolWord(s.Fragments), boolWord(s.Norm), s.EachM, s.EachN, s.SubgroupsM, s.SubgroupsN, boolWord(s.Gather), boolWord(s.Varying), s.Ending, boolWord(s.Lora), boolWord(s.Half), s.HeadDim, boolWord(s.Floats), boolWord(s.Fine)}
 }
 
 type projectFewPush struct {
@@ -942,12 +959,13 @@ type shrinkCoopBf16Spec struct {
 	Norm      bool
 	Gather    bool
 	Flow      bool
+	Scaled    bool
 }
 
-var shrinkCoopBf16Defaults = shrinkCoopBf16Spec{Type: 0, Threads: 256, SizeM: 16, SizeN: 16, SizeK: 16, Fragments: false, Norm: false, Gather: false, Flow: false}
+var shrinkCoopBf16Defaults = shrinkCoopBf16Spec{Type: 0, Threads: 256, SizeM: 16, SizeN: 16, SizeK: 16, Fragments: false, Norm: false, Gather: false, Flow: false, Scaled: false}
 
 func (s shrinkCoopBf16Spec) constants() []uint32 {
-	return []uint32{s.Type, s.Threads, s.SizeM, s.SizeN, s.SizeK, boolWord(s.Fragments), boolWord(s.Norm), boolWord(s.Gather), boolWord(s.Flow)}
+	return []uint32{s.Type, s.Threads, s.SizeM, s.SizeN, s.SizeK, boolWord(s.Fragments), boolWord(s.Norm), boolWord(s.Gather), boolWord(s.Flow), boolWord(s.Scaled)}
 }
 
 type shrinkCoopF16Push struct {
@@ -978,12 +996,13 @@ type shrinkCoopF16Spec struct {
 	Norm      bool
 	Gather    bool
 	Flow      bool
+	Scaled    bool
 }
 
-var shrinkCoopF16Defaults = shrinkCoopF16Spec{Type: 0, Threads: 256, SizeM: 16, SizeN: 16, SizeK: 16, Fragments: false, Norm: false, Gather: false, Flow: false}
+var shrinkCoopF16Defaults = shrinkCoopF16Spec{Type: 0, Threads: 256, SizeM: 16, SizeN: 16, SizeK: 16, Fragments: false, Norm: false, Gather: false, Flow: false, Scaled: false}
 
 func (s shrinkCoopF16Spec) constants() []uint32 {
-	return []uint32{s.Type, s.Threads, s.SizeM, s.SizeN, s.SizeK, boolWord(s.Fragments), boolWord(s.Norm), boolWord(s.Gather), boolWord(s.Flow)}
+	return []uint32{s.Type, s.Threads, s.SizeM, s.SizeN, s.SizeK, boolWord(s.Fragments), boolWord(s.Norm), boolWord(s.Gather), boolWord(s.Flow), boolWord(s.Scaled)}
 }
 
 type shrinkLanesPush struct {

@@ -67,6 +67,18 @@ func tile(runs []run) tiled {
 	return b
 }
 
+// whole cuts runs into such as a tile has room for.
+func whole(runs []run) []run {
+	var list []run
+	for _, r := range runs {
+		for ; r.count > shaders.TileRows; r.count -= shaders.TileRows {
+			list = append(list, run{r.slot, shaders.TileRows})
+		}
+		list = append(list, r)
+	}
+	return list
+}
+
 // baseTiles is n rows without adapters.
 func baseTiles(n int) tiled {
 	var runs []run

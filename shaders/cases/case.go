@@ -20,15 +20,17 @@ type Case struct {
 	Split bool // decode attention over split keys, which style Lanes does not have
 	Flows bool // a stage that flows, which only products by matrices do
 	Meets bool // tiles meet the shrink in a stage that does not flow, which products by matrices never do
+	// Ends, where it is not F32, is the type of a product of many rows that ends its own outputs, which only those by matrices of it do.
+	Ends shaders.Type
 }
 
 // Styles are those in which the case's kernels differ.
 func (c Case) Styles() []shaders.Style {
-	if c.Flows {
-		return []shaders.Style{shaders.Matrices}
-	}
 	switch c.Stem {
 	case "fused":
+		if c.Flows || c.Ends != shaders.F32 {
+			return []shaders.Style{shaders.Matrices}
+		}
 		if c.Meets {
 			return []shaders.Style{shaders.Groups, shaders.Lanes}
 		}

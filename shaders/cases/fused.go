@@ -22,6 +22,9 @@ type fusedShape struct {
 	outputs  int       // of a residual, or of gate
 	alone    bool      // where halves are left, the rows of a silu_mul are not
 	heads    headShape // of a rope_store
+	fine     bool      // of a residual
+
+	multiprocessors int // that tiles are divided between
 }
 
 // order is which of a fused projection's dispatches runs first.
@@ -43,6 +46,16 @@ func fusedShapes() []fusedShape {
 	few := tile([]run{{6, 2}, {base, 1}, {skipped, 1}, {4, 1}, {0, 3}})
 	three := tile([]run{{6, 8}, {3, 8}, {base, 4}, {1, 8}, {5, 7}, {4, 6}}) // tiles of 16 rows
 	some := tile([]run{{0, 1}, {1, 1}, {2, 1}, {3, 1}, {4, 1}, {5, 1}, {6, 1}, {base, 2}, {6, 3}, {0, 4}, {5, 2}, {skipped, 2}, {3, 8}, {4, 1}})
+	many := tile(whole([]run{{6, 90}, {base, 20}, {1, 33}, {skipped, 1}, {5, 40}, {3, 100}, {base, 3}, {4, 30}}))
+	var alternating []run
+	for t := range 130 {
+		slot := t * 3 % 8
+		if slot == len(mixedRanks) {
+			slot = base
+		}
+		alternating = append(alternating, run{slot, 1})
+	}
+	turns := tile(alternating)
 	return []fusedShape{
 		{ending: "rope_store", t: shaders.F32, in: 100, normed: true, lora: true, describe: "mixed", batch: mixed, heads: headShape{4, 1, 80}},
 		{ending: "rope_store", t: shaders.F16, in: 264, normed: true, lora: true, describe: "few", batch: few, heads: headShape{2, 2, 64}},
@@ -54,7 +67,7 @@ func fusedShapes() []fusedShape {
 		{ending: "rope_store", t: shaders.F16, in: 136, normed: true, describe: "no adapters", batch: baseTiles(13), heads: headShape{4, 2, 256}},
 		{ending: "residual", t: shaders.F32, in: 72, lora: true, describe: "few", batch: few, outputs: 100},
 		{ending: "residual", t: shaders.F16, in: 1000, lora: true, describe: "mixed", batch: mixed, outputs: 523},
-		{ending: "residual", t: shaders.BF16, in: 2152, lora: true, describe: "one row", batch: one, outputs: 264},
+		{ending: "residual", t: shaders.BF16, in: 2152, lora: true, describe: "one row", batch: one, outputs: 264, fine: true},
 		{ending: "residual", t: shaders.BF16, in: 520, lora: true, describe: "some", batch: some, outputs: 4100},
 		{ending: "residual", t: shaders.F16, in: 72, lora: true, describe: "many outputs", batch: mixed, outputs: 4100},
 		{ending: "residual", t: shaders.BF16, in: 264, lora: true, describe: "three", batch: three, outputs: 264},
@@ -68,6 +81,21 @@ func fusedShapes() []fusedShape {
 		{ending: "silu_mul", t: shaders.BF16, in: 136, normed: true, lora: true, describe: "three", batch: three, outputs: 4104},
 		{ending: "silu_mul", t: shaders.F16, in: 72, normed: true, lora: true, describe: "halves alone", batch: mixed, outputs: 331, alone: true},
 		{ending: "silu_mul", t: shaders.F16, in: 72, normed: true, describe: "no adapters, one row", batch: baseTiles(1), outputs: 8200},
+		{ending: "rope_store", t: shaders.F16, in: 136, normed: true, lora: true, describe: "many", batch: many, heads: headShape{4, 2, 64}},
+		{ending: "rope_store", t: shaders.BF16, in: 264, normed: true, lora: true, describe: "many", batch: many, heads: headShape{3, 1, 128}, multiprocessors: 11},
+		{ending: "rope_store", t: shaders.F16, in: 72, normed: true, lora: true, describe: "turns, by many columns", batch: turns, heads: headShape{160, 8, 96}},
+		{ending: "rope_store", t: shaders.F16, in: 100, normed: true, lora: true, describe: "turns", batch: turns, heads: headShape{3, 2, 32}},
+		{ending: "rope_store", t: shaders.BF16, in: 100, normed: true, describe: "many, no adapters", batch: baseTiles(300), heads: headShape{2, 1, 128}},
+		{ending: "residual", t: shaders.F16, in: 300, lora: true, describe: "many", batch: many, outputs: 523, multiprocessors: 9},
+		{ending: "residual", t: shaders.BF16, in: 520, lora: true, describe: "many", batch: many, outputs: 384, fine: true},
+		{ending: "residual", t: shaders.BF16, in: 72, lora: true, describe: "turns, many outputs", batch: turns, outputs: 16400},
+		{ending: "residual", t: shaders.F16, in: 136, lora: true, describe: "turns", batch: turns, outputs: 100},
+		{ending: "residual", t: shaders.F16, in: 72, describe: "many, no adapters", batch: baseTiles(201), outputs: 300, fine: true},
+		{ending: "silu_mul", t: shaders.F16, in: 72, normed: true, lora: true, describe: "turns, many outputs", batch: turns, outputs: 8200},
+		{ending: "silu_mul", t: shaders.BF16, in: 136, normed: true, lora: true, describe: "turns, many outputs", batch: turns, outputs: 8200, alone: true},
+		{ending: "silu_mul", t: shaders.F16, in: 264, normed: true, lora: true, describe: "many, halves alone", batch: many, outputs: 301, alone: true, multiprocessors: 30},
+		{ending: "silu_mul", t: shaders.BF16, in: 264, normed: true, lora: true, describe: "many", batch: many, outputs: 640},
+		{ending: "silu_mul", t: shaders.F16, in: 72, normed: true, describe: "many, no adapters", batch: baseTiles(260), outputs: 300},
 	}
 }
 
@@ -78,9 +106,18 @@ var productLimits = map[shaders.Type]float64{shaders.F16: 5e-4, shaders.BF16: 4e
 func fusedCases() []Case {
 	var list []Case
 	for _, f := range fusedShapes() {
+		if f.lora {
+			list = append(list, f.row(shrinkFirst))
+		}
+		if f.many() {
+			if !f.lora {
+				list = append(list, f.row(together))
+			}
+			continue
+		}
 		list = append(list, f.row(together))
 		if f.lora {
-			list = append(list, f.row(shrinkFirst), f.row(shrinkLast))
+			list = append(list, f.row(shrinkLast))
 		}
 		if f.t != shaders.F32 {
 			list = append(list, f.row(flowed))
@@ -89,14 +126,22 @@ func fusedCases() []Case {
 	return list
 }
 
+// many says whether the batch has more rows than stages that flow.
+func (f fusedShape) many() bool { return len(f.batch.slots) > 64 }
+
 func (f fusedShape) row(o order) Case {
 	limit := 1e-5
 	if f.ending == "rope_store" {
 		limit = max(limit, ropeStoreLimits[f.t])
 	}
+	var ends shaders.Type
+	if f.many() {
+		ends = f.t
+	}
 	return Case{
 		Name: fmt.Sprintf("fused/%s/%v/%d columns, %s, %v", f.ending, f.t, f.in, f.describe, o),
-		Stem: "fused", Limit: limit, Flows: o == flowed, Meets: f.lora && f.t != shaders.F32 && o != flowed,
+		Stem: "fused", Limit: limit, Flows: o == flowed, Ends: ends,
+		Meets: f.lora && f.t != shaders.F32 && (o == together || o == shrinkLast),
 		Build: func(s *Setup) Run { return f.build(s, o) },
 	}
 }
@@ -146,7 +191,8 @@ func (f fusedShape) build(s *Setup, o order) Run {
 	if s.Kernels.Panels(f.t) {
 		normed = asHalves(values, gamma, eps, f.t)
 	}
-	project := shaders.Project{W: w, X: x, Y: y, In: f.in, Out: f.rowsOfW(), Tokens: rows, Norm: norm}
+	parts, _ := s.Parts(f.multiprocessors)
+	project := shaders.Project{W: w, X: x, Y: y, In: f.in, Out: f.rowsOfW(), Tokens: rows, Norm: norm, Parts: parts}
 	before := s.Product(&project)
 	var half *shaders.Halves
 	if s.Kernels.ShrinksHalves(f.t) {
@@ -173,12 +219,12 @@ func (f fusedShape) build(s *Setup, o order) Run {
 	ending, check := f.end(s, outputs, d, output{span: ySpan, stride: y.Stride})
 
 	var flow *flowing
-	if o == flowed && s.Kernels.Flows(f.t) {
+	if o == flowed && s.Kernels.Flows(rows, f.t) {
 		flow = s.flow()
 	}
 	arrivals := s.Bytes(make([]byte, shaders.ArrivalsBytes(f.rowsOfW(), rows)))
 	epilogue := s.Alloc(int(unsafe.Sizeof(shaders.Epilogue{})))
-	parameters, dispatches := shaders.Fused{
+	parameters, dispatches, _ := shaders.Fused{
 		Project: project, Ending: ending, Shrink: shrink, Slots: Place(s, f.batch.words()),
 		Arrivals: address(arrivals), At: address(epilogue), Flow: flow.stage(),
 	}.Dispatches(s.Kernels)
@@ -222,7 +268,14 @@ func (f fusedShape) end(s *Setup, outputs reference.Matrix, d deltas, in output)
 	}
 	switch f.ending {
 	case "residual":
-		return s.residual(f.batch, outputs, d, true, half(f.outputs, true))
+		h := half(f.outputs, true)
+		block := h.unit()
+		if !f.fine {
+			block = s.Kernels.FusedSquares(len(f.batch.slots), f.outputs, f.t)
+		}
+		op, check := s.residual(f.batch, outputs, d, block, h)
+		op.Fine = f.fine
+		return op, check
 	case "silu_mul":
 		h := half(f.outputs, false)
 		op, check := s.siluMul(f.batch, outputs.Slice(0, f.outputs), outputs.Slice(upRow(f.outputs), f.outputs), d, h)

@@ -45,13 +45,19 @@ func buildResidual(s *Setup, t shaders.Type, width int, fine, lora bool, batch t
 	if lora {
 		d = s.deltas(batch, 1, []int{width}, t)
 	}
-	op, check := s.residual(batch, yValues, d, fine, s.halves(rows, width, t, true))
+	half, block := s.halves(rows, width, t, true), shaders.SquaresBlock
+	if fine {
+		block = half.unit()
+	}
+	op, check := s.residual(batch, yValues, d, block, half)
+	op.Fine = fine
 	op.Y, op.Type = y, t
 	return Run{Dispatches: []compute.Dispatch{op.Dispatch(s.Kernels)}, Check: check}
 }
 
-// residual adds y's values, and what d adds to them, to a new residual stream. The caller sets where y lies and its type.
-func (s *Setup) residual(batch tiled, y reference.Matrix, d deltas, fine bool, half halved) (shaders.Residual, func() (float64, error)) {
+// residual adds y's values, and what d adds to them, to a new residual stream, whose squares are summed by blocks. The caller sets where y
+// lies and its type.
+func (s *Setup) residual(batch tiled, y reference.Matrix, d deltas, block int, half halved) (shaders.Residual, func() (float64, error)) {
 	rows := len(batch.slots)
 	x, xSpan, xValues := s.Activations(rows, y.Columns)
 	adapters := make([]reference.Adapter, rows)
@@ -64,15 +70,11 @@ func (s *Setup) residual(batch tiled, y reference.Matrix, d deltas, fine bool, h
 			copy(want.Row(t), xValues.Row(t))
 		}
 	}
-	block := shaders.SquaresBlock
-	if fine {
-		block = half.unit()
-	}
 	squares := reference.Squares(want, block)
 	// A skipped row keeps what was there, so that is written there first.
 	squaresSpan := s.Bytes(shaders.F32.Encode(keepSkipped(squares, batch.slots)))
 	op := shaders.Residual{
-		X: x, Half: half.Halves, Squares: address(squaresSpan), Fine: fine, Width: y.Columns, Tiles: Place(s, batch.tiles), Lora: d.site,
+		X: x, Half: half.Halves, Squares: address(squaresSpan), Width: y.Columns, Tiles: Place(s, batch.tiles), Lora: d.site,
 		Count: rows, TileCount: len(batch.tiles),
 	}
 	return op, s.andHalves(half, xSpan, rows, x.Stride, batch.skips, func() (float64, error) {

@@ -3,11 +3,11 @@
 #ifndef AHEAD_GLSL
 #define AHEAD_GLSL
 
-#include "tile.glsl"
+#include "epilogue.glsl"
 
 const uint EPILOGUE_ADDRESSES = 14; // of an Epilogue
 const uint EPILOGUE_PAIRS = 24;     // of words: its addresses, and the numbers behind them
-const uint AHEAD_ROWS = 64; // most rows of a tile
+const uint AHEAD_ROWS = 128; // most rows of a tile
 
 shared uvec2 epiloguePairs[EPILOGUE_PAIRS];
 shared uint rowSlots[AHEAD_ROWS];

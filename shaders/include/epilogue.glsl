@@ -127,22 +127,31 @@ Eight foldShares(Eight share, uint parts) {
     return share;
 }
 
-// What a unit's end reads besides its outputs: the residual stream, or where a head turns and how.
+// What a unit's end reads besides its outputs: the residual stream and what scales it, or where a head turns, how, and where it is stored.
 struct Given {
     Eight v; // of a row of x; cosines and sines
+    Eight gamma;
     uint position;
+    uint64_t layer; // of keys and values
 };
 
 Given givenTo(Epilogue e, uint t, uint unit) {
     Given g;
     if (ENDING == END_RESIDUAL) {
         g.v = floats8(e.result, t * e.resultStride + unit * 8);
+        if (HALF) {
+            g.gamma = load8(e.gamma, unit * 8);
+        }
     }
     if (ENDING == END_ROPE_STORE) {
         const uint low = unit * 4 % (HEAD_DIM / 2);
         g.position = Uints(e.positions).at[t];
         g.v.lo = floats4(e.rope, g.position * HEAD_DIM + low);
         g.v.hi = floats4(e.rope, g.position * HEAD_DIM + HEAD_DIM / 2 + low);
+        if (unit * 8 / HEAD_DIM >= e.heads) {
+            const uint64_t line = e.pageTable + 4ul * Uints(e.lanes).at[t] * e.maxPages;
+            g.layer = layerOf(line, g.position, e.pool, e.pageBytes, e.layerOffset);
+        }
     }
     return g;
 }
@@ -160,11 +169,9 @@ void endRopeStore(Epilogue e, uint t, uint unit, Eight v, Given g) {
         Floats4(e.outputs).at[(column + HEAD_DIM / 2) >> 2] = v.hi;
         return;
     }
-    const uint64_t line = e.pageTable + 4ul * Uints(e.lanes).at[t] * e.maxPages;
-    const uint64_t layer = layerOf(line, g.position, e.pool, e.pageBytes, e.layerOffset);
     const uint element = elementOf(head - e.heads, g.position, HEAD_DIM) + low; // values lie behind the keys
-    store4(layer, element, v.lo);
-    store4(layer, element + HEAD_DIM / 2, v.hi);
+    store4(g.layer, element, v.lo);
+    store4(g.layer, element + HEAD_DIM / 2, v.hi);
 }
 
 // Adds up the squares of four units of a row, which neighbours have, so many lanes apart; the first of them gets the sum.
@@ -175,8 +182,8 @@ float quadSquares(Epilogue e, uint unit, float square, uint apart) {
     return square + (unit + 2 < e.units ? other : 0.0);
 }
 
-// Adds a unit to the residual stream.
-void endResidual(Epilogue e, uint t, uint unit, Eight v, Given g, uint parts) {
+// Adds a unit to the residual stream and returns the sum of its squares.
+float endResidual(Epilogue e, uint t, uint unit, Eight v, Given g) {
     const uint column = unit * 8;
     const uint at = (t * e.resultStride + column) >> 2;
     v = add8(g.v, v);
@@ -184,17 +191,35 @@ void endResidual(Epilogue e, uint t, uint unit, Eight v, Given g, uint parts) {
     Floats4(e.result).at[at] = v.lo;
     Floats4(e.result).at[at + 1] = v.hi;
     if (HALF) {
-        storeHalves8(e.halves, t, column, e.halfPanels, mul8(v, load8(e.gamma, column)));
-        const float square = quadSquares(e, unit, squares8(v), parts);
-        if (unit % 4 == 0) {
-            Floats(e.squares).at[t * ((e.units + 3) / 4) + unit / 4] = square;
-        }
-        return;
+        storeHalves8(e.halves, t, column, e.halfPanels, mul8(v, g.gamma));
     }
-    Floats(e.squares).at[t * e.units + unit] = squares8(v);
+    return squares8(v);
 }
 
-// Ends a unit of row t, which has a slot. Its parts call this together with the same outputs; the first of them stores.
+// Leaves the squares of a unit, or with HALF of four, whose invocations call this together: inside or not, since where some are elsewhere
+// shuffles take long.
+void endSquares(Epilogue e, uint t, uint unit, float square, uint apart, bool inside) {
+    if (HALF) {
+        square = quadSquares(e, unit, square, apart);
+        if (inside && unit % 4 == 0) {
+            Floats(e.squares).at[t * ((e.units + 3) / 4) + unit / 4] = square;
+        }
+    } else if (inside) {
+        Floats(e.squares).at[t * e.units + unit] = square;
+    }
+}
+
+void endSiluMul(Epilogue e, uint t, uint unit, Eight outputs) {
+    const vec4 v = clip(siluMul(outputs.lo, outputs.hi), unit * 4, e.width);
+    if (FLOATS) {
+        Floats4(e.result).at[(t * e.resultStride + unit * 4) >> 2] = v;
+    }
+    if (HALF) {
+        storeHalves4(e.halves, t, unit * 4, e.halfPanels, v);
+    }
+}
+
+// Ends a unit of row t. Its parts call this together with the same outputs; the first of them stores.
 void endUnit(Epilogue e, uint t, uint slot, uint unit, Eight outputs, uint part, uint parts) {
     if (slot == NO_ROW) {
         return;
@@ -212,15 +237,9 @@ void endUnit(Epilogue e, uint t, uint slot, uint unit, Eight outputs, uint part,
     if (ENDING == END_ROPE_STORE) {
         endRopeStore(e, t, unit, outputs, given);
     } else if (ENDING == END_RESIDUAL) {
-        endResidual(e, t, unit, outputs, given, parts);
+        endSquares(e, t, unit, endResidual(e, t, unit, outputs, given), parts, true);
     } else {
-        const vec4 v = clip(siluMul(outputs.lo, outputs.hi), unit * 4, e.width);
-        if (FLOATS) {
-            Floats4(e.result).at[(t * e.resultStride + unit * 4) >> 2] = v;
-        }
-        if (HALF) {
-            storeHalves4(e.halves, t, unit * 4, e.halfPanels, v);
-        }
+        endSiluMul(e, t, unit, outputs);
     }
 }
 

@@ -2,8 +2,7 @@
 // subgroups that multiply it. A workgroup has ROW_TILES times 16 rows. Its SPLIT subgroups side by side divide the columns between them and
 // add up in shared memory, in their order; each of its SIDES has STRIPS times 16 outputs of the same rows.
 //
-// Grid: {tiles of outputs * tiles of rows, 1, 1}; where outputs are stored as they are, tiles of rows may be fewer than the
-// tokens need.
+// Grid: {tiles of outputs * tiles of rows, 1, 1}; tiles of rows may be fewer than the tokens need.
 #define LEFT coherent
 #include "coop.glsl"
 
@@ -18,11 +17,12 @@ layout(constant_id = 14) const bool HALF = false; // the ending leaves halves
 layout(constant_id = 15) const uint HEAD_DIM = 128;
 layout(constant_id = 16) const uint SIDES = 1;
 layout(constant_id = 17) const bool FLOATS = true; // the ending leaves fp32 rows
-layout(constant_id = 18) const bool FLOW = false; // the stages around the ending one flow; with LORA they do
+layout(constant_id = 18) const bool FLOW = false; // the stages around the ending one flow; else the shrink is done before
 const uint MOST_FURTHER = LORA ? 1 : 4; // row tiles up to which there are registers to load more of W before the stage before is done
 const bool WHOLE = LORA && FRAGMENTS; // the tile's outputs get their delta before they end
 
 #include "ahead.glsl"
+#include "tile.glsl"
 #include "flow.glsl"
 #include "norm.glsl"
 
@@ -259,7 +259,7 @@ void storeDeltas(Delta ahead, Epilogue e, uint firstToken, uint firstOutput, uin
 void main() {
     const uint lane = gl_SubgroupInvocationID;
     const uint thread = gl_SubgroupID * gl_SubgroupSize + lane;
-    const uint rowTiles = ENDING == END_NONE ? gl_NumWorkGroups.x / ((push.outputs + TILE_N - 1) / TILE_N) : (push.tokens + TILE_T - 1) / TILE_T;
+    const uint rowTiles = gl_NumWorkGroups.x / ((push.outputs + TILE_N - 1) / TILE_N);
     const uint firstToken = gl_WorkGroupID.x % rowTiles * TILE_T;
     const uint firstOutput = gl_WorkGroupID.x / rowTiles * TILE_N;
 
@@ -327,7 +327,7 @@ void main() {
     }
     if (ENDING != END_NONE) {
         keepAhead(ahead, TILE_T, thread);
-        if (LORA && thread == 0) {
+        if (LORA && FLOW && thread == 0) {
             awaitOwed(push.flow, FLOW_STRIDE + FLOW_SHRINK);
         }
     }
@@ -335,14 +335,14 @@ void main() {
     barrier();
     if (ENDING != END_NONE) {
         const Epilogue e = epilogueAhead();
-        if (LORA) {
+        if (LORA && FLOW) {
             meet();
         }
         if (WHOLE) {
             storeDeltas(delta, e, firstToken, firstOutput, lane);
             barrier();
         }
-        endTile(e, gl_WorkGroupID.x, TILE_N / 8, TILE_T, thread, THREADS);
+        endTile(e, gl_WorkGroupID.x, rowTiles, TILE_N / 8, TILE_T, thread, THREADS);
         if (FLOW) {
             leaveStage(push.flow, thread);
         }

@@ -13,7 +13,15 @@ layout(constant_id = 9) const uint SUBGROUPS_M = 2;
 layout(constant_id = 10) const uint SUBGROUPS_N = 2;
 layout(constant_id = 11) const bool GATHER = false; // the norm's rows are looked up
 layout(constant_id = 12) const bool VARYING = false; // the step may have fewer rows
+layout(constant_id = 13) const uint ENDING = 0;   // what the kernel does with its outputs; see epilogue.glsl
+layout(constant_id = 14) const bool LORA = false; // the shrink is done before
+layout(constant_id = 15) const bool HALF = false; // the ending leaves halves
+layout(constant_id = 16) const uint HEAD_DIM = 128;
+layout(constant_id = 17) const bool FLOATS = true; // the ending leaves fp32 rows
+layout(constant_id = 18) const bool FINE = false;  // squares of the residual stream are summed by SQUARES_QUAD columns, else by a tile's
+const bool WHOLE = LORA && FRAGMENTS; // the sums have their delta in them when they end
 
+#include "ahead.glsl"
 #include "divide.glsl"
 #include "norm.glsl"
 #include "panels.glsl"
@@ -26,6 +34,8 @@ layout(push_constant) uniform Push {
     uint64_t gather;  // uint32 [t], the norm's row of each t, with GATHER
     uint64_t grid;    // uint32 [4]: of the step, whose last is how many tiles of rows there are, with VARYING
     uint64_t left;    // Parts
+    uint64_t epilogue; // Epilogue [1]
+    uint64_t slots;    // uint32 [t]: as the Epilogue's
     uint panels; // that the columns take
     uint yStride;
     uint outputs;
@@ -37,59 +47,84 @@ layout(push_constant) uniform Push {
 } push;
 
 const uint TILES_TOGETHER = 16;
+const uint SUBGROUPS = SUBGROUPS_M * SUBGROUPS_N;
+const uint PATCH_STRIDE = 20; // floats between rows of a block, which keep banks apart
+const uint PATCH = 16 * PATCH_STRIDE;
 const uint BLOCKS_M = SUBGROUPS_M * EACH_M; // of 16 rows
 const uint BLOCKS_N = SUBGROUPS_N * EACH_N; // of 16 outputs
 const uint CHUNKS_M = BLOCKS_M * PANEL_CHUNKS;
 const uint CHUNKS_N = BLOCKS_N * PANEL_CHUNKS;
 const uint SLICE = CHUNKS_M + CHUNKS_N;
-const uint LOADS_M = CHUNKS_M / THREADS;
-const uint LOADS_N = CHUNKS_N / THREADS;
+const uint PAIRS_M = CHUNKS_M / 2 / THREADS; // of chunks, eight rows apart, that an invocation loads
+const uint PAIRS_N = CHUNKS_N / 2 / THREADS;
 const uint TILE_T = BLOCKS_M * 16;
-const uint SUMS_EACH = EACH_M * EACH_N * ACROSS; // of a subgroup
+const uint BLOCKS_EACH = EACH_M * EACH_N; // of a subgroup, a power of two
+const uint SUMS_EACH = BLOCKS_EACH * ACROSS;
 // The next slice goes into shared memory before this one is multiplied, while the one behind it loads. That takes more registers, which
 // larger tiles do not have.
-const bool EARLY = EACH_M * EACH_N <= 8;
+const bool EARLY = BLOCKS_EACH <= 8;
 const uint AHEAD = EARLY ? 2 : 1; // slices that a load is ahead
 const uint NORM_LANES = THREADS / TILE_T >= 8 ? 8 : THREADS / TILE_T >= 4 ? 4 : THREADS / TILE_T >= 2 ? 2 : 1; // per row
 
 shared uvec4 pool[2 * SLICE];
-shared float patches[SUBGROUPS_M * SUBGROUPS_N * 256];
+shared float patches[SUBGROUPS * PATCH * 2]; // two blocks of each subgroup
 shared float inverse[TILE_T];
+shared float rowSquares[SUBGROUPS_N * TILE_T]; // of the columns of the subgroups side by side
 
-uint xChunks[LOADS_M]; // of the thread's chunks, in the matrix
-uint wChunks[LOADS_N];
-uvec4 nextX[LOADS_M];
-uvec4 nextW[LOADS_N];
+const bool PAIRS = ENDING == END_ROPE_STORE || ENDING == END_SILU_MUL; // every second block's outputs are far from those of the one before
+
+// The first output, as W has them, of the block-th of blocks from firstOutput on; both in the order of units.
+uint blockOutput(uint firstOutput, uint block, uint outputs) {
+    return PAIRS ? columnOf(firstOutput + block / 2 * 32 + block % 2 * 4, outputs) : firstOutput + block * 16;
+}
+
+uint xChunks[PAIRS_M]; // of the invocation's pairs of the next slice, in the matrix
+uint wChunks[PAIRS_N];
+uvec4 nextX[2 * PAIRS_M];
+uvec4 nextW[2 * PAIRS_N];
 SUMS sums[SUMS_EACH];
+
+#include "delta_blocks.glsl"
 
 uint normRow(uint t) {
     t = min(t, push.tokens - 1);
     return GATHER ? Uints(push.gather).at[t] : t;
 }
 
-// Starts the loads of a slice of one panel.
-void fetch(uint panel) {
-    [[unroll]] for (uint i = 0; i < LOADS_M; i++) {
-        nextX[i] = Uints4(push.x).at[xChunks[i] + panel * PANEL_CHUNKS];
+// Starts the loads of the slice that is so many panels behind the last one.
+void fetch(uint panels) {
+    [[unroll]] for (uint i = 0; i < PAIRS_M; i++) {
+        xChunks[i] += panels * PANEL_CHUNKS;
+        nextX[2 * i] = Uints4(push.x).at[xChunks[i]];
+        nextX[2 * i + 1] = Uints4(push.x).at[xChunks[i] + 32];
     }
-    [[unroll]] for (uint i = 0; i < LOADS_N; i++) {
-        nextW[i] = Uints4(push.w).at[wChunks[i] + panel * PANEL_CHUNKS];
+    [[unroll]] for (uint i = 0; i < PAIRS_N; i++) {
+        wChunks[i] += panels * PANEL_CHUNKS;
+        nextW[2 * i] = Uints4(push.w).at[wChunks[i]];
+        nextW[2 * i + 1] = Uints4(push.w).at[wChunks[i] + 32];
     }
+}
+
+// Where the invocation's i-th pair lies in an operand's share of a slice.
+uint pairOf(uint i, uint thread) {
+    const uint pair = i * THREADS + thread;
+    return pair / 32 * PANEL_CHUNKS + pair % 32;
 }
 
 // Puts the slice into shared memory, x before W.
 void keep(uint slice, uint thread) {
-    [[unroll]] for (uint i = 0; i < LOADS_M; i++) {
-        pool[slice + i * THREADS + thread] = nextX[i];
+    [[unroll]] for (uint i = 0; i < PAIRS_M; i++) {
+        pool[slice + pairOf(i, thread)] = nextX[2 * i];
+        pool[slice + pairOf(i, thread) + 32] = nextX[2 * i + 1];
     }
-    [[unroll]] for (uint i = 0; i < LOADS_N; i++) {
-        pool[slice + CHUNKS_M + i * THREADS + thread] = nextW[i];
+    [[unroll]] for (uint i = 0; i < PAIRS_N; i++) {
+        pool[slice + CHUNKS_M + pairOf(i, thread)] = nextW[2 * i];
+        pool[slice + CHUNKS_M + pairOf(i, thread) + 32] = nextW[2 * i + 1];
     }
 }
 
-void multiply(uint slice, uint blockM, uint blockN, uint lane) {
-    const uint xs = slice + blockM * PANEL_CHUNKS + lane;
-    const uint ws = slice + CHUNKS_M + blockN * PANEL_CHUNKS + lane;
+// xs and ws are where the lane's chunks of the subgroup's blocks begin.
+void multiply(uint xs, uint ws) {
     uvec4 x[EACH_M * 2];
     [[unroll]] for (uint i = 0; i < EACH_M * 2; i++) {
         x[i] = pool[xs + i * 32];
@@ -131,49 +166,29 @@ void multiplyPlainly(uint slice, uint blockM, uint blockN) {
     }
 }
 
-// Writes a block at its corner, directly where it lies inside, else by way of the subgroup's patch.
-void store(uint block, uint firstT, uint firstN, uint lane) {
-    const bool inside = firstT + 16 <= push.tokens && firstN + 16 <= push.outputs;
-    [[unroll]] for (uint i = 0; i < ACROSS; i++) {
-        const uint t = i / ACROSS_N * SIZE_M;
-        const uint n = i % ACROSS_N * SIZE_N;
-        SUMS sum = sums[block * ACROSS + i];
-        if (inside) {
-            coopMatStore(sum, Floats(push.y).at, (firstT + t) * push.yStride + firstN + n, push.yStride, gl_CooperativeMatrixLayoutRowMajor);
-        } else {
-            coopMatStore(sum, patches, gl_SubgroupID * 256 + t * 16 + n, 16, gl_CooperativeMatrixLayoutRowMajor);
-        }
-    }
-    if (inside) {
-        return;
-    }
-    controlBarrier(gl_ScopeSubgroup, gl_ScopeSubgroup, gl_StorageSemanticsShared, gl_SemanticsAcquireRelease);
-    for (uint i = lane; i < 256; i += gl_SubgroupSize) {
-        const uint t = firstT + i / 16;
-        const uint n = firstN + i % 16;
-        if (t < push.tokens && n < (push.outputs + 7) / 8 * 8) {
-            Floats(push.y).at[t * push.yStride + n] = n < push.outputs ? patches[gl_SubgroupID * 256 + i] : 0.0;
-        }
-    }
-    controlBarrier(gl_ScopeSubgroup, gl_ScopeSubgroup, gl_StorageSemanticsShared, gl_SemanticsAcquireRelease);
-}
-
 // Starts the sums of a tile, the corner of which is at so many blocks, at zero, and adds up panels of it.
 void addUp(uint firstT, uint firstN, uint begin, uint end, uint blockM, uint blockN, uint thread, uint lane) {
     const uint lastT = (push.tokens - 1) / 16;
     const uint lastN = (push.outputs - 1) / 16;
-    [[unroll]] for (uint i = 0; i < LOADS_M; i++) {
-        const uint at = i * THREADS + thread;
-        xChunks[i] = min(firstT + at / PANEL_CHUNKS, lastT) * push.panels * PANEL_CHUNKS + at % PANEL_CHUNKS;
+    [[unroll]] for (uint i = 0; i < PAIRS_M; i++) {
+        const uint pair = i * THREADS + thread;
+        xChunks[i] = (min(firstT + pair / 32, lastT) * push.panels + begin) * PANEL_CHUNKS + pair % 32;
     }
-    [[unroll]] for (uint i = 0; i < LOADS_N; i++) {
-        const uint at = i * THREADS + thread;
-        wChunks[i] = min(firstN + at / PANEL_CHUNKS, lastN) * push.panels * PANEL_CHUNKS + at % PANEL_CHUNKS;
+    [[unroll]] for (uint i = 0; i < PAIRS_N; i++) {
+        const uint pair = i * THREADS + thread;
+        wChunks[i] = (min(blockOutput(firstN * 16, pair / 32, push.outputs) / 16, lastN) * push.panels + begin) * PANEL_CHUNKS + pair % 32;
     }
     [[unroll]] for (uint i = 0; i < SUMS_EACH; i++) {
         sums[i] = SUMS(0.0);
     }
-    fetch(begin);
+    Ahead ahead;
+    if (ENDING != END_NONE) {
+        ahead = fetchAhead(push.epilogue, push.slots, firstT * 16, TILE_T, push.tokens, thread);
+    }
+    fetch(0);
+    if (ENDING != END_NONE) {
+        keepAhead(ahead, TILE_T, thread);
+    }
     if (NORM) {
         for (uint i = thread; i < TILE_T * NORM_LANES; i += THREADS) {
             inverse[i / NORM_LANES] =
@@ -181,30 +196,36 @@ void addUp(uint firstT, uint firstN, uint begin, uint end, uint blockM, uint blo
         }
     }
     keep(0, thread);
-    if (EARLY && begin + 1 < end) {
-        fetch(begin + 1);
+    if (EARLY) {
+        if (begin + 1 < end) {
+            fetch(1);
+        }
     }
     barrier();
     uint slice = 0;
-    for (uint panel = begin; panel < end; panel++) {
+    uint xs = blockM * PANEL_CHUNKS + lane;
+    const uint both = 2 * xs + SLICE; // of xs in either slice, which are subtracted from it rather than computed anew
+    uint panel = begin;
+    do { // there is one: a way past the loop would take copies of the sums
         const bool more = panel + 1 < end;
         if (EARLY && more) {
             keep(SLICE - slice, thread);
         }
         if (panel + AHEAD < end) {
-            fetch(panel + AHEAD);
+            fetch(1);
         }
         if (FRAGMENTS) {
-            multiply(slice, blockM, blockN, lane);
+            multiply(xs, xs + CHUNKS_M + (blockN - blockM) * PANEL_CHUNKS);
         } else {
             multiplyPlainly(slice, blockM, blockN);
         }
         slice = SLICE - slice;
+        xs = both - xs;
         if (!EARLY && more) {
             keep(slice, thread);
         }
         barrier();
-    }
+    } while (++panel < end);
 }
 
 // Where the invocation's share of one of the subgroup's sums lies in the parts of a workgroup, and every how many fours.
@@ -231,26 +252,60 @@ void addPart(uint workgroup, uint lane) {
     }
 }
 
-// Ends a tile: scales the sums and writes them.
-void endTile(uint firstT, uint firstN, uint blockM, uint blockN, uint lane) {
-    [[unroll]] for (uint i = 0; i < EACH_M; i++) {
-        if (NORM) {
-            [[unroll]] for (uint m = 0; m < ACROSS_M; m++) {
-                SUMS factor;
-                coopMatLoad(factor, inverse, (blockM + i) * 16 + m * SIZE_M, 0, gl_CooperativeMatrixLayoutColumnMajor);
-                [[unroll]] for (uint j = 0; j < EACH_N; j++) {
-                    [[unroll]] for (uint n = 0; n < ACROSS_N; n++) {
-                        const uint at = ((i * EACH_N + j) * ACROSS_M + m) * ACROSS_N + n;
-                        [[unroll]] for (uint e = 0; e < factor.length(); e++) {
-                            sums[at][e] *= factor[e];
-                        }
-                    }
-                }
+// Scales the sums by the norm's factors.
+void scale(uint blockM) {
+    [[unroll]] for (uint i = 0; i < EACH_M * ACROSS_M; i++) {
+        SUMS factor;
+        coopMatLoad(factor, inverse, blockM * 16 + i * SIZE_M, 0, gl_CooperativeMatrixLayoutColumnMajor);
+        [[unroll]] for (uint j = 0; j < EACH_N * ACROSS_N; j++) {
+            const uint at = ((i / ACROSS_M * EACH_N + j / ACROSS_N) * ACROSS_M + i % ACROSS_M) * ACROSS_N + j % ACROSS_N;
+            [[unroll]] for (uint e = 0; e < factor.length(); e++) {
+                sums[at][e] *= factor[e];
             }
         }
-        [[unroll]] for (uint j = 0; j < EACH_N; j++) {
-            store(i * EACH_N + j, (firstT + blockM + i) * 16, (firstN + blockN + j) * 16, lane);
+    }
+}
+
+#include "end_blocks.glsl"
+
+// Ends a tile, the corner of which is at so many blocks.
+void endTile(uint firstT, uint firstN, uint blockM, uint blockN, uint thread, uint lane) {
+    if (NORM) {
+        scale(blockM);
+    }
+    if (ENDING == END_NONE && (firstT + BLOCKS_M) * 16 <= push.tokens && (firstN + BLOCKS_N) * 16 <= push.outputs) {
+        [[unroll]] for (uint i = 0; i < SUMS_EACH; i++) {
+            const uint t = (firstT + blockM + i / ACROSS / EACH_N) * 16 + i % ACROSS / ACROSS_N * SIZE_M;
+            const uint n = (firstN + blockN + i / ACROSS % EACH_N) * 16 + i % ACROSS_N * SIZE_N;
+            coopMatStore(sums[i], Floats(push.y).at, t * push.yStride + n, push.yStride, gl_CooperativeMatrixLayoutRowMajor);
         }
+        return;
+    }
+    Epilogue e;
+    if (ENDING != END_NONE) {
+        e = epilogueAhead();
+    }
+    if (WHOLE) {
+        addDeltas(e, (firstT + blockM) * 16, blockM * 16, (firstN + blockN) * 16, lane);
+    }
+    // Not a loop: with barriers inside it may not be unrolled, and the sums would end up in memory.
+    const Corner c = Corner(firstT * 16, blockM * 16, (firstN + blockN) * 2);
+    endBlocks(e, c, 0, lane);
+    if (BLOCKS_EACH > 2) {
+        endBlocks(e, c, 2, lane);
+    }
+    if (BLOCKS_EACH > 4) {
+        endBlocks(e, c, 4, lane);
+        endBlocks(e, c, 6, lane);
+    }
+    if (BLOCKS_EACH > 8) {
+        endBlocks(e, c, 8, lane);
+        endBlocks(e, c, 10, lane);
+        endBlocks(e, c, 12, lane);
+        endBlocks(e, c, 14, lane);
+    }
+    if (ENDING == END_RESIDUAL && !FINE) {
+        endRowSquares(e, firstT, firstN / BLOCKS_N, thread);
     }
 }
 
@@ -280,24 +335,26 @@ void main() {
         end = base + firstPanel(d, worker + 1);
     }
     const uint firstT = row * BLOCKS_M; // in blocks
-    for (uint tile = (end - 1) / push.panels;; tile--) {
+    uint tile = (end - 1) / push.panels;
+    for (;; tile--) {
         const uint first = tile * push.panels;
-        const uint firstN = tile * BLOCKS_N;
-        addUp(firstT, firstN, max(begin, first) - first, min(end - first, push.panels), blockM, blockN, thread, lane);
-        if (end - first < push.panels) {
-            storePart(workgroup, lane);
-            leavePart(push.left, workgroup, thread);
-        } else {
-            for (uint other = worker; begin > first && base + firstPanel(d, other) > first;) {
-                other--;
-                awaitPart(push.left, other * tilesT + row, thread);
-                addPart(other * tilesT + row, lane);
-            }
-            endTile(firstT, firstN, blockM, blockN, lane);
+        addUp(firstT, tile * BLOCKS_N, max(begin, first) - first, min(end - first, push.panels), blockM, blockN, thread, lane);
+        if (end - first >= push.panels) {
+            break;
         }
+        storePart(workgroup, lane);
+        leavePart(push.left, workgroup, thread);
         if (first <= begin) {
             return;
         }
         barrier();
     }
+    // Behind the loop: what the end of a tile computes from nothing that changes would else take registers all through it.
+    const uint first = tile * push.panels;
+    for (uint other = worker; begin > first && base + firstPanel(d, other) > first;) {
+        other--;
+        awaitPart(push.left, other * tilesT + row, thread);
+        addPart(other * tilesT + row, lane);
+    }
+    endTile(firstT, tile * BLOCKS_N, blockM, blockN, thread, lane);
 }

@@ -7,6 +7,7 @@
 
 layout(constant_id = 7) const bool GATHER = false; // the norm's rows are looked up
 layout(constant_id = 8) const bool FLOW = false;   // beside a projection that flows
+layout(constant_id = 9) const bool SCALED = false; // the products are left scaled and in TYPE
 
 #include "flow.glsl"
 #include "lora.glsl"
@@ -21,7 +22,7 @@ layout(push_constant) uniform Push {
     uint64_t tiles;    // RowTile [gl_WorkGroupID.y]
     uint64_t table;    // AdapterSite [slot][sitesPerSlot]
     uint64_t x;        // TYPE, in panels: halves
-    uint64_t hidden;   // fp32 [t][hiddenStride], written; with FLOW scaled and in TYPE
+    uint64_t hidden;   // fp32 [t][hiddenStride], written; with SCALED scaled and in TYPE
     uint64_t squares;  // fp32 [row][parts]
     uint64_t gather;   // uint32 [t], the norm's row of each t, with GATHER
     uint64_t flow;     // the counters of the stage before, see flow.glsl, with FLOW
@@ -108,7 +109,7 @@ void shrink(RowTile tile, AdapterSite site, uint firstRank, uint thread, uint la
     }
     const float product = rank < rows ? total : rank < site.rank ? 1.0 : 0.0;
     const uint at = (tile.first + row) * push.hiddenStride + gl_WorkGroupID.z * push.maxRank + rank;
-    if (!FLOW) {
+    if (!SCALED) {
         Hidden(push.hidden).at[at] = product;
         return;
     }

@@ -8,10 +8,10 @@
 Eight tileOutputs(uint unit, uint row);
 uint tileSlot(Epilogue e, uint row);
 
-// Ends a tile of units by rows.
-void endTile(Epilogue e, uint tile, uint units, uint rows, uint thread, uint threads) {
-    const uint firstUnit = tile / e.rowTiles * units;
-    const uint firstRow = tile % e.rowTiles * rows;
+// Ends the tile-th tile of units by rows; those of the same outputs, so many, are neighbours.
+void endTile(Epilogue e, uint tile, uint rowTiles, uint units, uint rows, uint thread, uint threads) {
+    const uint firstUnit = tile / rowTiles * units;
+    const uint firstRow = tile % rowTiles * rows;
     // Where there are more invocations than units, several share the rank of one; four units of a row are in one subgroup.
     rows = min(rows, e.rows - firstRow);
     const uint parts = LORA && !WHOLE ? 1u << findMSB(clamp(threads / (units * rows), 1, min(EXPAND_PARTS, gl_SubgroupSize / 4))) : 1;
