@@ -68,6 +68,8 @@ func TestVariants(t *testing.T) {
 			[]Variant{ok("fma"), {"coop", false, "the driver has no " + names[1]}}},
 		{"no shape that fits", Info{Features: features(2), CooperativeMatrix: []CoopShape{integer, large}},
 			[]Variant{ok("fma"), {"coop", false, "no 16-bit product with fp32 result at subgroup scope"}}},
+		{"wide subgroups", Info{Features: features(2), CooperativeMatrix: []CoopShape{small}, SubgroupSize: 64},
+			[]Variant{ok("fma"), {"coop", false, "its subgroups have 64 invocations, more than 32"}}},
 		{"nothing", Info{Features: features(0), Missing: []string{"Vulkan 1.2", "shaderInt64"}},
 			[]Variant{{"fma", false, "the device lacks Vulkan 1.2, shaderInt64"}, {"coop", false, "the device lacks Vulkan 1.2, shaderInt64"}}},
 	} {

@@ -1,6 +1,9 @@
 package compute
 
-import "strings"
+import (
+	"fmt"
+	"strings"
+)
 
 // Variant is one way to write the matrix kernels and whether a device can run it.
 type Variant struct {
@@ -26,7 +29,7 @@ func (i Info) Variants() []Variant {
 	}
 	return []Variant{
 		variant("fma", unusable),
-		variant("coop", unusable, i.lacks("VK_KHR_cooperative_matrix"), i.lacks("vulkanMemoryModel"), i.lacksProduct()),
+		variant("coop", unusable, i.lacks("VK_KHR_cooperative_matrix"), i.lacks("vulkanMemoryModel"), i.lacksProduct(), i.lacksLanes()),
 	}
 }
 
@@ -35,6 +38,16 @@ func (i Info) lacks(feature string) string {
 		return ""
 	}
 	return "the driver has no " + feature
+}
+
+// mostLanes is the size of subgroups up to which the kernels for cooperative matrices are written.
+const mostLanes = 32
+
+func (i Info) lacksLanes() string {
+	if i.SubgroupSize <= mostLanes {
+		return ""
+	}
+	return fmt.Sprintf("its subgroups have %d invocations, more than %d", i.SubgroupSize, mostLanes)
 }
 
 func (i Info) lacksProduct() string {
