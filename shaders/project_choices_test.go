@@ -45,6 +45,24 @@ func withMatrices(t *testing.T, subgroup int) *Kernels {
 	return k
 }
 
+// A workgroup of project_coop_many loads both operands by pairs of chunks, and copies an Epilogue and its rows' slots as one of project_coop.
+func TestCoopManyCuts(t *testing.T) {
+	for _, lanes := range []int{8, 16, 32} {
+		for _, held := range []bool{false, lanes == 32} {
+			k := withMatrices(t, lanes)
+			k.info.MaxSharedMemory, k.info.MaxWorkgroupInvocations = 48<<10, 256
+			k.lanesHold[BF16] = held
+			p := Project{W: Matrix{Type: BF16}, In: 64, Out: 264, Tokens: 512}
+			p.end = inPlace{kind: EndResidual, lora: true}
+			s, _ := p.coopManySpec(k, nil)
+			name := fmt.Sprintf("subgroups of %d, held %v: %+v", lanes, held, s)
+			require.True(t, s.fits(k.info), name)
+			require.GreaterOrEqual(t, int(s.Threads), EpiloguePairs, name)
+			require.GreaterOrEqual(t, int(s.Threads), s.tile().rows, name)
+		}
+	}
+}
+
 // A workgroup of project_coop copies an Epilogue by one thread for each pair of words, and its deltas lie where the sums were.
 func TestCoopCuts(t *testing.T) {
 	for _, tokens := range []int{65, 2 * mostFew, 2*mostFew + 1, mostNarrow} {

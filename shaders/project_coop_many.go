@@ -13,8 +13,12 @@ var manyCut = coopManyCut{4, 4, 2, 2, 2}
 // largeTile is its rows and outputs; no tile is larger.
 const largeTile = 8 * PanelRows
 
-// plainManyCut is the cut where lanes do not hold matrices as the kernels for FRAGMENTS want it.
-var plainManyCut = coopManyCut{1, 2, 2, 2, 2}
+// plainManyCut is the cut where lanes do not hold matrices as the kernels for FRAGMENTS want it: the smallest one in which each invocation
+// of such subgroups has a pair of chunks to load.
+func plainManyCut(lanes int) *coopManyCut {
+	each := count32(max(1, lanes/16))
+	return &coopManyCut{each, max(2, each), 2, 2, 2}
+}
 
 // coopManySpec returns the constants of project_coop_many with the cut for the device, or with another, and the places for its workgroups.
 func (p Project) coopManySpec(k *Kernels, cut *coopManyCut) (projectCoopManyF16Spec, int) {
@@ -25,7 +29,7 @@ func (p Project) coopManySpec(k *Kernels, cut *coopManyCut) (projectCoopManyF16S
 	case fragments:
 		cut = &manyCut
 	default:
-		cut = &plainManyCut
+		cut = plainManyCut(k.info.SubgroupSize)
 	}
 	spec := projectCoopManyF16Spec{
 		Type: uint32(p.W.Type), Threads: cut.subgroupsM * cut.subgroupsN * count32(k.info.SubgroupSize),
