@@ -14,8 +14,8 @@ type activations struct {
 	squares  uint64       // partial sums of squares of x, [row][parts]
 	qkv      shaders.Rows // queries, keys and values; the queries rotated in place
 	attended shaders.Rows // attention's output
-	y        shaders.Rows // o and down projections, where they wait for the residual addition
-	gateUp   shaders.Rows // both of rowsApart
+	y        shaders.Rows // o and down projections, where they wait for the residual addition; [rowsApart]
+	gateUp   shaders.Rows // gate and up projections, where they wait for silu_mul; [rowsApart]
 	inner    shaders.Rows // silu(gate) ⊙ up
 	hidden   shaders.Rows // shrink outputs, [row or logit row][3·MaxRank]; some kernels leave 16 bits of each
 	logits   shaders.Rows // [logit row][vocab]
@@ -78,6 +78,8 @@ func (m *Llama) allocateActivations() error {
 	a.y, a.gateUp = rows(apart, s.Hidden), rows(apart, 2*s.upRow())
 	if m.adapters.enabled() {
 		a.hidden = rows(max(l.Rows, l.Logits), 3*m.adapters.MaxRank)
+	}
+	if m.adapters.enabled() && !m.kernels.Panels(s.Type) {
 		a.arrivals = alloc(shaders.ArrivalsBytes(max(s.QKV(), 2*s.upRow(), s.Hidden), l.Rows))
 	}
 	a.logits = rows(l.Logits, s.Vocab)
@@ -103,17 +105,12 @@ func (m *Llama) rowsApart() int {
 	if !m.kernels.Panels(s.Type) {
 		return m.limits.Rows
 	}
-	most := 0
-	for _, list := range [...][]int{buckets(decodeBody, m.limits.Lanes), buckets(mixedBody, m.limits.Rows)} {
-		for _, n := range list {
-			for _, adapters := range m.variants() {
-				if !m.kernels.Fuses(n, s.HeadDim, s.Type, adapters) {
-					most = max(most, n)
-				}
-			}
+	for n := m.limits.Rows; n > 0; n-- {
+		if !m.kernels.Fuses(n, s.HeadDim, s.Type, m.adapters.enabled()) {
+			return n
 		}
 	}
-	return most
+	return 0
 }
 
 // readsRows says whether anybody reads the fp32 rows of what attention and the

@@ -76,8 +76,9 @@ type ending struct {
 	grid grid
 }
 
-// projected appends a projection beside the shrink of its input, and its
-// ending: in one stage with few rows, in two with many.
+// projected appends a projection, the shrink of its input, and its ending: one
+// stage where the projection ends its outputs, with the shrink in one before
+// where it has to be; else two, the shrink beside the projection.
 func (f *forward) projected(layer int, p projection, s shrinkage, e ending) {
 	project, shrink := f.project(p), f.shrink(layer, p, s)
 	if !f.fused() {
@@ -103,21 +104,19 @@ func (f *forward) projected(layer int, p projection, s shrinkage, e ending) {
 	}.Dispatches(f.kernels)
 	f.epilogues = append(f.epilogues, epilogue)
 	projection := labelled(p.label+" + "+e.label, dispatches[len(dispatches)-1])
-	if before {
-		f.tilings[product] = tiling
-		projection = f.varying(*projection, p.grid)
-	} else {
-		f.owed[product] = projection.Groups[0]
+	f.owed[product] = projection.Groups[0]
+	var beside *compute.Dispatch
+	if shrink != nil {
+		beside = f.varying(dispatches[0], s.grid)
 	}
-	switch {
-	case shrink == nil:
-		f.stage(p.label, projection)
-	case before:
-		f.stage(p.label+" shrink", f.varying(dispatches[0], s.grid))
-		f.stage(p.label, projection)
-	default:
-		f.stage(p.label, f.varying(dispatches[0], s.grid), projection)
+	if before { // no counters: the grid may follow the step's rows
+		f.tilings[product], projection = tiling, f.varying(*projection, p.grid)
+		if beside != nil {
+			f.stage(p.label+" shrink", beside)
+			beside = nil
+		}
 	}
+	f.stage(p.label, beside, projection)
 	f.last().Flows = f.flows(layer, productFlow[product])
 }
 

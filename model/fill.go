@@ -57,8 +57,8 @@ func (m *Llama) fill(b *block, batch *Batch, p *program) {
 		b.setGrid(gridQKV+grid(i), tiling.Groups(rows))
 		b.grids[gridQKV+grid(i)].down = tiling.Down(rows)
 	}
-	// Where stages do not flow, fused projections need somebody to arrive for the shrink even in a program whose step has no
-	// adapter; that one sees a base tile.
+	// Where tiles meet the shrink at counters, somebody has to arrive for it even in a program whose step has no adapter; that one sees
+	// a base tile.
 	rank, shrinkTiles := max(1, batch.Rank), max(1, adapterTiles)
 	b.setGrid(gridShrinkQKV, m.kernels.ShrinkGroups(s.Type, rank, shrinkTiles, 3))
 	b.setGrid(gridShrinkO, m.kernels.ShrinkGroups(s.Type, rank, shrinkTiles, 1))

@@ -19,7 +19,7 @@ type forward struct {
 	epiloguesAt uint64             // where they will lie
 	parameters  compute.Span       // the same, of a program that is recorded
 	tilings     tilings
-	owed        [perLayer]uint32 // workgroups of the fused projections
+	owed        [perLayer]uint32 // workgroups of the projections, where stages flow
 	flow        *shaders.Flow    // nil: barriers are between the stages
 }
 
@@ -31,12 +31,12 @@ type forward struct {
 //	    x += Down · (silu(Gate·norm(x)) ⊙ Up·norm(x))
 //
 // where every projection W·x of an adapted row is W·x + scale · B(A·x). A·x
-// (shrink) runs beside the base projection, since both read the same input, and
-// B·(A·x) (expand) is added by who reads the projection's output anyway. With
-// few rows that reader is the projection's own kernel, which also rotates and
-// stores, gates, or adds to x: five stages per layer. With more it is a stage
-// behind the projection, nine, or by cooperative matrices again the projection:
-// five, and with adapters four shrinks.
+// (shrink) reads what the base projection reads; B·(A·x) (expand) is added by who
+// reads the projection's output anyway. With few rows that is the projection's
+// own kernel, beside which the shrink runs, and which also rotates and stores,
+// gates, or adds to x: five stages per layer. With more rows it is a stage
+// behind, nine; by cooperative matrices it is again the projection, behind a
+// stage for the shrink: five, or nine with adapters. See projected.
 //
 // Where projections go by cooperative matrices, who writes their input also
 // leaves it as halves, which is what they read.

@@ -126,11 +126,12 @@ type program struct {
 	tilings  tilings
 	adapters bool
 	flows    bool             // its layers' stages do
-	owed     [perLayer]uint32 // workgroups of the products that end their outputs
+	owed     [perLayer]uint32 // workgroups of the products, where stages flow
 }
 
 // tilings are how the products of a layer cover rows, in the order of their
-// grids: nothing where they end their outputs, for which the grid is fixed.
+// grids: nothing where stages flow or tiles meet the shrink at counters, for
+// which the grid is fixed.
 type tilings [perLayer]shaders.Tiling
 
 // perLayer is the projections of a layer.

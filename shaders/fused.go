@@ -24,7 +24,7 @@ type Fused struct {
 	Ending   Ending
 	Shrink   *Shrink // nil without adapters; every row of the step is in one of its tiles or has no adapter
 	Slots    uint64  // uint32 [t]: row of the adapter table, BaseSlot, or NoRow for a row that the step does not have
-	Arrivals uint64  // uint32, ArrivalsBytes of them, zero before and after; unused without adapters, or with Flow
+	Arrivals uint64  // uint32, ArrivalsBytes of them, zero before and after; unused without adapters, with Flow, or where Kernels.ShrinksBefore
 	At       uint64  // where the Epilogue will lie
 	Flow     uint64  // of the stage, if it flows; see Flow
 }
@@ -34,8 +34,8 @@ type Fused struct {
 const mostFused = mostFew
 
 // Fuses says whether projections of so many rows end their own outputs. By cooperative matrices all do, as long as the two halves of a
-// head are whole panels' rows; only with adapters some more rows than flow are faster with a shrink beside the product, and the
-// ending behind: see BENCHMARKS, Endings of many rows.
+// head are whole panels' rows; but with adapters, up to mostNarrow rows that do not flow are faster with the ending in a stage behind and
+// the shrink beside the product: see BENCHMARKS, Endings of many rows.
 func (k *Kernels) Fuses(rows, headDim int, t Type, adapters bool) bool {
 	if k.Panels(t) {
 		apart := adapters && rows > mostFused && rows <= mostNarrow

@@ -11,7 +11,7 @@ import (
 func TestEpilogueAhead(t *testing.T) {
 	require.EqualValues(t, 8*EpiloguePairs, unsafe.Sizeof(Epilogue{}))
 	require.EqualValues(t, 8*EpilogueAddresses, unsafe.Offsetof(Epilogue{}.OutputStride), "addresses come first")
-	require.GreaterOrEqual(t, AheadRows, mostFused, "rows of a tile that ends its outputs")
+	require.GreaterOrEqual(t, AheadRows, largeTile, "rows of a tile that ends its outputs")
 }
 
 // TestFuses has products by matrices end their own outputs, but for heads that do not fit and adapters of rows that are neither few nor many;

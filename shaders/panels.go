@@ -42,8 +42,8 @@ func mustLeave(kernel string, out Rows, half *Halves) {
 	}
 }
 
-// SquaresUnit is how many columns of the residual stream a partial sum of squares is of, where it is not of SquaresBlock: a unit of
-// outputs, or four where they are left as halves, too.
+// SquaresUnit is how many columns of the residual stream a partial sum of squares is of, where it is of neither SquaresBlock nor FusedSquares: a
+// unit of outputs, or four where they are left as halves, too.
 func (k *Kernels) SquaresUnit(t Type) int {
 	if k.Panels(t) {
 		return SquaresQuad

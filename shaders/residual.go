@@ -10,8 +10,8 @@ import "lorikeet/compute"
 type Residual struct {
 	X, Y      Rows
 	Half      *Halves // X once more, times gamma, written; nil: not
-	Squares   uint64  // fp32 [t][ceil(Width/SquaresBlock)], written; with Fine [t][ceil(Width/SquaresUnit)], or with Half SquaresQuad
-	Fine      bool    // whether squares are summed by SquaresUnit columns instead of SquaresBlock; a Fused one's are by FusedSquares instead
+	Squares   uint64  // fp32 [t][ceil(Width/c)], written, sums of c columns: with Fine Kernels.SquaresUnit, else SquaresBlock, in a Fused FusedSquares
+	Fine      bool    // see Squares
 	Width     int
 	Tiles     uint64     // RowTile [TileCount]; rows outside every tile are left alone
 	Lora      *SiteDelta // one site; nil without adapters

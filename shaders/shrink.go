@@ -79,7 +79,7 @@ func (s Shrink) Dispatch(k *Kernels) compute.Dispatch {
 	return s.launch(k, kernel, pushBytes(push))
 }
 
-// coop launches shrink_coop. Where a projection waits for it, its workgroups are large: each gets the more of the memory's bandwidth beside
+// coop launches shrink_coop. In a stage that flows its workgroups are large: each gets the more of the memory's bandwidth beside
 // that of the projection the more it has on the way.
 func (s Shrink) coop(k *Kernels) compute.Dispatch {
 	var norm Norm

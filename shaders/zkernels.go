@@ -9,7 +9,7 @@ const (
 	BaseSlot                   = 0xffffffff // the slot of rows without an adapter
 	CoopRanks                  = 16         // rows of A a workgroup has
 	EndNone                    = 0          // outputs are stored as they are
-	EndResidual                = 2          // as residual does, with a sum of squares for every SQUARES_UNIT columns, or with HALF SQUARES_QUAD
+	EndResidual                = 2          // as residual does, with sums of squares by SQUARES_UNIT columns, SQUARES_QUAD with HALF, or many rows' tiles
 	EndRopeStore               = 1          // as rope_store does
 	EndSiluMul                 = 3          // as silu_mul does
 	EpilogueAddresses          = 14         // of an Epilogue
@@ -33,7 +33,7 @@ const (
 	PatchStride                = 20  // floats between rows of a block, which keep banks apart
 	QuadRows                   = 4   // rows that an invocation adds up, and parts
 	QuadUnits                  = 4   // that two blocks have
-	SquaresBlock               = 256 // and between stages of many rows, which read the sums more often
+	SquaresBlock               = 256 // and by residual as a stage of its own; tiles of many rows sum their own columns
 	SquaresQuad                = 32  // the same where halves are left beside, whose products end four units of a row together
 	SquaresUnit                = 8   // columns in one partial sum of squares where few rows run
 	TileRows                   = 8   // most rows in one RowTile
@@ -121,7 +121,7 @@ type Epilogue struct {
 	Table        uint64 // AdapterSite [slot][sitesPerSlot]
 	Hidden       uint64 // fp32 [t][hiddenStride]; of WHOLE outputs TYPE, scaled
 	Result       uint64 // fp32 [t][resultStride]: the residual stream, or with FLOATS silu(gate) * up
-	Squares      uint64 // fp32 [t][unit]: sums of squares of the residual stream; with HALF by four units
+	Squares      uint64 // fp32 [t][unit]: sums of squares of the residual stream; with HALF by four units, or by a tile of many rows
 	Positions    uint64 // uint32 [t]
 	Lanes        uint64 // uint32 [t]: row of the page table
 	PageTable    uint64 // uint32 [lane][maxPages]

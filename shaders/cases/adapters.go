@@ -67,8 +67,8 @@ func tile(runs []run) tiled {
 	return b
 }
 
-// whole cuts runs into such as a tile has room for.
-func whole(runs []run) []run {
+// inTiles cuts runs to at most TileRows rows.
+func inTiles(runs []run) []run {
 	var list []run
 	for _, r := range runs {
 		for ; r.count > shaders.TileRows; r.count -= shaders.TileRows {

@@ -20,7 +20,7 @@ type Case struct {
 	Split bool // decode attention over split keys, which style Lanes does not have
 	Flows bool // a stage that flows, which only products by matrices do
 	Meets bool // tiles meet the shrink in a stage that does not flow, which products by matrices never do
-	// Ends, where it is not F32, is the type of a product of many rows that ends its own outputs, which only those by matrices of it do.
+	// Ends is the type, which products by matrices have to take, of a product of many rows that ends its own outputs; F32 elsewhere.
 	Ends shaders.Type
 }
 

@@ -31,7 +31,7 @@ type fusedShape struct {
 type order int
 
 const (
-	together    order = iota // in one stage, as the model runs them
+	together    order = iota // in one stage, as the model runs few rows
 	shrinkFirst              // every tile is ended by the projection
 	shrinkLast               // every tile is ended by the shrink
 	flowed                   // together, in a stage that flows, where products by matrices do
@@ -46,7 +46,7 @@ func fusedShapes() []fusedShape {
 	few := tile([]run{{6, 2}, {base, 1}, {skipped, 1}, {4, 1}, {0, 3}})
 	three := tile([]run{{6, 8}, {3, 8}, {base, 4}, {1, 8}, {5, 7}, {4, 6}}) // tiles of 16 rows
 	some := tile([]run{{0, 1}, {1, 1}, {2, 1}, {3, 1}, {4, 1}, {5, 1}, {6, 1}, {base, 2}, {6, 3}, {0, 4}, {5, 2}, {skipped, 2}, {3, 8}, {4, 1}})
-	many := tile(whole([]run{{6, 90}, {base, 20}, {1, 33}, {skipped, 1}, {5, 40}, {3, 100}, {base, 3}, {4, 30}}))
+	many := tile(inTiles([]run{{6, 90}, {base, 20}, {1, 33}, {skipped, 1}, {5, 40}, {3, 100}, {base, 3}, {4, 30}}))
 	var alternating []run
 	for t := range 130 {
 		slot := t * 3 % 8

@@ -53,8 +53,9 @@ AdapterSite siteOf(Epilogue e, uint slot, uint firstOutput, uint j) {
     return adapterSite(e.table, slot, e.sitesPerSlot, e.firstSite + placeOf(e, firstOutput, j).site);
 }
 
-// Adds to the sums what the adapters of the subgroup's rows, up to 64, make of them, in up to four blocks of each. firstRow is the first of those rows, and inTile its
-// place in the tile. No array and no loop over blocks: with loops inside it may not be unrolled, and the sums would end up in memory.
+// Adds to the sums what the adapters of the subgroup's rows, up to 64, make of them, in up to four blocks of each. firstRow is the first of
+// those rows, and inTile its place in the tile. No array and no loop over blocks: with loops inside it may not be unrolled, and the
+// sums would end up in memory.
 void addDeltas(Epilogue e, uint firstRow, uint inTile, uint firstOutput, uint lane) {
     const uvec2 slots = uvec2(rowSlots[inTile + lane], EACH_M > 2 ? rowSlots[inTile + 32 + lane] : NO_ROW);
     uvec2 left = uvec2(subgroupBallot(slots.x < NO_ROW && slots.x != BASE_SLOT).x, // rows whose adapters are to come, a bit each

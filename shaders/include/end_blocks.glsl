@@ -12,7 +12,7 @@ Eight patchUnit(uint row, uint unit) {
                  vec4(patches[high], patches[high + 1], patches[high + 2], patches[high + 3]));
 }
 
-// Where the subgroup's tile begins, in rows, and its blocks, by the row in the tile and the unit.
+// Where a subgroup's blocks are: the tile's first row, and the blocks' first row in the tile and first unit.
 struct Corner {
     uint tileT;
     uint row;

@@ -18,7 +18,7 @@
 
 const uint END_NONE = 0;       // outputs are stored as they are
 const uint END_ROPE_STORE = 1; // as rope_store does
-const uint END_RESIDUAL = 2;   // as residual does, with a sum of squares for every SQUARES_UNIT columns, or with HALF SQUARES_QUAD
+const uint END_RESIDUAL = 2;   // as residual does, with sums of squares by SQUARES_UNIT columns, SQUARES_QUAD with HALF, or many rows' tiles
 const uint END_SILU_MUL = 3;   // as silu_mul does
 
 const uint NO_ROW = 0xfffffffeu; // the slot of a row that the step does not have
@@ -31,7 +31,7 @@ struct Epilogue {
     uint64_t table;     // AdapterSite [slot][sitesPerSlot]
     uint64_t hidden;    // fp32 [t][hiddenStride]; of WHOLE outputs TYPE, scaled
     uint64_t result;    // fp32 [t][resultStride]: the residual stream, or with FLOATS silu(gate) * up
-    uint64_t squares;   // fp32 [t][unit]: sums of squares of the residual stream; with HALF by four units
+    uint64_t squares;   // fp32 [t][unit]: sums of squares of the residual stream; with HALF by four units, or by a tile of many rows
     uint64_t positions; // uint32 [t]
     uint64_t lanes;     // uint32 [t]: row of the page table
     uint64_t pageTable; // uint32 [lane][maxPages]

@@ -204,7 +204,7 @@ void addUp(uint firstT, uint firstN, uint begin, uint end, uint blockM, uint blo
     barrier();
     uint slice = 0;
     uint xs = blockM * PANEL_CHUNKS + lane;
-    const uint both = 2 * xs + SLICE; // of xs in either slice, which are subtracted from it rather than computed anew
+    const uint both = 2 * xs + SLICE; // xs of both slices added up: either is this less the other, rather than computed anew
     uint panel = begin;
     do { // there is one: a way past the loop would take copies of the sums
         const bool more = panel + 1 < end;

@@ -36,7 +36,7 @@ layout(push_constant) uniform Push {
     float eps;
 } push;
 
-// Two scaled products in TYPE, as delta_coop.glsl reads them.
+// Two scaled products in TYPE, as delta_coop.glsl and delta_blocks.glsl read them.
 layout(buffer_reference, std430, buffer_reference_align = 4) coherent buffer HiddenPairs { uint at[]; };
 
 shared float partial[SUBGROUPS * 256];

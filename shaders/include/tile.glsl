@@ -8,7 +8,7 @@
 Eight tileOutputs(uint unit, uint row);
 uint tileSlot(Epilogue e, uint row);
 
-// Ends the tile-th tile of units by rows; those of the same outputs, so many, are neighbours.
+// Ends the tile-th tile of units by rows; rowTiles neighbours have the same outputs.
 void endTile(Epilogue e, uint tile, uint rowTiles, uint units, uint rows, uint thread, uint threads) {
     const uint firstUnit = tile / rowTiles * units;
     const uint firstRow = tile % rowTiles * rows;
