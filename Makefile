@@ -11,7 +11,7 @@
 # make deps, make build, make clean
 
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
-COOP_TESTS = TestKernelsMatchTheirTwins|TestParity|LikePEFT
+COOP_TESTS = TestKernelsMatchTheirTwins|TestParity|LikePEFT|ManyRows
 TESTFLAGS ?=
 
 .PHONY: deps serve build test test-coop check shaders demo parity parity-live bench bench-cpu clean
@@ -29,7 +29,7 @@ test:
 	go test -timeout 15m $(TESTFLAGS) ./...
 
 test-coop: build/coop/run
-	LORIKEET_KERNELS=coop go test -count=1 -timeout 15m -exec $(CURDIR)/build/coop/run -run '$(COOP_TESTS)' $(TESTFLAGS) ./shaders/cases ./tools/parity ./server/engine
+	LORIKEET_KERNELS=coop go test -count=1 -timeout 15m -exec $(CURDIR)/build/coop/run -run '$(COOP_TESTS)' $(TESTFLAGS) ./shaders/cases ./model ./tools/parity ./server/engine
 
 build/coop/run: tools/coop/fetch
 	tools/coop/fetch

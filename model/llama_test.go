@@ -2,6 +2,7 @@ package model
 
 import (
 	"cmp"
+	"fmt"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -12,6 +13,7 @@ import (
 	"lorikeet/compute"
 	"lorikeet/compute/computetest"
 	"lorikeet/lora"
+	"lorikeet/model/checkpoint"
 	"lorikeet/shaders"
 )
 
@@ -68,7 +70,8 @@ type testSequence struct {
 	prompt     int
 	pages      []int32
 	tabled     int
-	outputs    []Output // one per token after the first
+	unscored   int      // rows of its first step whose next tokens nobody asks about
+	outputs    []Output // one per token after the first and those
 }
 
 // sequence makes a random prompt in a lane, under an adapter or, with -1, none.
@@ -87,14 +90,15 @@ func (f *fixture) sequence(t testing.TB, r *rand.Rand, lane, adapter, prompt int
 	return s
 }
 
-// run covers the rows [start, start+rows), scores every prompt token it can and
-// samples greedily once the prompt is complete.
+// run covers the rows [start, start+rows), scores every prompt token it can but
+// those that nobody asks about, and samples greedily once the prompt is complete.
 func (s *testSequence) run(start, rows int) Run {
 	run := Run{Lane: s.lane, Slot: s.slot, Start: start, Rows: rows, Pages: s.pages[s.tabled:], FirstPage: s.tabled}
 	s.tabled = len(s.pages)
 	if start < s.prompt {
 		run.Token = s.tokens[start : start+rows]
-		run.Score = s.tokens[start+1 : min(start+rows+1, s.prompt)]
+		run.ScoreFrom = max(0, s.unscored-start)
+		run.Score = s.tokens[start+run.ScoreFrom+1 : min(start+rows+1, s.prompt)]
 	}
 	if start+rows >= s.prompt {
 		run.Sample = &Sampling{TopP: 1}
@@ -135,15 +139,24 @@ func (f *fixture) step(t testing.TB, pieces ...piece) {
 	require.Empty(t, out)
 }
 
-// done is the number of rows that have run: every one had one output.
-func (s *testSequence) done() int { return len(s.outputs) }
+// done is the number of rows that have run: every one had one output, but those
+// that nobody asks about.
+func (s *testSequence) done() int {
+	if len(s.outputs) == 0 {
+		return 0
+	}
+	return s.unscored + len(s.outputs)
+}
 
 // verify compares everything a sequence was answered with the oracle and
 // returns the largest difference of a log probability.
 func (f *fixture) verify(t testing.TB, s *testSequence, limit float64) float64 {
 	worst := 0.0
-	for i, logits := range f.oracle.logits(s.tokens[:len(s.outputs)], s.adapter) {
-		want, got := logSoftmax(logits), s.outputs[i]
+	for i, logits := range f.oracle.logits(s.tokens[:s.done()], s.adapter) {
+		if i < s.unscored {
+			continue
+		}
+		want, got := logSoftmax(logits), s.outputs[i-s.unscored]
 		difference := math.Abs(want[got.Token] - float64(got.Logprob))
 		require.LessOrEqual(t, difference, limit, "token %d", i)
 		require.Equal(t, s.tokens[i+1], got.Token, "token %d", i)
@@ -196,27 +209,54 @@ func TestWholeModel(t *testing.T) {
 	}
 }
 
-// TestManyRows runs the kernels for GPUs with more rows than their projections
-// end by themselves, then the same sequences with few: bodies of either kind
-// must agree about what one leaves to the other and to the head.
+// TestManyRows runs the kernels for GPUs with more rows than flow, or than
+// projections end by themselves, then the same sequences with few: bodies of
+// every kind must agree about what one leaves to the other and to the head.
 func TestManyRows(t *testing.T) {
-	seed := rand.Uint64()
-	t.Logf("seed %d", seed)
-	r := rand.New(rand.NewPCG(seed, 0))
-	kernels := shaders.NewStyle(computetest.Device(t), shaders.Groups)
-	const rows = 66
-	require.False(t, kernels.Fuses(rows, 64, shaders.F32, true))
-	f := newFixtureOf(t, tinyModels[0], r, kernels, 80)
-	s := f.sequence(t, r, 0, 1, rows+4)
-	for _, n := range []int{rows, 4, 1, 1} {
-		f.step(t, piece{s, n})
+	device := computetest.Device(t)
+	halves := tinyModel{
+		name: "f16 heads of 64", hidden: 80, inner: 40, layers: 2, vocab: 99, heads: 2, kvHeads: 1, headDim: 64, dtype: checkpoint.F16, limit: 2e-2,
 	}
-	a, b := f.sequence(t, r, 1, 3, 40), f.sequence(t, r, 2, -1, 30)
-	f.step(t, piece{a, 40}, piece{b, 26})
-	f.step(t, piece{a, 1}, piece{b, 4}, piece{s, 1})
-	f.step(t, piece{a, 1}, piece{b, 1}, piece{s, 1})
-	for _, s := range []*testSequence{s, a, b} {
-		f.verify(t, s, tinyModels[0].limit)
+	for _, c := range []struct {
+		style shaders.Style
+		model tinyModel
+		rows  int
+	}{{shaders.Groups, tinyModels[0], 66}, {shaders.Matrices, halves, 212}} {
+		if !slices.ContainsFunc(device.Info().Variants(), func(v compute.Variant) bool {
+			return slices.Contains(shaders.Styles(device.Info(), v.Name), c.style)
+		}) {
+			continue // the device cannot
+		}
+		t.Run(fmt.Sprintf("%v, %d rows", c.style, c.rows), func(t *testing.T) {
+			seed := rand.Uint64()
+			t.Logf("seed %d", seed)
+			r := rand.New(rand.NewPCG(seed, 0))
+			kernels := shaders.NewStyle(device, c.style)
+			f := newFixtureOf(t, c.model, r, kernels, c.rows+14)
+			require.Equal(t, c.style == shaders.Matrices, kernels.Fuses(c.rows, c.model.headDim, f.model.shape.Type, true))
+			long := func(lane, adapter, prompt int) *testSequence {
+				s := f.sequence(t, r, lane, adapter, prompt)
+				s.unscored = max(0, prompt-36) // a step has logits for few
+				return s
+			}
+			s, base := long(0, 1, c.rows+4), long(3, -1, c.rows)
+			for _, n := range []int{c.rows, 4, 1, 1} {
+				f.step(t, piece{s, n})
+			}
+			a, b := long(1, 3, c.rows-26), f.sequence(t, r, 2, -1, 30)
+			f.step(t, piece{a, c.rows - 26}, piece{b, 26})
+			f.step(t, piece{a, 1}, piece{b, 4}, piece{s, 1})
+			f.step(t, piece{base, c.rows})
+			f.step(t, piece{a, 1}, piece{b, 1}, piece{s, 1}, piece{base, 1})
+			some := min(100, c.rows) // more than flow, fewer than leave nothing behind
+			other, none := long(0, 0, some), long(2, -1, some)
+			f.step(t, piece{other, some}, piece{a, 1})
+			f.step(t, piece{none, some}, piece{base, 1})
+			for _, s := range []*testSequence{s, a, b, base, other, none} {
+				worst := f.verify(t, s, c.model.limit)
+				t.Logf("largest difference of a log probability: %.2g (limit %.2g)", worst, c.model.limit)
+			}
+		})
 	}
 }
 
