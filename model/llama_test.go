@@ -260,6 +260,25 @@ func TestManyRows(t *testing.T) {
 	}
 }
 
+// TestLaunchRefuses asks for steps that are larger than the model was opened for.
+func TestLaunchRefuses(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 2))
+	f := newFixture(t, tinyModels[0], r)
+	limits := f.model.Limits()
+	for name, c := range map[string]struct {
+		run  Run
+		want string
+	}{
+		"none":        {Run{}, "a step of 0 rows; it runs 1 to 48"},
+		"rows":        {Run{Rows: limits.Rows + 1, Token: make([]int32, limits.Rows+1)}, "a step of 49 rows; it runs 1 to 48"},
+		"logits":      {Run{Rows: 1, Token: []int32{0}, Score: make([]int32, limits.Logits+1)}, "logits of 69 rows; it has room for 68"},
+		"adjustments": {Run{Rows: 1, Token: []int32{0}, Sample: &Sampling{}, Adjust: make([]Adjustment, limits.Adjusts+1)}, "adjustments; it has room for"},
+	} {
+		_, err := f.model.Launch(&Batch{Runs: []Run{c.run}})
+		require.ErrorContains(t, err, c.want, name)
+	}
+}
+
 // TestStepAllocatesNothing counts what a decode step costs the Go heap.
 func TestStepAllocatesNothing(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))

@@ -27,6 +27,9 @@ func (m *Llama) launch(batch *Batch, adapters bool) (*Step, error) {
 	if rows := batch.Rows(); rows == 0 || rows > m.limits.Rows {
 		return nil, fmt.Errorf("model: a step of %d rows; it runs 1 to %d", rows, m.limits.Rows)
 	}
+	if n := batch.logits(); n > m.limits.Logits {
+		return nil, fmt.Errorf("model: a step with logits of %d rows; it has room for %d", n, m.limits.Logits)
+	}
 	if n := batch.adjustments(); n > m.limits.Adjusts {
 		return nil, fmt.Errorf("model: a step of %d adjustments; it has room for %d", n, m.limits.Adjusts)
 	}
