@@ -79,15 +79,18 @@ func (s Shrink) Dispatch(k *Kernels) compute.Dispatch {
 	return s.launch(k, kernel, pushBytes(push))
 }
 
+// mostSparse is the number of rows up to which a shrink with a stage of its own has too few tiles to fill the device.
+const mostSparse = 512
+
 // coop launches shrink_coop. In a stage that flows its workgroups are large: each gets the more of the memory's bandwidth beside
-// that of the projection the more it has on the way.
+// that of the projection the more it has on the way. So they are where few of them have the device to themselves.
 func (s Shrink) coop(k *Kernels) compute.Dispatch {
 	var norm Norm
 	if s.Norm != nil {
 		norm = *s.Norm
 	}
 	threads := uint32(256)
-	if s.end.flow != 0 {
+	if s.end.flow != 0 || s.scaled && s.Count <= mostSparse {
 		threads = 512
 	}
 	return s.launch(k, k.kernel("shrink_coop_"+s.Type.String(), shrinkCoopF16Spec{
