@@ -41,7 +41,7 @@ func main() {
 	flag.Func("context", "tokens that a decoding sequence sees, a list (default 512)", numbers(&o.contexts))
 	flag.IntVar(&o.steps, "steps", 50, "steps timed")
 	flag.IntVar(&o.zipf, "zipf", 0, "also decode a batch of this size over eight adapters of ranks 8 to 64, popular by Zipf 1.5")
-	flag.IntVar(&o.mixed, "mixed", 0, "also run this many decodes beside a prompt's chunk, and each alone")
+	flag.IntVar(&o.mixed, "mixed", 0, "also run this many decodes beside a prompt's chunk, with each number of adapters, and each alone")
 	flag.IntVar(&o.chunk, "chunk", 1024, "rows of that chunk, and tokens of each prompt of -prefill")
 	flag.IntVar(&o.prefill, "prefill", 0, "also run this many prompts in one step, without adapters and with one each")
 	flag.BoolVar(&o.stages, "stages", false, "print the time of each stage, from GPU timestamps, which slow the steps down")

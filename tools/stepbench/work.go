@@ -40,8 +40,10 @@ func (o *options) works() []work {
 	if o.mixed > 0 {
 		alone := decodes(o.mixed, o.contexts[0], nil)
 		chunk := work{name: fmt.Sprintf("chunk/tokens=%d", o.chunk), runs: []part{{adapter: -1, rows: o.chunk}}}
-		both := work{name: fmt.Sprintf("mixed/batch=%d/chunk=%d", o.mixed, o.chunk), runs: slices.Concat(alone.runs, chunk.runs)}
-		list = append(list, alone, chunk, both)
+		list = append(list, alone, chunk, mixed(alone, o.chunk))
+		for _, adapters := range o.adapters {
+			list = append(list, mixed(decodes(o.mixed, o.contexts[0], slices.Repeat(o.ranks[:1], min(adapters, o.mixed))), o.chunk))
+		}
 	}
 	if o.prefill > 0 {
 		list = append(list, prompts(o.prefill, o.chunk, nil), prompts(o.prefill, o.chunk, slices.Repeat(o.ranks[:1], o.prefill)))
@@ -89,6 +91,16 @@ func popular(batch, context int) work {
 			w.runs = append(w.runs, part{adapter: k, start: context - 1, rows: 1})
 		}
 	}
+	return w
+}
+
+// mixed is a batch of decodes beside a prompt's chunk, which has the first of their adapters.
+func mixed(w work, chunk int) work {
+	w.name = fmt.Sprintf("mixed/batch=%d/chunk=%d", len(w.runs), chunk)
+	if len(w.ranks) > 0 {
+		w.name += fmt.Sprintf("/adapters=%d", len(w.ranks))
+	}
+	w.runs = slices.Concat([]part{{adapter: min(0, len(w.ranks)-1), rows: chunk}}, w.runs)
 	return w
 }
 

@@ -30,6 +30,7 @@ func TestWorks(t *testing.T) {
 		"step/batch=64/context=512/adapters=8": 64, "step/batch=64/context=512/adapters=8/rank=64": 64,
 		"step/batch=64/context=512/adapters=8/zipf": 64,
 		"chunk/tokens=1024":                         1024, "mixed/batch=64/chunk=1024": 1088,
+		"mixed/batch=64/chunk=1024/adapters=1": 1088, "mixed/batch=64/chunk=1024/adapters=8": 1088,
 		"prefill/prompts=8/tokens=1024": 8192, "prefill/prompts=8/tokens=1024/adapters=8": 8192,
 	}, rows)
 }
