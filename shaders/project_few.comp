@@ -30,7 +30,6 @@ const bool WHOLE = false;
 
 #include "include/ahead.glsl"
 #include "include/arrive.glsl"
-#include "include/norm.glsl"
 
 const uint THREADS = 256;
 const uint SMALLEST_SUBGROUP = 8;

@@ -17,10 +17,10 @@ const bool WHOLE = false;
 
 #include "include/arrive.glsl"
 #include "include/lanes.glsl"
-#include "include/norm.glsl"
-
 const uint ROWS = 8; // outputs per lane, a unit
 const uint THREADS = 8;
+const uint NORM_LANES = THREADS;
+#include "include/norm.glsl"
 layout(local_size_x = 8) in;
 
 layout(push_constant) uniform Push {
@@ -109,7 +109,7 @@ void main() {
     // A loop of its own: a loop inside an unrolled one would keep it, and with it the sums, from registers.
     float inverse[COLUMNS];
     for (uint c = 0; c < COLUMNS; c++) {
-        inverse[c] = NORM ? inverseNorm(push.squares, rowOf(firstToken + c), push.parts, push.normWidth, push.eps, thread, THREADS) : 1.0;
+        inverse[c] = NORM ? inverseNorm(push.squares, rowOf(firstToken + c), push.parts, push.normWidth, push.eps, thread) : 1.0;
     }
     if (ENDING != END_NONE) {
         const uint at = gl_WorkGroupID.x * gl_NumWorkGroups.y + gl_WorkGroupID.y;

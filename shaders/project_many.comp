@@ -10,6 +10,7 @@
 #extension GL_GOOGLE_include_directive : require
 #extension GL_EXT_control_flow_attributes : require
 
+const uint NORM_LANES = 1;
 #include "include/norm.glsl"
 
 layout(constant_id = 1) const uint EACH_T = 4; // a tile is 16 times as many rows
@@ -143,7 +144,7 @@ void main() {
         uint row = GATHER ? Uints(push.gather).at[t] : t;
         rows[i] = row;
         if (NORM) {
-            inverse[i] = inverseNorm(push.squares, row, push.parts, push.normWidth, push.eps, 0, 1);
+            inverse[i] = inverseNorm(push.squares, row, push.parts, push.normWidth, push.eps, 0);
         }
     }
     [[unroll]] for (uint i = 0; i < EACH_T * EACH_N; i++) {

@@ -20,12 +20,11 @@ const bool WHOLE = false;
 
 #define LEFT coherent
 #include "include/drain_units.glsl"
-#include "include/norm.glsl"
-
 const uint THREADS = 256;
 const uint RANKS = 4;               // rows of A a workgroup has
 const uint MOST_SUBGROUPS = 32;     // subgroups are of 8 and more
-const uint NORM_LANES = 8;          // invocations that add up a row's squares
+const uint NORM_LANES = 8;
+#include "include/norm.glsl"
 layout(local_size_x = 256) in;
 
 layout(push_constant) uniform Push {
@@ -64,7 +63,7 @@ void shrink(uint thread) {
     if (NORM && thread < TILE_ROWS * NORM_LANES) {
         uint row = thread / NORM_LANES;
         float factor = inverseNorm(push.squares, rowOf(tile.first + min(row, tile.count - 1)), push.parts, push.width,
-                                   push.eps, thread % NORM_LANES, NORM_LANES);
+                                   push.eps, thread % NORM_LANES);
         inverse[row] = factor;
     }
     uint stride = (push.width + 7) & ~7u;

@@ -16,6 +16,7 @@ const bool WHOLE = false;
 
 #include "include/drain_units.glsl"
 #include "include/lanes.glsl"
+const uint NORM_LANES = 8;
 #include "include/norm.glsl"
 
 const uint THREADS = 16;
@@ -82,7 +83,7 @@ void shrink(uint thread) {
     // A loop of its own: a loop inside an unrolled one would keep it, and with it the sums, from registers.
     float inverse[TILE_ROWS];
     for (uint row = 0; row < tile.count; row++) {
-        inverse[row] = NORM ? inverseNorm(push.squares, rowOf(tile.first + row), push.parts, push.width, push.eps, thread % 8, 8) : 1.0;
+        inverse[row] = NORM ? inverseNorm(push.squares, rowOf(tile.first + row), push.parts, push.width, push.eps, thread % NORM_LANES) : 1.0;
     }
     [[unroll]] for (uint row = 0; row < TILE_ROWS; row++) {
         if (row < tile.count && rank < site.rank) {

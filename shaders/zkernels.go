@@ -24,10 +24,10 @@ const (
 	MostParts                  = 8          // that a tile is divided into, nearly
 	MostPlaces                 = 1024       // flags before the sums
 	NoRow                      = 0xfffffffe // the slot of a row that the step does not have
-	NormFours                  = 4          // loads of a leaf that are on their way together
-	NormLeaves                 = 8          // sums of a row that are folded in the end
-	PageTokens                 = 16         // tokens in one KV page
-	PanelChunks                = 64         // of a panel, 16 bytes each
+	NormLanes                  = 8
+	NormLeaves                 = 8  // sums of a row that are folded in the end
+	PageTokens                 = 16 // tokens in one KV page
+	PanelChunks                = 64 // of a panel, 16 bytes each
 	PanelColumns               = 32
 	PanelRows                  = 16
 	PatchStride                = 20  // floats between rows of a block, which keep banks apart
@@ -59,6 +59,7 @@ const (
 	projectFewThreads          = 256
 	projectLanesRows           = 8 // outputs per lane, a unit
 	projectLanesThreads        = 8
+	projectManyNormLanes       = 1
 	projectManySide            = 16 // invocations along each edge of the tile
 	sampleCandidates           = 2048
 	sampleDepth                = 4
@@ -67,10 +68,11 @@ const (
 	sampleSmallestKey          = 0x00800000 // of the lowest finite float
 	sampleSmallestSubgroup     = 8
 	sampleToken                = 0xffffffff // a target that asks for a sampled token
+	shrinkLanesNormLanes       = 8
 	shrinkLanesThreads         = 16
 	shrinkMostSubgroups        = 32 // subgroups are of 8 and more
-	shrinkNormLanes            = 8  // invocations that add up a row's squares
-	shrinkRanks                = 4  // rows of A a workgroup has
+	shrinkNormLanes            = 8
+	shrinkRanks                = 4 // rows of A a workgroup has
 	shrinkThreads              = 256
 	siluMulColumns             = 256 // a workgroup has
 )

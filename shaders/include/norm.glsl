@@ -1,5 +1,6 @@
 // RMS norm from partial sums: whoever writes the residual stream also writes, per row and block of columns, the sum
-// of squares; a reader folds them into one factor.
+// of squares; a reader folds them into one factor. NORM_LANES neighbouring invocations do that for a row, a power of two up to NORM_LEAVES; who
+// includes this says how many.
 #ifndef NORM_GLSL
 #define NORM_GLSL
 
@@ -8,54 +9,60 @@
 
 #include "weights.glsl"
 
-const uint NORM_LEAVES = 8; // sums of a row that are folded in the end
-const uint NORM_FOURS = 4;  // loads of a leaf that are on their way together
+const uint NORM_LEAVES = 8;                              // sums of a row that are folded in the end
+const uint NORM_EACH = NORM_LEAVES / NORM_LANES;         // of a lane
+const uint NORM_FOURS = NORM_LANES < 4 ? NORM_LANES : 4; // of a leaf, on their way together
 
-// The four-th four of a row's parts; past the last part, zeros.
-vec4 fourParts(uint64_t squares, uint row, uint parts, uint four) {
-    const uint first = four * 4;
-    if (parts % 4 == 0) {
-        return first < parts ? Floats4(squares).at[(row * parts + first) >> 2] : vec4(0.0);
-    }
-    vec4 v = vec4(0.0);
-    [[unroll]] for (uint i = 0; i < 4; i++) {
-        if (first + i < parts) {
-            v[i] = Floats(squares).at[row * parts + first + i];
+vec4 normSums[NORM_EACH];
+
+// Adds up the lane's leaves out of fours of a row's parts. What there is not is loaded from anywhere: behind a condition loads would be
+// waited for one by one. So would they in a loop whose bounds the compiler does not know when it unrolls, such as a function's parameters.
+void addFours(uint64_t squares, uint row, uint parts, uint lane) {
+    [[dont_unroll]] for (uint first = 0; first < parts; first += NORM_FOURS * NORM_LEAVES * 4) {
+        vec4 v[NORM_FOURS * NORM_EACH];
+        [[unroll]] for (uint i = 0; i < NORM_FOURS * NORM_EACH; i++) {
+            v[i] = Floats4(squares).at[(row * parts + min(first + (lane + i * NORM_LANES) * 4, parts - 4)) >> 2];
+        }
+        [[unroll]] for (uint i = 0; i < NORM_FOURS * NORM_EACH; i++) {
+            normSums[i % NORM_EACH] += first + (lane + i * NORM_LANES) * 4 < parts ? v[i] : vec4(0.0);
         }
     }
-    return v;
 }
 
-// The sum of every NORM_LEAVES-th four of a row's parts.
-float leafOf(uint64_t squares, uint row, uint parts, uint leaf) {
-    vec4 sum = vec4(0.0);
-    [[dont_unroll]] for (uint four = leaf; four * 4 < parts; four += NORM_LEAVES * NORM_FOURS) {
-        vec4 v[NORM_FOURS];
-        [[unroll]] for (uint i = 0; i < NORM_FOURS; i++) {
-            v[i] = fourParts(squares, row, parts, four + i * NORM_LEAVES);
-        }
-        [[unroll]] for (uint i = 0; i < NORM_FOURS; i++) {
-            sum += v[i];
+// The same where they are not in fours.
+void addSingly(uint64_t squares, uint row, uint parts, uint lane) {
+    [[dont_unroll]] for (uint part = 0; part < parts; part++) {
+        const float square = Floats(squares).at[row * parts + part];
+        const vec4 v = mix(vec4(0.0), vec4(square), equal(uvec4(part % 4), uvec4(0, 1, 2, 3)));
+        [[unroll]] for (uint i = 0; i < NORM_EACH; i++) {
+            normSums[i] += part / 4 % NORM_LEAVES == lane + i * NORM_LANES ? v : vec4(0.0);
         }
     }
-    return (sum.x + sum.y) + (sum.z + sum.w);
 }
 
-// 1 / sqrt(mean of squares + eps) of one row. squares is fp32 [row][parts]. So many neighbouring lanes, a power of two up to
-// NORM_LEAVES, call it together. However many they are, the leaves l are folded as ((l0 + l4) + (l2 + l6)) + ((l1 + l5) + (l3 + l7)), so
+// 1 / sqrt(mean of squares + eps) of one row, whose lanes call it together. squares is fp32 [row][parts]. A leaf is the sum of every
+// NORM_LEAVES-th four of the parts. However many lanes there are, leaves are folded as ((l0 + l4) + (l2 + l6)) + ((l1 + l5) + (l3 + l7)), so
 // the bits of a row's factor do not depend on what else runs.
-float inverseNorm(uint64_t squares, uint row, uint parts, uint width, float eps, uint lane, uint lanes) {
-    float leaves[NORM_LEAVES];
-    [[unroll]] for (uint i = 0; i < NORM_LEAVES / lanes; i++) {
-        leaves[i] = leafOf(squares, row, parts, lane + i * lanes);
+float inverseNorm(uint64_t squares, uint row, uint parts, uint width, float eps, uint lane) {
+    [[unroll]] for (uint i = 0; i < NORM_EACH; i++) {
+        normSums[i] = vec4(0.0);
     }
-    for (uint count = NORM_LEAVES / lanes; count > 1; count /= 2) {
-        for (uint i = 0; i < count / 2; i++) {
+    if (parts % 4 == 0) {
+        addFours(squares, row, parts, lane);
+    } else {
+        addSingly(squares, row, parts, lane);
+    }
+    float leaves[NORM_EACH];
+    [[unroll]] for (uint i = 0; i < NORM_EACH; i++) {
+        leaves[i] = (normSums[i].x + normSums[i].y) + (normSums[i].z + normSums[i].w);
+    }
+    [[unroll]] for (uint count = NORM_EACH; count > 1; count /= 2) {
+        [[unroll]] for (uint i = 0; i < count / 2; i++) {
             leaves[i] += leaves[i + count / 2];
         }
     }
     float total = leaves[0];
-    for (uint distance = lanes / 2; distance > 0; distance /= 2) {
+    [[unroll]] for (uint distance = NORM_LANES / 2; distance > 0; distance /= 2) {
         total += subgroupShuffleXor(total, distance);
     }
     return inversesqrt(total / float(width) + eps);

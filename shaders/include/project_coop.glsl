@@ -24,7 +24,6 @@ const bool WHOLE = LORA && FRAGMENTS; // the tile's outputs get their delta befo
 #include "ahead.glsl"
 #include "tile.glsl"
 #include "flow.glsl"
-#include "norm.glsl"
 
 layout(push_constant) uniform Push {
     uint64_t w;        // TYPE, in panels
@@ -50,6 +49,7 @@ const uint TILE_T = ROW_TILES * 16;
 const uint EACH = STRIPS * ROW_TILES * ACROSS;
 const bool PAIRS = ENDING == END_ROPE_STORE || ENDING == END_SILU_MUL; // the second half of the tile's strips is far from the first
 const uint NORM_LANES = THREADS / TILE_T >= 8 ? 8 : THREADS / TILE_T >= 4 ? 4 : THREADS / TILE_T >= 2 ? 2 : 1; // per row
+#include "norm.glsl"
 const uint SUBGROUPS = SPLIT * SIDES;
 const uint BLOCKS = ROW_TILES * TILE_STRIPS;                          // of 16 rows by 16 outputs
 const uint DELTA_PARTS = SUBGROUPS > BLOCKS ? SUBGROUPS / BLOCKS : 1; // subgroups that share the adapters of one
@@ -159,7 +159,7 @@ void findInverse(uint thread, uint firstToken) {
     if (NORM) {
         for (uint i = thread; i < TILE_T * NORM_LANES; i += THREADS) {
             inverse[i / NORM_LANES] =
-                inverseNorm(push.squares, normRow(firstToken + i / NORM_LANES), push.parts, push.normWidth, push.eps, i % NORM_LANES, NORM_LANES);
+                inverseNorm(push.squares, normRow(firstToken + i / NORM_LANES), push.parts, push.normWidth, push.eps, i % NORM_LANES);
         }
     }
 }

@@ -23,7 +23,6 @@ const bool WHOLE = LORA && FRAGMENTS; // the sums have their delta in them when 
 
 #include "ahead.glsl"
 #include "divide.glsl"
-#include "norm.glsl"
 #include "panels.glsl"
 
 layout(push_constant) uniform Push {
@@ -65,6 +64,7 @@ const uint SUMS_EACH = BLOCKS_EACH * ACROSS;
 const bool EARLY = BLOCKS_EACH <= 8;
 const uint AHEAD = EARLY ? 2 : 1; // slices that a load is ahead
 const uint NORM_LANES = THREADS / TILE_T >= 8 ? 8 : THREADS / TILE_T >= 4 ? 4 : THREADS / TILE_T >= 2 ? 2 : 1; // per row
+#include "norm.glsl"
 
 shared uvec4 pool[2 * SLICE];
 shared float patches[SUBGROUPS * PATCH * 2]; // two blocks of each subgroup
@@ -192,7 +192,7 @@ void addUp(uint firstT, uint firstN, uint begin, uint end, uint blockM, uint blo
     if (NORM) {
         for (uint i = thread; i < TILE_T * NORM_LANES; i += THREADS) {
             inverse[i / NORM_LANES] =
-                inverseNorm(push.squares, normRow(firstT * 16 + i / NORM_LANES), push.parts, push.normWidth, push.eps, i % NORM_LANES, NORM_LANES);
+                inverseNorm(push.squares, normRow(firstT * 16 + i / NORM_LANES), push.parts, push.normWidth, push.eps, i % NORM_LANES);
         }
     }
     keep(0, thread);

@@ -11,6 +11,7 @@ layout(constant_id = 9) const bool SCALED = false; // the products are left scal
 
 #include "flow.glsl"
 #include "lora.glsl"
+const uint NORM_LANES = 8;
 #include "norm.glsl"
 #include "panels.glsl"
 
@@ -88,10 +89,10 @@ void shrink(RowTile tile, AdapterSite site, uint firstRank, uint thread, uint la
             loadA(u, panel + AHEAD + u, end, low, high, lane);
         }
     }
-    if (NORM && thread < TILE_ROWS * NORM_LEAVES) {
-        const uint row = thread / NORM_LEAVES;
+    if (NORM && thread < TILE_ROWS * NORM_LANES) {
+        const uint row = thread / NORM_LANES;
         inverse[row] = inverseNorm(push.squares, normRow(tile.first + min(row, tile.count - 1)), push.parts, push.width, push.eps,
-                                   thread % NORM_LEAVES, NORM_LEAVES);
+                                   thread % NORM_LANES);
     }
     coopMatStore(sums, partial, gl_SubgroupID * 256, 16, gl_CooperativeMatrixLayoutRowMajor);
     barrier();
