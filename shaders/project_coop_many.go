@@ -55,11 +55,17 @@ func (s projectCoopManyF16Spec) tile() tileShape {
 // shared is the bytes of shared memory that a workgroup takes.
 func (s projectCoopManyF16Spec) shared() int {
 	tile := s.tile()
-	words := int(s.SubgroupsM*s.SubgroupsN)*2*PanelRows*PatchStride + tile.rows
+	rows, w := tile.rows/PanelRows*PanelChunks, tile.outputs/PanelRows*PanelChunks // of a slice, in chunks
+	words := tile.rows
 	if s.Ending != EndNone {
 		words += 2*EpiloguePairs + AheadRows + int(s.SubgroupsN)*tile.rows
 	}
-	return 2*(tile.outputs+tile.rows)/PanelRows*panelBytes + 4*words
+	if s.Lora {
+		w = PanelColumns * (tile.outputs/8 + 1)
+		words += tile.rows + 1
+	}
+	patches := int(s.SubgroupsM*s.SubgroupsN) * 2 * PanelRows * PatchStride / 4
+	return panelBytes/PanelChunks*max(2*(rows+w), patches) + 4*words
 }
 
 // coopMany launches project_coop_many; grid: {workgroups, 1, 1}, so many at once.

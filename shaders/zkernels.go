@@ -8,6 +8,7 @@ const (
 	AheadRows                  = 128        // most rows of a tile
 	BaseSlot                   = 0xffffffff // the slot of rows without an adapter
 	CoopRanks                  = 16         // rows of A a workgroup has
+	DeltaRanks                 = 16         // of an item
 	EndNone                    = 0          // outputs are stored as they are
 	EndResidual                = 2          // as residual does, with sums of squares by SQUARES_UNIT columns, SQUARES_QUAD with HALF, or many rows' tiles
 	EndRopeStore               = 1          // as rope_store does

@@ -240,7 +240,7 @@ func (f fusedShape) build(s *Setup, o order) Run {
 		slices.Reverse(dispatches)
 	}
 	limit := 0.0
-	if f.lora && s.Kernels.ShrinksHalves(f.t) {
+	if f.lora && (s.Kernels.ShrinksHalves(f.t) || f.many() && s.Kernels.Panels(f.t)) {
 		limit = productLimits[f.t]
 	}
 	if f.alone && s.Kernels.Panels(f.t) {

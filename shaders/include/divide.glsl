@@ -59,9 +59,11 @@ void leavePart(uint64_t parts, uint workgroup, uint thread) {
     }
 }
 
-// Waits for those of another, which nobody else reads. The whole workgroup calls it.
-void awaitPart(uint64_t parts, uint workgroup, uint thread) {
-    if (thread == 0) {
+// Waits for those of others, up to as many as the workgroup has invocations, which nobody else reads: every step-th workgroup from
+// first on. The whole workgroup calls it.
+void awaitParts(uint64_t parts, uint first, uint step, uint count, uint thread) {
+    if (thread < count) {
+        const uint workgroup = first + thread * step;
         while (atomicLoad(Owed(parts).at[workgroup], gl_ScopeDevice, gl_StorageSemanticsBuffer, gl_SemanticsAcquire) == 0u) {
         }
         atomicStore(Owed(parts).at[workgroup], 0u, gl_ScopeDevice, gl_StorageSemanticsBuffer, gl_SemanticsRelease);

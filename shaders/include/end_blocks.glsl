@@ -3,13 +3,15 @@
 #ifndef END_BLOCKS_GLSL
 #define END_BLOCKS_GLSL
 
+const uint LANES = THREADS / SUBGROUPS;                           // of a subgroup
+const uint PAIRS_EACH = 64 > 2 * LANES ? 64 / (2 * LANES) : 1; // of an invocation's units in two blocks
+
 // A row of one of the four units in the subgroup's patches.
 Eight patchUnit(uint row, uint unit) {
-    const uint first = gl_SubgroupID * 2 * PATCH + row * PATCH_STRIDE;
-    const uint low = PAIRS ? first + unit * 4 : first + unit / 2 * PATCH + unit % 2 * 8;
-    const uint high = low + (PAIRS ? PATCH : 4);
-    return Eight(vec4(patches[low], patches[low + 1], patches[low + 2], patches[low + 3]),
-                 vec4(patches[high], patches[high + 1], patches[high + 2], patches[high + 3]));
+    const uint first = (gl_SubgroupID * 2 * PATCH + row * PATCH_STRIDE) / 4; // in fours
+    const uint low = PAIRS ? first + unit : first + unit / 2 * (PATCH / 4) + unit % 2 * 2;
+    const uint high = low + (PAIRS ? PATCH / 4 : 1);
+    return Eight(uintBitsToFloat(pool[low]), uintBitsToFloat(pool[high]));
 }
 
 // Where a subgroup's blocks are: the tile's first row, and the blocks' first row in the tile and first unit.
@@ -31,7 +33,7 @@ struct Unit {
 Unit unitOf(Epilogue e, Corner c, uint block, uint inBlocks) {
     const uint row = c.row + block / EACH_N * 16 + inBlocks / 4;
     const uint unit = c.unit + block % EACH_N * 2 + inBlocks % 4;
-    const bool some = ENDING == END_NONE ? unit * 8 < push.outputs : unit < e.units && rowSlots[row] != NO_ROW;
+    const bool some = inBlocks < 64 && (ENDING == END_NONE ? unit * 8 < push.outputs : unit < e.units && rowSlots[row] != NO_ROW);
     return Unit(c.tileT + row, row, unit, inBlocks, some && c.tileT + row < push.tokens);
 }
 
@@ -75,9 +77,6 @@ void endOne(Epilogue e, uint block, Unit u, Given given) {
     float square = 0.0;
     if (u.inside) {
         Eight outputs = patchUnit(u.inBlocks / 4, u.inBlocks % 4);
-        if (LORA && !WHOLE) {
-            outputs = add8(outputs, deltaShare(e, u.t, rowSlots[u.row], u.unit, 0, 1));
-        }
         if (ENDING == END_NONE) {
             storeUnit(u.t, u.unit, outputs);
         } else if (ENDING == END_ROPE_STORE) {
@@ -93,27 +92,42 @@ void endOne(Epilogue e, uint block, Unit u, Given given) {
     }
 }
 
-// Ends the outputs of two neighbouring blocks, by way of the subgroup's patches.
-void endBlocks(Epilogue e, Corner c, uint block, uint lane) {
+// Two units of an invocation, the second LANES behind the first in their blocks, and what they are given. No array: a loop over it would not be
+// unrolled, and it would end up in memory.
+struct Pair {
+    Unit one;
+    Unit two;
+    Given forOne;
+    Given forTwo;
+};
+
+// Starts to load what the pair from first on in two neighbouring blocks is given.
+Pair beginPair(Epilogue e, Corner c, uint block, uint first) {
+    Pair p;
+    p.one = unitOf(e, c, block, first);
+    p.two = unitOf(e, c, block, first + LANES);
+    if (ENDING != END_NONE) {
+        p.forOne = givenTo(e, p.one.t, p.one.unit, p.one.inside);
+        p.forTwo = givenTo(e, p.two.t, p.two.unit, p.two.inside);
+    }
+    return p;
+}
+
+// Ends the outputs of two neighbouring blocks, by way of the subgroup's patches. next is the invocation's first pair of them, begun, and
+// becomes that of the next two, or the last.
+void endBlocks(Epilogue e, Corner c, uint block, inout Pair next, uint lane) {
     [[unroll]] for (uint i = 0; i < 2 * ACROSS; i++) {
         const uint at = i % ACROSS;
-        coopMatStore(sums[block * ACROSS + i], patches,
-                     (gl_SubgroupID * 2 + i / ACROSS) * PATCH + at / ACROSS_N * SIZE_M * PATCH_STRIDE + at % ACROSS_N * SIZE_N, PATCH_STRIDE,
-                     gl_CooperativeMatrixLayoutRowMajor);
+        const uint corner = (gl_SubgroupID * 2 + i / ACROSS) * PATCH + at / ACROSS_N * SIZE_M * PATCH_STRIDE + at % ACROSS_N * SIZE_N;
+        coopMatStore(sums[block * ACROSS + i], pool, corner / 4, PATCH_STRIDE / 4, gl_CooperativeMatrixLayoutRowMajor);
     }
     controlBarrier(gl_ScopeSubgroup, gl_ScopeSubgroup, gl_StorageSemanticsShared, gl_SemanticsAcquireRelease);
-    for (uint first = lane; first < 64; first += 2 * (THREADS / SUBGROUPS)) {
-        Unit units[2];
-        Given givens[2]; // on their way together
-        [[unroll]] for (uint i = 0; i < 2; i++) {
-            units[i] = unitOf(e, c, block, first + i * (THREADS / SUBGROUPS));
-            if (ENDING != END_NONE && units[i].inside) {
-                givens[i] = givenTo(e, units[i].t, units[i].unit);
-            }
-        }
-        [[unroll]] for (uint i = 0; i < 2; i++) {
-            endOne(e, block, units[i], givens[i]);
-        }
+    [[unroll]] for (uint i = 0; i < PAIRS_EACH; i++) {
+        const Pair p = next;
+        const bool last = i + 1 == PAIRS_EACH;
+        next = beginPair(e, c, last ? min(block + 2, BLOCKS_EACH - 2) : block, lane + (last ? 0 : (i + 1) * 2 * LANES));
+        endOne(e, block, p.one, p.forOne);
+        endOne(e, block, p.two, p.forTwo);
     }
     controlBarrier(gl_ScopeSubgroup, gl_ScopeSubgroup, gl_StorageSemanticsShared, gl_SemanticsAcquireRelease);
 }

@@ -135,8 +135,16 @@ struct Given {
     uint64_t layer; // of keys and values
 };
 
-Given givenTo(Epilogue e, uint t, uint unit) {
+// Whether pages are looked up for queries, too, which do not need them, so that no condition holds up what is loaded for another unit.
+#ifndef EAGER
+#define EAGER false
+#endif
+
+// What a unit of row t is given. Of one that is not to end it is anything: behind a condition every load would be waited for at once.
+Given givenTo(Epilogue e, uint t, uint unit, bool ends) {
     Given g;
+    t = ends ? t : 0;
+    unit = ends ? unit : 0;
     if (ENDING == END_RESIDUAL) {
         g.v = floats8(e.result, t * e.resultStride + unit * 8);
         if (HALF) {
@@ -145,12 +153,13 @@ Given givenTo(Epilogue e, uint t, uint unit) {
     }
     if (ENDING == END_ROPE_STORE) {
         const uint low = unit * 4 % (HEAD_DIM / 2);
-        g.position = Uints(e.positions).at[t];
+        const uint position = Uints(e.positions).at[t];
+        g.position = ends ? position : 0; // the first row may be one that the step does not have
         g.v.lo = floats4(e.rope, g.position * HEAD_DIM + low);
         g.v.hi = floats4(e.rope, g.position * HEAD_DIM + HEAD_DIM / 2 + low);
-        if (unit * 8 / HEAD_DIM >= e.heads) {
-            const uint64_t line = e.pageTable + 4ul * Uints(e.lanes).at[t] * e.maxPages;
-            g.layer = layerOf(line, g.position, e.pool, e.pageBytes, e.layerOffset);
+        if (EAGER || unit * 8 / HEAD_DIM >= e.heads) {
+            const uint lane = Uints(e.lanes).at[t];
+            g.layer = layerOf(e.pageTable + 4ul * (ends ? lane : 0) * e.maxPages, g.position, e.pool, e.pageBytes, e.layerOffset);
         }
     }
     return g;
@@ -226,7 +235,7 @@ void endUnit(Epilogue e, uint t, uint slot, uint unit, Eight outputs, uint part,
     }
     Given given; // loaded first, so that it is on its way while the products are added up
     if (part == 0) {
-        given = givenTo(e, t, unit);
+        given = givenTo(e, t, unit, true);
     }
     if (LORA && !WHOLE) {
         outputs = add8(outputs, foldShares(deltaShare(e, t, slot, unit, part, parts), parts));

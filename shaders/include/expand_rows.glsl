@@ -15,7 +15,7 @@
 #extension GL_KHR_shader_subgroup_basic : require
 #extension GL_KHR_shader_subgroup_shuffle : require
 
-#include "expand.glsl"
+#include "expand_sum.glsl"
 
 const uint EXPAND_FEW = 2;                       // of a tile, up to which teams expand
 const uint QUAD_ROWS = 4;                        // rows that an invocation adds up, and parts

@@ -19,8 +19,9 @@ layout(constant_id = 15) const bool HALF = false; // the ending leaves halves
 layout(constant_id = 16) const uint HEAD_DIM = 128;
 layout(constant_id = 17) const bool FLOATS = true; // the ending leaves fp32 rows
 layout(constant_id = 18) const bool FINE = false;  // squares of the residual stream are summed by SQUARES_QUAD columns, else by a tile's
-const bool WHOLE = LORA && FRAGMENTS; // the sums have their delta in them when they end
+#define WHOLE LORA // the sums have their delta in them when they end; a constant would only be another name of LORA
 
+#define EAGER true // what the next units are given is on its way while these end
 #include "ahead.glsl"
 #include "divide.glsl"
 #include "panels.glsl"
@@ -54,6 +55,8 @@ const uint BLOCKS_N = SUBGROUPS_N * EACH_N; // of 16 outputs
 const uint CHUNKS_M = BLOCKS_M * PANEL_CHUNKS;
 const uint CHUNKS_N = BLOCKS_N * PANEL_CHUNKS;
 const uint SLICE = CHUNKS_M + CHUNKS_N;
+const uint B_ROW = BLOCKS_N * 2 + 1; // chunks between rows of B, the last of which keeps banks apart
+const uint DELTA_SLICE = CHUNKS_M + 32 * B_ROW;
 const uint PAIRS_M = CHUNKS_M / 2 / THREADS; // of chunks, eight rows apart, that an invocation loads
 const uint PAIRS_N = CHUNKS_N / 2 / THREADS;
 const uint TILE_T = BLOCKS_M * 16;
@@ -66,8 +69,9 @@ const uint AHEAD = EARLY ? 2 : 1; // slices that a load is ahead
 const uint NORM_LANES = THREADS / TILE_T >= 8 ? 8 : THREADS / TILE_T >= 4 ? 4 : THREADS / TILE_T >= 2 ? 2 : 1; // per row
 #include "norm.glsl"
 
-shared uvec4 pool[2 * SLICE];
-shared float patches[SUBGROUPS * PATCH * 2]; // two blocks of each subgroup
+const uint SLICES = 2 * (LORA ? DELTA_SLICE : SLICE);
+const uint PATCHES = SUBGROUPS * PATCH * 2 / 4; // two blocks of each subgroup
+shared uvec4 pool[SLICES > PATCHES ? SLICES : PATCHES]; // for the ones and then for the others
 shared float inverse[TILE_T];
 shared float rowSquares[SUBGROUPS_N * TILE_T]; // of the columns of the subgroups side by side
 
@@ -281,28 +285,29 @@ void endTile(uint firstT, uint firstN, uint blockM, uint blockN, uint thread, ui
         }
         return;
     }
-    Epilogue e;
+    if (WHOLE) {
+        addDeltas(epilogueAhead(), firstT, firstN, blockM, blockN, thread);
+    }
+    Epilogue e; // read once more: kept meanwhile, it would take registers
     if (ENDING != END_NONE) {
         e = epilogueAhead();
     }
-    if (WHOLE) {
-        addDeltas(e, (firstT + blockM) * 16, blockM * 16, (firstN + blockN) * 16, lane);
-    }
     // Not a loop: with barriers inside it may not be unrolled, and the sums would end up in memory.
     const Corner c = Corner(firstT * 16, blockM * 16, (firstN + blockN) * 2);
-    endBlocks(e, c, 0, lane);
+    Pair next = beginPair(e, c, 0, lane);
+    endBlocks(e, c, 0, next, lane);
     if (BLOCKS_EACH > 2) {
-        endBlocks(e, c, 2, lane);
+        endBlocks(e, c, 2, next, lane);
     }
     if (BLOCKS_EACH > 4) {
-        endBlocks(e, c, 4, lane);
-        endBlocks(e, c, 6, lane);
+        endBlocks(e, c, 4, next, lane);
+        endBlocks(e, c, 6, next, lane);
     }
     if (BLOCKS_EACH > 8) {
-        endBlocks(e, c, 8, lane);
-        endBlocks(e, c, 10, lane);
-        endBlocks(e, c, 12, lane);
-        endBlocks(e, c, 14, lane);
+        endBlocks(e, c, 8, next, lane);
+        endBlocks(e, c, 10, next, lane);
+        endBlocks(e, c, 12, next, lane);
+        endBlocks(e, c, 14, next, lane);
     }
     if (ENDING == END_RESIDUAL && !FINE) {
         endRowSquares(e, firstT, firstN / BLOCKS_N, thread);
@@ -351,10 +356,15 @@ void main() {
     }
     // Behind the loop: what the end of a tile computes from nothing that changes would else take registers all through it.
     const uint first = tile * push.panels;
-    for (uint other = worker; begin > first && base + firstPanel(d, other) > first;) {
+    uint other = worker;
+    while (begin > first && base + firstPanel(d, other) > first) {
         other--;
-        awaitPart(push.left, other * tilesT + row, thread);
-        addPart(other * tilesT + row, lane);
+    }
+    if (other < worker) {
+        awaitParts(push.left, other * tilesT + row, tilesT, worker - other, thread);
+        [[dont_unroll]] for (; other < worker; other++) {
+            addPart(other * tilesT + row, lane);
+        }
     }
     endTile(firstT, tile * BLOCKS_N, blockM, blockN, thread, lane);
 }
