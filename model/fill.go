@@ -10,15 +10,12 @@ const (
 	maxSplits = 32
 	// minSplit is the shortest such range, in tokens.
 	minSplit = 128
-	// busyGroups is how many workgroups of decode attention keep a GPU busy:
-	// with more, the time in which each begins and ends adds up.
-	busyGroups = 512
 )
 
 // SplitLength is the number of keys in a range of decode attention, whose
 // results are merged in the order of the ranges. It follows from the row's own
 // length alone, so that a row's result does not depend on what else is in the
-// batch; how many ranges a workgroup takes does not matter to the result.
+// batch; who reads which range does not matter to the result.
 func SplitLength(keys int) int {
 	length := minSplit
 	for length*maxSplits < keys {
@@ -30,8 +27,7 @@ func SplitLength(keys int) int {
 // fill writes a batch into the step block of a program.
 func (m *Llama) fill(b *block, batch *Batch, p *program) {
 	rows, ranges, prefills := 0, 0, 0
-	each := m.rangesEach(batch)
-	b.decodes = b.decodes[:0]
+	m.decodes = m.decodes[:0]
 	logits := logitRows{block: b, adjusts: batch.adjustments() > 0}
 	m.runs, m.headRuns = m.runs[:0], m.headRuns[:0]
 	s := &m.shape
@@ -40,7 +36,7 @@ func (m *Llama) fill(b *block, batch *Batch, p *program) {
 		run := &batch.Runs[i]
 		b.fillRows(run, rows)
 		if run.Rows == 1 || m.rowwise() {
-			ranges = m.fillDecode(b, run, rows, ranges, each)
+			ranges = m.addDecode(run, rows, ranges)
 		} else {
 			prefills += b.fillPrefill(run, rows, prefills, queryTile)
 		}
@@ -49,6 +45,8 @@ func (m *Llama) fill(b *block, batch *Batch, p *program) {
 		rows += run.Rows
 	}
 	b.endRows(rows)
+	workgroups := m.kernels.DecodeWorkgroups(ranges, s.KVHeads, p.flows && p.adapters)
+	b.fillDecodes(m.decodes, workgroups)
 	tiles, adapterTiles := lora.Tiles(b.tiles[:0], m.runs)
 	_, headTiles := lora.Tiles(b.headTiles[:0], m.headRuns)
 
@@ -65,7 +63,7 @@ func (m *Llama) fill(b *block, batch *Batch, p *program) {
 	b.setGrid(gridShrinkGateUp, m.kernels.ShrinkGroups(s.Type, rank, shrinkTiles, 2))
 	b.setGrid(gridShrinkDown, m.kernels.ShrinkGroups(s.Type, rank, shrinkTiles, 1))
 	b.setGrid(gridRopeStore, shaders.RopeStoreGroups(s.Heads, s.KVHeads, s.HeadDim, len(tiles)))
-	b.setGrid(gridAttendDecode, m.kernels.AttendDecodeGroups(s.Heads, s.KVHeads, s.HeadDim, len(b.decodes)))
+	b.setGrid(gridAttendDecode, m.kernels.AttendDecodeGroups(s.Heads, s.KVHeads, s.HeadDim, workgroups))
 	b.setGrid(gridAttendPrefill, m.kernels.AttendPrefillGroups(s.Heads, s.KVHeads, s.HeadDim, s.Type, prefills))
 	b.setGrid(gridResidual, shaders.ResidualGroups(s.Hidden, len(tiles)))
 	b.setGrid(gridSiluMul, shaders.SiluMulGroups(s.Inner, len(tiles)))
@@ -118,37 +116,24 @@ func (m *Llama) splitLength(keys int) int {
 	return SplitLength(keys)
 }
 
-// RangesEach is how many ranges of a row one workgroup of decode attention
-// takes where a batch has so many ranges.
-func RangesEach(ranges, kvHeads int) int {
-	return max(1, (ranges*kvHeads+busyGroups-1)/busyGroups)
-}
-
-// rangesEach is RangesEach of the rows that decode.
-func (m *Llama) rangesEach(batch *Batch) int {
-	ranges := 0
-	for i := range batch.Runs {
-		if run := &batch.Runs[i]; run.Rows == 1 {
-			keys := run.Start + 1
-			ranges += shaders.DecodeRow{Keys: keys, Length: m.splitLength(keys)}.Ranges()
-		}
-	}
-	return RangesEach(ranges, m.shape.KVHeads)
-}
-
-// fillDecode cuts the keys of each row into ranges, ranges of which came
+// addDecode cuts the keys of each row into ranges, ranges of which came
 // before, and returns how many there are then.
-func (m *Llama) fillDecode(b *block, run *Run, row, ranges, each int) int {
+func (m *Llama) addDecode(run *Run, row, ranges int) int {
 	for r := range run.Rows {
 		keys := run.Start + r + 1
 		d := shaders.DecodeRow{Row: row + r, Lane: run.Lane, Keys: keys, Length: m.splitLength(keys), Base: ranges}
-		room := cap(b.decodes)
-		if b.decodes = d.Append(b.decodes, each); cap(b.decodes) != room {
-			panic("model: more ranges of keys than the step block has room for") // what is not in mapped memory the GPU does not see
-		}
+		m.decodes = append(m.decodes, d)
 		ranges += d.Ranges()
 	}
 	return ranges
+}
+
+// fillDecodes shares the ranges of rows out to workgroups.
+func (b *block) fillDecodes(rows []shaders.DecodeRow, workgroups int) {
+	room := cap(b.decodes)
+	if b.decodes = shaders.DecodeItems(b.decodes[:0], rows, workgroups); cap(b.decodes) != room {
+		panic("model: more ranges of keys than the step block has room for") // what is not in mapped memory the GPU does not see
+	}
 }
 
 // fillPrefill cuts a chunk into tiles of queries and returns how many.

@@ -323,11 +323,3 @@ func TestBatchBeyondTheModel(t *testing.T) {
 	_, err = m.Collect(step, nil)
 	require.NoError(t, err)
 }
-
-func TestRangesEach(t *testing.T) {
-	for _, c := range []struct{ ranges, kvHeads, want int }{
-		{0, 8, 1}, {4, 8, 1}, {64, 8, 1}, {65, 8, 2}, {256, 8, 4}, {1024, 8, 16}, {512, 1, 1},
-	} {
-		require.Equal(t, c.want, RangesEach(c.ranges, c.kvHeads), "%d ranges, %d key heads", c.ranges, c.kvHeads)
-	}
-}

@@ -53,7 +53,9 @@ type Llama struct {
 	steps [2]Step
 	turn  int
 
-	runs, headRuns []lora.Run // scratch of fill
+	// Scratch of fill.
+	runs, headRuns []lora.Run
+	decodes        []shaders.DecodeRow
 }
 
 // Adapters is where the device finds resident adapters. The zero value is a

@@ -1,4 +1,4 @@
-// Attention of single rows over their KV pages. A workgroup reads ranges of keys of one row for one key head and
+// Attention of single rows over their KV pages. A workgroup reads ranges of keys of some rows, one after the other, for one key head and
 // serves all query heads of that key head from them, so K and V are read once:
 //
 //	o[h,:] = sum_t softmax_t(scale * q[h]·K[t]) V[t,:]
@@ -6,7 +6,7 @@
 // with a running maximum and sum per head. Where a row has several ranges, each leaves its unnormalised part in scratch, and whoever
 // arrives last folds the parts together in the order of the keys. So the bits of a row do not depend on how many ranges a workgroup has.
 //
-// Grid: {key heads, items, 1}.
+// Grid: {key heads, workgroups, 1}. The i-th workgroup of a head begins with the i-th item.
 #version 460
 #extension GL_GOOGLE_include_directive : require
 #extension GL_EXT_control_flow_attributes : require
@@ -35,7 +35,7 @@ layout(buffer_reference, std430, buffer_reference_align = 4) coherent buffer Cou
 layout(push_constant) uniform Push {
     uint64_t qkv;       // fp32 [row][qkvStride], the query heads first
     uint64_t outputs;   // fp32 [row][outStride]
-    uint64_t items;     // DecodeItem [gl_WorkGroupID.y]
+    uint64_t items;     // DecodeItem [workgroup], then those that follow
     uint64_t pageTable; // uint32 [lane][maxPages]
     uint64_t pool;      // page p begins at pool + p * pageBytes
     uint64_t scratch;   // fp32 [range][key head] parts
@@ -79,20 +79,23 @@ shared float rescale[GROUP];
 shared uint pages[2 * CHUNK]; // [turn][key]
 shared vec4 fold[HEADS_AT_ONCE * THREADS * 2];
 shared bool last;
+shared uvec4 following[2 * 2]; // [turn]: the item at next
 
 Raw8 keys[KEYS * KEY_VECTORS];
 Raw8 values[FOURS * 4];
 vec4 sumLo[GROUP];
 vec4 sumHi[GROUP];
 
+uint firstKey(DecodeItem item) { return item.split * item.rangeKeys; }
+
 uint pageOf(DecodeItem item, uint key) {
-    return Uints(push.pageTable).at[item.lane * push.maxPages + (item.first + min(key, item.count - 1)) / PAGE_TOKENS];
+    return Uints(push.pageTable).at[item.lane * push.maxPages + (firstKey(item) + min(key, item.count - 1)) / PAGE_TOKENS];
 }
 
 // Where the key (or with skip its value) of a token of this chunk begins. Keys past the end repeat the last one:
 // their weight is zero, and zero times what an unwritten slot holds need not be.
 uint64_t token(DecodeItem item, uint chunk, uint turn, uint i, uint skip) {
-    uint slot = (item.first + min(chunk + i, item.count - 1)) % PAGE_TOKENS;
+    uint slot = (firstKey(item) + min(chunk + i, item.count - 1)) % PAGE_TOKENS;
     uint within = push.layerOffset + skip + (gl_WorkGroupID.x * PAGE_TOKENS + slot) * HEAD_DIM * typeSize();
     return push.pool + uint64_t(pages[turn * CHUNK + i]) * push.pageBytes + within;
 }
@@ -227,18 +230,28 @@ void begin(uint thread) {
     }
 }
 
-void main() {
-    const uint thread = gl_SubgroupID * gl_SubgroupSize + gl_SubgroupInvocationID;
-    const DecodeItem item = DecodeItems(push.items).at[gl_WorkGroupID.y];
-
-    uint page = pageOf(item, thread);
+// Keeps where an item's first chunk is.
+void keepPages(uint page, uint thread) {
     if (thread < CHUNK) {
         pages[thread] = page;
     }
     barrier();
+}
+
+DecodeItem followingItem(uint turn) {
+    const uvec4 a = following[turn * 2];
+    const uvec4 b = following[turn * 2 + 1];
+    return DecodeItem(a.x, a.y, a.z, a.w, b.x, b.y, b.z, b.w);
+}
+
+void main() {
+    const uint thread = gl_SubgroupID * gl_SubgroupSize + gl_SubgroupInvocationID;
+    DecodeItem item = DecodeItems(push.items).at[gl_WorkGroupID.y];
+    uint page = pageOf(item, thread);
+    keepPages(page, thread);
     // The stage before writes the last key and value of the row; a chunk without them may be on its way meanwhile.
     const uint ranges = (item.count + item.rangeKeys - 1) / item.rangeKeys;
-    const bool early = FLOW && (item.count > CHUNK || item.split + ranges < item.splits);
+    const bool early = !FLOW || item.count > CHUNK || item.split + ranges < item.splits;
     if (early) {
         loadKeys(item, 0, 0, thread);
         loadValues(item, 0, 0, thread);
@@ -246,54 +259,74 @@ void main() {
     if (FLOW) {
         awaitStage(push.flow, thread);
     }
-    loadQuery(item, thread);
-    begin(thread);
     if (!early) {
         loadKeys(item, 0, 0, thread);
         loadValues(item, 0, 0, thread);
     }
-    barrier();
-
-    uint end = min(item.rangeKeys, item.count); // of the range
-    uint split = item.split;
-    uint turn = 0; // what successive chunks alternate between, so that one barrier less keeps them apart
-    page = pageOf(item, min(CHUNK, end) + thread);
-
-    // The next chunk's keys load while this one's scores turn into outputs, its values while its scores are found.
-    [[dont_unroll]] for (uint chunk = 0; chunk < item.count;) {
-        const uint next = min(chunk + CHUNK, end);
-        const bool ends = next == end;
-        const uint nextEnd = ends ? min(end + item.rangeKeys, item.count) : end;
-        if (thread < CHUNK) {
-            pages[(1 - turn) * CHUNK + thread] = page;
+    [[dont_unroll]] for (uint items = 0;; items++) {
+        const bool more = item.next != 0;
+        uvec4 ahead;
+        if (more && thread < 2) {
+            ahead = Fixed4(push.items).at[item.next * 2 + thread];
         }
-        scores(turn, end - chunk, thread);
+        loadQuery(item, thread);
+        begin(thread);
+        if (more && thread < 2) {
+            following[items % 2 * 2 + thread] = ahead;
+        }
         barrier();
-        if (next < item.count) {
-            loadKeys(item, next, 1 - turn, thread);
-            page = pageOf(item, min(next + CHUNK, nextEnd) + thread);
-        }
-        exponentials(turn);
-        barrier();
-        addValues(turn, thread);
-        if (next < item.count) {
-            loadValues(item, next, 1 - turn, thread);
-        }
-        if (ends) {
-            store(item, split, thread);
-            split++;
-            if (next < item.count) {
-                barrier(); // store reads the maxima and sums
-                begin(thread);
+
+        uint end = min(item.rangeKeys, item.count); // of the range
+        uint split = item.split;
+        uint turn = 0; // what successive chunks alternate between, so that one barrier less keeps them apart
+        page = pageOf(item, min(CHUNK, end) + thread);
+
+        // The next chunk's keys load while this one's scores turn into outputs, its values while its scores are found.
+        [[dont_unroll]] for (uint chunk = 0; chunk < item.count;) {
+            const uint next = min(chunk + CHUNK, end);
+            const bool ends = next == end;
+            const uint nextEnd = ends ? min(end + item.rangeKeys, item.count) : end;
+            if (thread < CHUNK) {
+                pages[(1 - turn) * CHUNK + thread] = page;
             }
+            scores(turn, end - chunk, thread);
+            barrier();
+            if (next < item.count) {
+                loadKeys(item, next, 1 - turn, thread);
+                page = pageOf(item, min(next + CHUNK, nextEnd) + thread);
+            }
+            exponentials(turn);
+            barrier();
+            addValues(turn, thread);
+            if (next < item.count) {
+                loadValues(item, next, 1 - turn, thread);
+            }
+            if (ends) {
+                store(item, split, thread);
+                split++;
+                if (next < item.count) {
+                    barrier(); // store reads the maxima and sums
+                    begin(thread);
+                }
+            }
+            chunk = next;
+            end = nextEnd;
+            turn = 1 - turn;
         }
-        chunk = next;
-        end = nextEnd;
-        turn = 1 - turn;
-    }
-
-    if (item.splits > 1 && arriveLast(item, split - item.split, thread)) {
-        merge(item, thread);
+        const DecodeItem after = followingItem(items % 2);
+        if (more) {
+            page = pageOf(after, thread); // while the parts are folded
+        }
+        if (item.splits > 1 && arriveLast(item, split - item.split, thread)) {
+            merge(item, thread);
+        }
+        if (!more) {
+            break;
+        }
+        item = after;
+        keepPages(page, thread);
+        loadKeys(item, 0, 0, thread);
+        loadValues(item, 0, 0, thread);
     }
     if (FLOW) {
         leaveStage(push.flow, thread);

@@ -12,13 +12,13 @@ const (
 //
 //	out[row, h, :] = sum_t softmax_t(Scale * q[row, h] · K[t]) V[t, :]
 //
-// over the keys of the row's items (DecodeRow). The results of a row's ranges of keys are merged in the order of the keys, so the bits
-// depend on the length of the ranges, but neither on timing nor on how many ranges an item has.
+// over the keys of the row's items. The results of a row's ranges of keys are merged in the order of the keys, so the bits
+// depend on the length of the ranges, but neither on timing nor on who reads which range.
 type AttendDecode struct {
 	QKV         Rows    // the query heads come first
 	Out         Rows    // Heads*HeadDim columns; without an address, which takes Half: not written
 	Half        *Halves // Out once more, written; nil: not
-	Items       uint64  // DecodeItem [Count]
+	Items       uint64  // DecodeItem [], as DecodeItems makes them
 	PageTable   uint64  // uint32 [lane][MaxPages]
 	MaxPages    int
 	Pool        uint64 // page p begins at Pool + p*PageBytes
@@ -32,7 +32,7 @@ type AttendDecode struct {
 	Flow        uint64 // of the stage, if it flows; see Flow
 	Scale       float32
 	Type        Type // of the pages
-	Count       int
+	Count       int  // workgroups of a key head
 }
 
 // DecodeRow is a row of AttendDecode, whose keys are cut into ranges.
@@ -46,25 +46,67 @@ type DecodeRow struct {
 // Ranges is how many ranges the row has.
 func (r DecodeRow) Ranges() int { return ceilDiv(r.Keys, r.Length) }
 
-// Append appends the row's items, each of so many ranges, which one workgroup for each key head reads.
-func (r DecodeRow) Append(items []DecodeItem, each int) []DecodeItem {
-	for split := 0; split < r.Ranges(); split += each {
-		first := split * r.Length
-		items = append(items, DecodeItem{
-			Row: count32(r.Row), Lane: count32(r.Lane), First: count32(first), Count: count32(min(each*r.Length, r.Keys-first)),
-			RangeKeys: count32(r.Length), Split: count32(split), Splits: count32(r.Ranges()), Base: count32(r.Base),
-		})
+// DecodeItems appends the items of rows to an empty list, so that each of the workgroups of a key head, of which there are at most as many as
+// ranges, has the same number of ranges but for one. They are in the order of the keys of one row after the other.
+func DecodeItems(items []DecodeItem, rows []DecodeRow, workgroups int) []DecodeItem {
+	ranges := 0
+	for _, r := range rows {
+		ranges += r.Ranges()
+	}
+	items = append(items, make([]DecodeItem, workgroups)...)
+	workgroup, done, last := 0, 0, 0 // last is the workgroup's last item
+	for _, r := range rows {
+		for split := 0; split < r.Ranges(); {
+			end := (workgroup + 1) * ranges / workgroups
+			each := min(r.Ranges()-split, end-done)
+			item := DecodeItem{
+				Row: count32(r.Row), Lane: count32(r.Lane), Count: count32(min(each*r.Length, r.Keys-split*r.Length)),
+				RangeKeys: count32(r.Length), Split: count32(split), Splits: count32(r.Ranges()), Base: count32(r.Base),
+			}
+			if done == workgroup*ranges/workgroups {
+				last = workgroup
+				items[last] = item
+			} else {
+				items[last].Next = count32(len(items))
+				last = len(items)
+				items = append(items, item)
+			}
+			split, done = split+each, done+each
+			if done == end {
+				workgroup++
+			}
+		}
 	}
 	return items
 }
 
-// AttendDecodeGroups is the grid for a number of items.
-func (k *Kernels) AttendDecodeGroups(heads, kvHeads, headDim, items int) [3]uint32 {
+// attendPlaces is how many workgroups of attend_decode a multiprocessor runs at once.
+const attendPlaces = 3
+
+// manyAttend is how many of them keep any other device busy, and leave some multiprocessors early to who comes next.
+const manyAttend = 512
+
+// DecodeWorkgroups is how many workgroups of a key head read so many ranges: as many as the device runs at once, so that all have about
+// the same to do. But where a shrink flows behind them, they are more: its workgroups, which the product beside waits for, begin on the
+// multiprocessors that are done early.
+func (k *Kernels) DecodeWorkgroups(ranges, kvHeads int, shrinkFlows bool) int {
+	if k.style == Lanes {
+		return ranges // each is all keys of a row
+	}
+	places := manyAttend
+	if k.info.Multiprocessors > 0 && !shrinkFlows {
+		places = attendPlaces * k.info.Multiprocessors
+	}
+	return min(ranges, max(1, places/kvHeads))
+}
+
+// AttendDecodeGroups is the grid for a number of workgroups of a key head.
+func (k *Kernels) AttendDecodeGroups(heads, kvHeads, headDim, workgroups int) [3]uint32 {
 	blocks := kvHeads
 	if k.style == Lanes {
 		blocks = heads / attendLanesHeads(heads/kvHeads, headDim)
 	}
-	return [3]uint32{count32(blocks), count32(items), 1}
+	return [3]uint32{count32(blocks), count32(workgroups), 1}
 }
 
 // AttendDecodeScratch is the bytes of scratch for a number of ranges: per range and head the unnormalised output, the
@@ -73,7 +115,7 @@ func AttendDecodeScratch(ranges, heads, headDim int) int64 {
 	return int64(ranges) * int64(heads) * int64(headDim+4) * 4
 }
 
-// Dispatch covers Count items. What it moves depends on their lengths, which only the device knows. In style Lanes each
+// Dispatch is the launch. What it moves depends on the items' lengths, which only the device knows. In style Lanes each
 // item must have all keys of its row.
 func (a AttendDecode) Dispatch(k *Kernels) compute.Dispatch {
 	if k.style == Lanes {

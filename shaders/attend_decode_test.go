@@ -4,14 +4,40 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"lorikeet/compute"
 )
 
-func TestDecodeRow(t *testing.T) {
-	row := DecodeRow{Row: 4, Lane: 7, Keys: 300, Length: 64, Base: 9}
-	require.Equal(t, 5, row.Ranges())
-	want := func(first, count, split uint32) DecodeItem {
-		return DecodeItem{Row: 4, Lane: 7, First: first, Count: count, Split: split, Splits: 5, Base: 9, RangeKeys: 64}
+func TestDecodeItems(t *testing.T) {
+	rows := []DecodeRow{
+		{Row: 4, Lane: 7, Keys: 300, Length: 64, Base: 0},
+		{Row: 5, Lane: 1, Keys: 9, Length: 64, Base: 5},
+		{Row: 6, Lane: 2, Keys: 129, Length: 128, Base: 6},
 	}
-	require.Equal(t, []DecodeItem{{Row: 1}, want(0, 128, 0), want(128, 128, 2), want(256, 44, 4)}, row.Append([]DecodeItem{{Row: 1}}, 2))
-	require.Equal(t, []DecodeItem{want(0, 300, 0)}, row.Append(nil, 8))
+	require.Equal(t, 5, rows[0].Ranges())
+	first := func(count, split, next uint32) DecodeItem {
+		return DecodeItem{Row: 4, Lane: 7, Next: next, Count: count, Split: split, Splits: 5, RangeKeys: 64}
+	}
+	second := func(next uint32) DecodeItem {
+		return DecodeItem{Row: 5, Lane: 1, Next: next, Count: 9, Splits: 1, Base: 5, RangeKeys: 64}
+	}
+	third := func(count, split, next uint32) DecodeItem {
+		return DecodeItem{Row: 6, Lane: 2, Next: next, Count: count, Split: split, Splits: 2, Base: 6, RangeKeys: 128}
+	}
+	require.Equal(t, []DecodeItem{first(300, 0, 1), second(2), third(129, 0, 0)}, DecodeItems(nil, rows, 1))
+	require.Equal(t, []DecodeItem{first(128, 0, 0), first(172, 2, 0), second(3), third(129, 0, 0)}, DecodeItems(nil, rows, 3))
+	require.Equal(t, []DecodeItem{
+		first(64, 0, 0), first(64, 1, 0), first(64, 2, 0), first(64, 3, 0), first(44, 4, 0), second(0), third(128, 0, 0), third(1, 1, 0),
+	}, DecodeItems(nil, rows, 8))
+	require.Empty(t, DecodeItems(nil, nil, 0))
+}
+
+func TestDecodeWorkgroups(t *testing.T) {
+	gpu := &Kernels{info: compute.Info{Multiprocessors: 132}, style: Matrices}
+	require.Equal(t, 7, gpu.DecodeWorkgroups(7, 8, false))
+	require.Equal(t, 49, gpu.DecodeWorkgroups(256, 8, false))
+	require.Equal(t, 64, gpu.DecodeWorkgroups(256, 8, true))
+	require.Equal(t, 1, gpu.DecodeWorkgroups(256, 1000, false))
+	require.Equal(t, 64, (&Kernels{}).DecodeWorkgroups(256, 8, false))
+	require.Equal(t, 256, (&Kernels{style: Lanes}).DecodeWorkgroups(256, 8, false))
 }

@@ -103,12 +103,12 @@ type Adjustment struct {
 	Pad    uint32
 }
 
-// DecodeItem: keys first to first + count - 1 of one row: ranges of rangeKeys keys, the last of a row maybe of fewer. The first of them is the split-th of
-// the row's splits ranges. base numbers the first range of the row: its parts lie in scratch from there on.
+// DecodeItem: keys of one row, so many: ranges of rangeKeys keys, the last of a row maybe of fewer. The first of them is the split-th of the row's splits
+// ranges. base numbers the first range of the row: its parts lie in scratch from there on. Who is done with the item goes on with that at next.
 type DecodeItem struct {
 	Row       uint32
 	Lane      uint32
-	First     uint32
+	Next      uint32 // 0: there is none
 	Count     uint32
 	Split     uint32
 	Splits    uint32

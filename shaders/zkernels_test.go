@@ -24,7 +24,7 @@ func TestLayoutsMatchModules(t *testing.T) {
 	require.EqualValues(t, 12, unsafe.Offsetof(Adjustment{}.Pad))
 	require.EqualValues(t, 0, unsafe.Offsetof(DecodeItem{}.Row))
 	require.EqualValues(t, 4, unsafe.Offsetof(DecodeItem{}.Lane))
-	require.EqualValues(t, 8, unsafe.Offsetof(DecodeItem{}.First))
+	require.EqualValues(t, 8, unsafe.Offsetof(DecodeItem{}.Next))
 	require.EqualValues(t, 12, unsafe.Offsetof(DecodeItem{}.Count))
 	require.EqualValues(t, 16, unsafe.Offsetof(DecodeItem{}.Split))
 	require.EqualValues(t, 20, unsafe.Offsetof(DecodeItem{}.Splits))

@@ -133,7 +133,7 @@ func attendDecodeCases() []Case {
 			Case{
 				Name: "attend_decode/" + a.String() + "/odd ranges", Stem: "attend_decode", Limit: 2e-6, Split: true,
 				Build: func(s *Setup) Run {
-					return a.buildDecode(s, []int{161, 70, 7, 300}, 1+s.Random.IntN(100), 1+s.Random.IntN(4), nil)
+					return a.buildDecode(s, []int{161, 70, 7, 300}, 1+s.Random.IntN(100), 1+s.Random.IntN(12), nil)
 				},
 			},
 		)
@@ -141,22 +141,24 @@ func attendDecodeCases() []Case {
 	return list
 }
 
-// buildDecode has one row per lane, in reverse order, whose keys are cut into ranges of a length; a workgroup has each of them.
+// buildDecode has one row per lane, in reverse order, whose keys are cut into ranges of a length; a workgroup has about each of them.
 func (a attendShape) buildDecode(s *Setup, lengths []int, length, each int, flow *flowing) Run {
 	c := s.cache(a, lengths)
 	qkv, _, values := s.Activations(len(lengths), (a.heads+2*a.kvHeads)*a.headDim)
 	out, span := s.Output(len(lengths), a.heads*a.headDim)
 	want := reference.NewMatrix(len(lengths), a.heads*a.headDim)
-	var items []shaders.DecodeItem
+	var rows []shaders.DecodeRow
 	ranges := 0
 	for row := range lengths {
 		lane := len(lengths) - 1 - row
 		keys := lengths[lane]
 		d := shaders.DecodeRow{Row: row, Lane: lane, Keys: keys, Length: min(length, keys), Base: ranges}
-		items = d.Append(items, each)
+		rows = append(rows, d)
 		ranges += d.Ranges()
 		c.attend(want.Row(row), values.Row(row), lane, keys, a.scale())
 	}
+	workgroups := (ranges + each - 1) / each
+	items := shaders.DecodeItems(nil, rows, workgroups)
 	counters := s.Bytes(make([]byte, 4*len(lengths)*a.kvHeads))
 	half := s.halves(len(lengths), a.heads*a.headDim, a.kind, false)
 	op := shaders.AttendDecode{
@@ -164,7 +166,7 @@ func (a attendShape) buildDecode(s *Setup, lengths []int, length, each int, flow
 		Pool: c.pool, PageBytes: c.pageBytes, LayerOffset: c.layerOffset,
 		Heads: a.heads, KVHeads: a.kvHeads, HeadDim: a.headDim,
 		Scratch:  address(s.Alloc(int(shaders.AttendDecodeScratch(ranges, a.heads, a.headDim)))),
-		Counters: address(counters), Flow: flow.stage(), Scale: float32(a.scale()), Type: a.kind, Count: len(items),
+		Counters: address(counters), Flow: flow.stage(), Scale: float32(a.scale()), Type: a.kind, Count: workgroups,
 	}
 	both := op.Dispatch(s.Kernels)
 	flow.owe(s, &both, nil)

@@ -62,6 +62,10 @@ void store(DecodeItem item, uint split, uint thread) {
 
 // Whether this workgroup is the last of its row and key head to store its parts. The counter is zero again then.
 bool arriveLast(DecodeItem item, uint parts, uint thread) {
+    if (parts == item.splits) { // it has them all
+        meet();
+        return true;
+    }
     memoryBarrierBuffer();
     barrier();
     if (thread == 0) {

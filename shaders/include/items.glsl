@@ -4,12 +4,12 @@
 
 #include "weights.glsl"
 
-// Keys first to first + count - 1 of one row: ranges of rangeKeys keys, the last of a row maybe of fewer. The first of them is the split-th of
-// the row's splits ranges. base numbers the first range of the row: its parts lie in scratch from there on.
+// Keys of one row, so many: ranges of rangeKeys keys, the last of a row maybe of fewer. The first of them is the split-th of the row's splits
+// ranges. base numbers the first range of the row: its parts lie in scratch from there on. Who is done with the item goes on with that at next.
 struct DecodeItem {
     uint row;
     uint lane;
-    uint first;
+    uint next; // 0: there is none
     uint count;
     uint split;
     uint splits;

@@ -83,22 +83,22 @@ func (t *trial) attendDecode(s *model.Shape, context int) {
 	if t.Kernels.Style() == shaders.Lanes {
 		length = context // this style does not split keys
 	}
-	var items []shaders.DecodeItem
+	var rows []shaders.DecodeRow
 	ranges := 0
-	each := model.RangesEach(decodeBatch*shaders.DecodeRow{Keys: context, Length: length}.Ranges(), s.KVHeads)
 	for row := range decodeBatch {
 		d := shaders.DecodeRow{Row: row, Lane: row, Keys: context, Length: length, Base: ranges}
-		items = d.Append(items, each)
+		rows = append(rows, d)
 		ranges += d.Ranges()
 	}
+	workgroups := t.Kernels.DecodeWorkgroups(ranges, s.KVHeads, false)
 	scratch := t.Alloc(int(shaders.AttendDecodeScratch(ranges, s.Heads, s.HeadDim)))
 	if scratch.Buffer == nil {
 		return
 	}
 	op := shaders.AttendDecode{
-		QKV: qkv, Out: out, Items: cases.Place(t.Setup, items), PageTable: cases.Place(t.Setup, kv.pages), MaxPages: kv.maxPages,
+		QKV: qkv, Out: out, Items: cases.Place(t.Setup, shaders.DecodeItems(nil, rows, workgroups)), PageTable: cases.Place(t.Setup, kv.pages), MaxPages: kv.maxPages,
 		PageBytes: int64(kv.pageBytes), Heads: s.Heads, KVHeads: s.KVHeads, HeadDim: s.HeadDim, Scratch: scratch.Address(),
-		Counters: cases.Place(t.Setup, make([]uint32, decodeBatch*s.KVHeads)), Scale: kv.scale(), Type: shaders.BF16, Count: len(items),
+		Counters: cases.Place(t.Setup, make([]uint32, decodeBatch*s.KVHeads)), Scale: kv.scale(), Type: shaders.BF16, Count: workgroups,
 	}
 	for _, pages := range kv.sets {
 		op.Pool = pages.Address()

@@ -207,7 +207,7 @@ func (t *trial) decode() {
 	q := t.input("q", rows, heads*t.HeadDim, 1, 0)
 	var positions [][]int
 	var keys, values []reference.Matrix
-	var items []shaders.DecodeItem
+	var decodes []shaders.DecodeRow
 	ranges := 0
 	for row, n := range t.Keys {
 		positions = append(positions, upTo(n))
@@ -218,7 +218,7 @@ func (t *trial) decode() {
 			part = n // this style does not split keys
 		}
 		d := shaders.DecodeRow{Row: row, Lane: row, Keys: n, Length: part, Base: ranges}
-		items = d.Append(items, 1)
+		decodes = append(decodes, d)
 		ranges += d.Ranges()
 	}
 	p := t.pool(positions)
@@ -229,10 +229,10 @@ func (t *trial) decode() {
 		return
 	}
 	t.dispatches = []compute.Dispatch{shaders.AttendDecode{
-		QKV: t.rows(q), Out: y, Items: cases.Place(t.Setup, items), PageTable: p.table, MaxPages: p.maxPages,
+		QKV: t.rows(q), Out: y, Items: cases.Place(t.Setup, shaders.DecodeItems(nil, decodes, ranges)), PageTable: p.table, MaxPages: p.maxPages,
 		Pool: p.address(), PageBytes: p.pageBytes, Heads: heads, KVHeads: t.KVHeads, HeadDim: t.HeadDim,
 		Scratch: scratch.Address(), Counters: cases.Place(t.Setup, make([]uint32, rows*t.KVHeads)),
-		Scale: float32(1 / math.Sqrt(float64(t.HeadDim))), Type: t.kind, Count: len(items),
+		Scale: float32(1 / math.Sqrt(float64(t.HeadDim))), Type: t.kind, Count: ranges,
 	}.Dispatch(t.Kernels)}
 	t.compare = t.compareRows(span, y.Stride, rows, heads*t.HeadDim)
 }

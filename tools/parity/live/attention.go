@@ -164,7 +164,7 @@ func (t *trial) prefill() {
 func (t *trial) decode() {
 	rows, kv, width := len(t.Keys), t.KVHeads*t.HeadDim, t.Heads*t.HeadDim
 	p := t.newPool(rows, t.Keys[rows-1])
-	var items []shaders.DecodeItem
+	var decodes []shaders.DecodeRow
 	ranges := 0
 	for row, n := range t.Keys {
 		p.fill(row, n, t.input(fmt.Sprint("k", row), n, kv), t.input(fmt.Sprint("v", row), n, kv))
@@ -173,16 +173,17 @@ func (t *trial) decode() {
 			part = n // this style does not split keys
 		}
 		d := shaders.DecodeRow{Row: row, Lane: row, Keys: n, Length: part, Base: ranges}
-		items = d.Append(items, rangesEach)
+		decodes = append(decodes, d)
 		ranges += d.Ranges()
 	}
+	workgroups := (ranges + rangesEach - 1) / rangesEach
 	y, span := t.Output(rows, width)
 	t.dispatches = []compute.Dispatch{shaders.AttendDecode{
-		QKV: t.activations("q", rows, width), Out: y, Items: cases.Place(t.Setup, items), PageTable: p.table(), MaxPages: p.maxPages,
+		QKV: t.activations("q", rows, width), Out: y, Items: cases.Place(t.Setup, shaders.DecodeItems(nil, decodes, workgroups)), PageTable: p.table(), MaxPages: p.maxPages,
 		Pool: p.place(), PageBytes: int64(p.pageBytes), Heads: t.Heads, KVHeads: t.KVHeads, HeadDim: t.HeadDim,
 		Scratch:  address(t.Alloc(int(shaders.AttendDecodeScratch(ranges, t.Heads, t.HeadDim)))),
 		Counters: cases.Place(t.Setup, make([]uint32, rows*t.KVHeads)),
-		Scale:    t.scale(), Type: shaders.BF16, Count: len(items),
+		Scale:    t.scale(), Type: shaders.BF16, Count: workgroups,
 	}.Dispatch(t.Kernels)}
 	t.compareRows(span, rows, width)
 }
