@@ -86,15 +86,15 @@ const attendPlaces = 3
 // manyAttend is how many of them keep any other device busy, and leave some multiprocessors early to who comes next.
 const manyAttend = 512
 
-// DecodeWorkgroups is how many workgroups of a key head read so many ranges: as many as the device runs at once, so that all have about
-// the same to do. But where a shrink flows behind them, they are more: its workgroups, which the product beside waits for, begin on the
-// multiprocessors that are done early.
-func (k *Kernels) DecodeWorkgroups(ranges, kvHeads int, shrinkFlows bool) int {
+// DecodeWorkgroups is how many workgroups of a key head read so many ranges of so many rows: as many as the device runs at once, so that
+// all have about the same to do. But with more than half of the rows that flow, a shrink that flows behind has to begin on
+// multiprocessors that are done early; see BENCHMARKS, What adapters cost.
+func (k *Kernels) DecodeWorkgroups(ranges, rows, kvHeads int, shrinkFlows bool) int {
 	if k.style == Lanes {
 		return ranges // each is all keys of a row
 	}
 	places := manyAttend
-	if k.info.Multiprocessors > 0 && !shrinkFlows {
+	if k.info.Multiprocessors > 0 && !(shrinkFlows && rows > mostFused/2) {
 		places = attendPlaces * k.info.Multiprocessors
 	}
 	return min(ranges, max(1, places/kvHeads))

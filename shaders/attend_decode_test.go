@@ -34,10 +34,11 @@ func TestDecodeItems(t *testing.T) {
 
 func TestDecodeWorkgroups(t *testing.T) {
 	gpu := &Kernels{info: compute.Info{Multiprocessors: 132}, style: Matrices}
-	require.Equal(t, 7, gpu.DecodeWorkgroups(7, 8, false))
-	require.Equal(t, 49, gpu.DecodeWorkgroups(256, 8, false))
-	require.Equal(t, 64, gpu.DecodeWorkgroups(256, 8, true))
-	require.Equal(t, 1, gpu.DecodeWorkgroups(256, 1000, false))
-	require.Equal(t, 64, (&Kernels{}).DecodeWorkgroups(256, 8, false))
-	require.Equal(t, 256, (&Kernels{style: Lanes}).DecodeWorkgroups(256, 8, false))
+	require.Equal(t, 7, gpu.DecodeWorkgroups(7, 2, 8, false))
+	require.Equal(t, 49, gpu.DecodeWorkgroups(256, 64, 8, false))
+	require.Equal(t, 49, gpu.DecodeWorkgroups(128, 32, 8, true))
+	require.Equal(t, 64, gpu.DecodeWorkgroups(132, 33, 8, true))
+	require.Equal(t, 1, gpu.DecodeWorkgroups(256, 64, 1000, false))
+	require.Equal(t, 64, (&Kernels{}).DecodeWorkgroups(256, 64, 8, false))
+	require.Equal(t, 64, (&Kernels{style: Lanes}).DecodeWorkgroups(64, 64, 8, false))
 }
