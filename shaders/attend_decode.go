@@ -1,6 +1,10 @@
 package shaders
 
-import "lorikeet/compute"
+import (
+	"fmt"
+
+	"lorikeet/compute"
+)
 
 // What the attention kernels take.
 const (
@@ -32,7 +36,7 @@ type AttendDecode struct {
 	Flow        uint64 // of the stage, if it flows; see Flow
 	Scale       float32
 	Type        Type // of the pages
-	Count       int  // workgroups of a key head
+	Count       int  // workgroups of a key head; an Indirect decides over it
 }
 
 // DecodeRow is a row of AttendDecode, whose keys are cut into ranges.
@@ -47,48 +51,59 @@ type DecodeRow struct {
 func (r DecodeRow) Ranges() int { return ceilDiv(r.Keys, r.Length) }
 
 // DecodeItems appends the items of rows to an empty list, so that each of the workgroups of a key head, of which there are at most as many as
-// ranges, has the same number of ranges but for one. They are in the order of the keys of one row after the other.
+// ranges, has about as many keys: whole ranges, at least one, in the order of the keys of one row after the other.
 func DecodeItems(items []DecodeItem, rows []DecodeRow, workgroups int) []DecodeItem {
-	ranges := 0
+	left, keys := 0, 0 // ranges that nobody has yet
 	for _, r := range rows {
-		ranges += r.Ranges()
+		left, keys = left+r.Ranges(), keys+r.Keys
+	}
+	if workgroups > left {
+		panic(fmt.Sprintf("shaders: %d workgroups for %d ranges of keys", workgroups, left))
 	}
 	items = append(items, make([]DecodeItem, workgroups)...)
-	workgroup, done, last := 0, 0, 0 // last is the workgroup's last item
+	before := 0                           // keys of the rows before
+	workgroup, last, begun := 0, 0, false // last is the workgroup's last item, if it has begun
 	for _, r := range rows {
-		for split := 0; split < r.Ranges(); {
-			end := (workgroup + 1) * ranges / workgroups
-			each := min(r.Ranges()-split, end-done)
+		splits := r.Ranges()
+		for split := 0; split < splits; {
+			end := ceilDiv((workgroup+1)*keys, workgroups) // of the keys that the workgroups up to this one have, or more
+			others := workgroups - workgroup - 1           // who have one range each at least
+			first := split
+			split += min(max(ceilDiv(end-before, r.Length)-split, 1), left-others, splits-split)
+			left -= split - first
+			done := min(split*r.Length, r.Keys)
 			item := DecodeItem{
-				Row: count32(r.Row), Lane: count32(r.Lane), Count: count32(min(each*r.Length, r.Keys-split*r.Length)),
-				RangeKeys: count32(r.Length), Split: count32(split), Splits: count32(r.Ranges()), Base: count32(r.Base),
+				Row: count32(r.Row), Lane: count32(r.Lane), Count: count32(done - first*r.Length),
+				RangeKeys: count32(r.Length), Split: count32(first), Splits: count32(splits), Base: count32(r.Base),
 			}
-			if done == workgroup*ranges/workgroups {
-				last = workgroup
-				items[last] = item
-			} else {
+			if begun {
 				items[last].Next = count32(len(items))
 				last = len(items)
 				items = append(items, item)
+			} else {
+				last = workgroup
+				items[last] = item
 			}
-			split, done = split+each, done+each
-			if done == end {
+			begun = before+done < end && left > others
+			if !begun {
 				workgroup++
 			}
 		}
+		before += r.Keys
 	}
 	return items
 }
 
-// attendPlaces is how many workgroups of attend_decode a multiprocessor runs at once.
+// attendPlaces is how many workgroups of attend_decode a multiprocessor of NVIDIA's runs at once, by the registers that they take for four
+// query heads of 128 columns per key head.
 const attendPlaces = 3
 
-// manyAttend is how many of them keep any other device busy, and leave some multiprocessors early to who comes next.
+// manyAttend is how many keep a device busy whose multiprocessors are not known. On a large GPU of NVIDIA's they are more than run at once.
 const manyAttend = 512
 
 // DecodeWorkgroups is how many workgroups of a key head read so many ranges of so many rows: as many as the device runs at once, so that
-// all have about the same to do. But with more than half of the rows that flow, a shrink that flows behind has to begin on
-// multiprocessors that are done early; see BENCHMARKS, What adapters cost.
+// all have about the same to do. But a shrink that flows behind them would begin late with more than half as many rows as may flow, if no
+// multiprocessor were done early; see BENCHMARKS, What adapters cost.
 func (k *Kernels) DecodeWorkgroups(ranges, rows, kvHeads int, shrinkFlows bool) int {
 	if k.style == Lanes {
 		return ranges // each is all keys of a row

@@ -1,6 +1,7 @@
 package shaders
 
 import (
+	"math/rand/v2"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -25,11 +26,12 @@ func TestDecodeItems(t *testing.T) {
 		return DecodeItem{Row: 6, Lane: 2, Next: next, Count: count, Split: split, Splits: 2, Base: 6, RangeKeys: 128}
 	}
 	require.Equal(t, []DecodeItem{first(300, 0, 1), second(2), third(129, 0, 0)}, DecodeItems(nil, rows, 1))
-	require.Equal(t, []DecodeItem{first(128, 0, 0), first(172, 2, 0), second(3), third(129, 0, 0)}, DecodeItems(nil, rows, 3))
+	require.Equal(t, []DecodeItem{first(192, 0, 0), first(108, 3, 0), second(3), third(129, 0, 0)}, DecodeItems(nil, rows, 3))
 	require.Equal(t, []DecodeItem{
 		first(64, 0, 0), first(64, 1, 0), first(64, 2, 0), first(64, 3, 0), first(44, 4, 0), second(0), third(128, 0, 0), third(1, 1, 0),
 	}, DecodeItems(nil, rows, 8))
 	require.Empty(t, DecodeItems(nil, nil, 0))
+	require.Panics(t, func() { DecodeItems(nil, rows, 9) })
 }
 
 func TestDecodeWorkgroups(t *testing.T) {
@@ -41,4 +43,37 @@ func TestDecodeWorkgroups(t *testing.T) {
 	require.Equal(t, 1, gpu.DecodeWorkgroups(256, 64, 1000, false))
 	require.Equal(t, 64, (&Kernels{}).DecodeWorkgroups(256, 64, 8, false))
 	require.Equal(t, 64, (&Kernels{style: Lanes}).DecodeWorkgroups(64, 64, 8, false))
+}
+
+// TestDecodeItemsAreEven shares rows of all lengths out: every range once, and nobody has more than a range above the even share.
+func TestDecodeItemsAreEven(t *testing.T) {
+	random := rand.New(rand.NewPCG(1, 2))
+	for range 300 {
+		var rows []DecodeRow
+		ranges, keys, longest := 0, 0, 0
+		for row := range 1 + random.IntN(70) {
+			r := DecodeRow{Row: row, Keys: 1 + random.IntN(1<<(3+random.IntN(12))), Length: 128 << random.IntN(4), Base: ranges}
+			rows, ranges, keys, longest = append(rows, r), ranges+r.Ranges(), keys+r.Keys, max(longest, r.Length)
+		}
+		workgroups := 1 + random.IntN(min(ranges, 60))
+		items := DecodeItems(nil, rows, workgroups)
+		seen := map[[2]uint32]bool{}
+		for first := range workgroups {
+			mine := 0
+			for at := uint32(first); ; at = items[at].Next {
+				item := items[at]
+				mine += int(item.Count)
+				for split := item.Split; split*item.RangeKeys < item.Split*item.RangeKeys+item.Count; split++ {
+					require.False(t, seen[[2]uint32{item.Row, split}])
+					seen[[2]uint32{item.Row, split}] = true
+				}
+				if item.Next == 0 {
+					break
+				}
+			}
+			require.Positive(t, mine)
+			require.LessOrEqual(t, mine, keys/workgroups+longest+1)
+		}
+		require.Len(t, seen, ranges)
+	}
 }

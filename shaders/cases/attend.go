@@ -141,7 +141,7 @@ func attendDecodeCases() []Case {
 	return list
 }
 
-// buildDecode has one row per lane, in reverse order, whose keys are cut into ranges of a length; a workgroup has about each of them.
+// buildDecode has one row per lane, in reverse order, whose keys are cut into ranges of a length. There is a workgroup for each so many ranges.
 func (a attendShape) buildDecode(s *Setup, lengths []int, length, each int, flow *flowing) Run {
 	c := s.cache(a, lengths)
 	qkv, _, values := s.Activations(len(lengths), (a.heads+2*a.kvHeads)*a.headDim)
