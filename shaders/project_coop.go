@@ -46,7 +46,7 @@ func largestShape(info compute.Info, t Type) compute.CoopShape {
 	var best compute.CoopShape
 	for _, s := range info.CooperativeMatrix {
 		fits := s.Scope == "subgroup" && s.A == t.String() && s.B == s.A && s.C == "f32" && s.Out == "f32" &&
-			s.M%4 == 0 && PanelRows%s.M == 0 && PanelRows%s.N == 0 && s.K%8 == 0 && PanelColumns%s.K == 0
+			s.M%4 == 0 && PanelRows%s.M == 0 && s.N%8 == 0 && PanelRows%s.N == 0 && s.K%8 == 0 && PanelRows%s.K == 0
 		if fits && s.M*s.N*s.K > best.M*best.N*best.K {
 			best = s
 		}
