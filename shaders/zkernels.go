@@ -122,7 +122,7 @@ type Epilogue struct {
 	Arrivals     uint64 // uint32 [tile], then one for the shrink's workgroups; zero between dispatches
 	Slots        uint64 // uint32 [t]: row of the adapter table, BASE_SLOT or NO_ROW
 	Table        uint64 // AdapterSite [slot][sitesPerSlot]
-	Hidden       uint64 // fp32 [t][hiddenStride]; of WHOLE outputs TYPE, scaled
+	Hidden       uint64 // fp32 [t][hiddenStride]; where outputs are WHOLE and lanes hold FRAGMENTS (coop.glsl), TYPE, scaled
 	Result       uint64 // fp32 [t][resultStride]: the residual stream, or with FLOATS silu(gate) * up
 	Squares      uint64 // fp32 [t][unit]: sums of squares of the residual stream; with HALF by four units, or by a tile of many rows
 	Positions    uint64 // uint32 [t]

@@ -29,7 +29,7 @@ struct Epilogue {
     uint64_t arrivals;  // uint32 [tile], then one for the shrink's workgroups; zero between dispatches
     uint64_t slots;     // uint32 [t]: row of the adapter table, BASE_SLOT or NO_ROW
     uint64_t table;     // AdapterSite [slot][sitesPerSlot]
-    uint64_t hidden;    // fp32 [t][hiddenStride]; of WHOLE outputs TYPE, scaled
+    uint64_t hidden;    // fp32 [t][hiddenStride]; where outputs are WHOLE and lanes hold FRAGMENTS (coop.glsl), TYPE, scaled
     uint64_t result;    // fp32 [t][resultStride]: the residual stream, or with FLOATS silu(gate) * up
     uint64_t squares;   // fp32 [t][unit]: sums of squares of the residual stream; with HALF by four units, or by a tile of many rows
     uint64_t positions; // uint32 [t]
