@@ -92,9 +92,4 @@ Eight expandShare(AdapterSite site, uint64_t hidden, uint stride, uint low, uint
     return f.sum;
 }
 
-// The same at eight columns in a row.
-Eight expandShare8(AdapterSite site, uint64_t hidden, uint stride, uint column, Team team) {
-    return expandShare(site, hidden, stride, column, column + 4, team);
-}
-
 #endif
