@@ -64,9 +64,8 @@ type block struct {
 	idScores []float32              // like ids
 }
 
-// gridSize is VkDispatchIndirectCommand and, of a product, how many tiles of
-// rows it has.
-type gridSize struct{ x, y, z, down uint32 }
+// gridSize is VkDispatchIndirectCommand, and 16 bytes large.
+type gridSize struct{ x, y, z, _ uint32 }
 
 // lastToken marks a row whose token is the last one sampled in a lane.
 const lastToken = shaders.FromLast
@@ -147,12 +146,6 @@ func address[T any](buffer *compute.Buffer, list []T) uint64 {
 // indirect is where the GPU finds the size of a dispatch.
 func (b *block) indirect(g grid) *compute.Indirect {
 	return &compute.Indirect{Buffer: b.buffer, Offset: int64(g) * int64(unsafe.Sizeof(gridSize{}))}
-}
-
-// gridAddress is where the kernels find it.
-func (b *block) gridAddress(g grid) uint64 {
-	i := b.indirect(g)
-	return i.Buffer.Address() + uint64(i.Offset)
 }
 
 func (b *block) setGrid(g grid, size [3]uint32) {

@@ -84,7 +84,6 @@ func (f *forward) projected(layer int, p projection, s shrinkage, e ending) {
 	if !f.fused() {
 		// The shrink comes last: workgroups that began beside it would find the multiprocessor's memory divided for the shrink, with room
 		// for half as many of them, until the last one is done.
-		project.Grid = f.block.gridAddress(p.grid)
 		product, tiling := project.Tiled(f.kernels)
 		f.tilings[p.grid-gridQKV] = tiling
 		f.stage(p.label, labelled(p.label, *f.varying(product, p.grid)), f.shrinkDispatch(shrink, s))
@@ -93,9 +92,6 @@ func (f *forward) projected(layer int, p projection, s shrinkage, e ending) {
 	}
 	product := p.grid - gridQKV
 	before := f.kernels.ShrinksBefore(f.shape.Type, f.flow != nil)
-	if before {
-		project.Grid = f.block.gridAddress(p.grid)
-	}
 	epilogue, dispatches, tiling := shaders.Fused{
 		Project: project, Ending: e.op, Shrink: shrink,
 		Slots: address(f.block.buffer, f.block.slots), Arrivals: f.activations.arrivals,

@@ -53,7 +53,6 @@ func (m *Llama) fill(b *block, batch *Batch, p *program) {
 	b.setGrid(gridEmbed, shaders.EmbedGroups(s.Hidden, rows))
 	for i, tiling := range p.tilings {
 		b.setGrid(gridQKV+grid(i), tiling.Groups(rows))
-		b.grids[gridQKV+grid(i)].down = tiling.Down(rows)
 	}
 	// Where tiles meet the shrink at counters, somebody has to arrive for it even in a program whose step has no adapter; that one sees
 	// a base tile.

@@ -28,8 +28,8 @@ func TestDivided(t *testing.T) {
 		{"no rows", 48, 0, 264, 128, 0},
 	} {
 		require.Equal(t, c.want, divided(c.tiles, c.rows, c.places, c.panels), c.describe)
-		groups := Tiling{across: c.tiles, rows: 128, places: c.places, panels: c.panels}.Groups(128 * c.rows)
-		require.EqualValues(t, c.want*c.rows, groups[0], c.describe)
+		groups := Tiling{across: c.tiles, rows: 128, upright: true, places: c.places, panels: c.panels}.Groups(128 * c.rows)
+		require.Equal(t, [3]uint32{uint32(c.want), uint32(c.rows), 1}, groups, c.describe)
 	}
 }
 

@@ -19,7 +19,6 @@ type Project struct {
 	Norm    *Norm
 	Gather  uint64 // uint32 [Tokens], 0: none
 	Parts   Parts  // where few tiles may be divided between many workgroups
-	Grid    uint64 // uint32 [4] of the step, whose last is Tiling.Down of its rows where Tokens is only the most; 0: it has Tokens
 
 	end inPlace // set by Fused
 }
@@ -62,17 +61,9 @@ func (t Tiling) Groups(rows int) [3]uint32 {
 	}
 	down := ceilDiv(rows, t.rows)
 	if t.upright {
-		return [3]uint32{count32(t.across), count32(down), 1}
+		return [3]uint32{count32(divided(t.across, down, t.places, t.panels)), count32(down), 1}
 	}
-	return [3]uint32{count32(divided(t.across, down, t.places, t.panels) * down), 1, 1}
-}
-
-// Down is how many tiles of rows cover the first rows.
-func (t Tiling) Down(rows int) uint32 {
-	if t == (Tiling{}) {
-		return 0
-	}
-	return count32(ceilDiv(rows, t.rows))
+	return [3]uint32{count32(t.across * down), 1, 1}
 }
 
 func (p Project) tiling(tile tileShape) Tiling {

@@ -35,8 +35,7 @@ func (p Project) coopManySpec(k *Kernels, cut *coopManyCut) (projectCoopManyF16S
 		Type: uint32(p.W.Type), Threads: cut.subgroupsM * cut.subgroupsN * count32(k.info.SubgroupSize),
 		SizeM: count32(shape.M), SizeN: count32(shape.N), SizeK: count32(shape.K), Fragments: fragments,
 		Norm: p.Norm != nil, EachM: cut.eachM, EachN: cut.eachN, SubgroupsM: cut.subgroupsM, SubgroupsN: cut.subgroupsN, Gather: p.Gather != 0,
-		Varying: p.Grid != 0,
-		Ending:  p.end.kind, Lora: p.end.lora, Half: p.end.half, Floats: p.end.floats, HeadDim: p.end.head(),
+		Ending: p.end.kind, Lora: p.end.lora, Half: p.end.half, Floats: p.end.floats, HeadDim: p.end.head(),
 		Fine: p.end.fine,
 	}
 	return spec, p.Parts.places(k, cut.places, spec.tile())
@@ -68,16 +67,16 @@ func (s projectCoopManyF16Spec) shared() int {
 	return panelBytes/PanelChunks*max(2*(rows+w), patches) + 4*words
 }
 
-// coopMany launches project_coop_many; grid: {workgroups, 1, 1}, so many at once.
+// coopMany launches project_coop_many; so many workgroups at once.
 func (p Project) coopMany(k *Kernels, spec projectCoopManyF16Spec, places int) (compute.Dispatch, tileShape) {
 	norm, tile := p.norm(), spec.tile()
-	tile.places = places
+	tile.places, tile.upright = places, true
 	return compute.Dispatch{
 		Label:  "project_coop_many",
 		Kernel: k.kernel("project_coop_many_"+p.W.Type.String(), spec),
 		Push: pushBytes(projectCoopManyF16Push{
 			W: p.W.Address, X: p.halves(), Y: p.Y.Address, Squares: norm.Squares, Gather: p.Gather,
-			Grid: p.Grid, Left: p.Parts.Address, Epilogue: p.end.at, Slots: p.end.slots, Places: count32(places),
+			Left: p.Parts.Address, Epilogue: p.end.at, Slots: p.end.slots, Places: count32(places),
 			Panels: p.Half.panels(), YStride: count32(p.Y.Stride),
 			Outputs: count32(p.Out), Tokens: count32(p.Tokens),
 			Parts: count32(norm.Parts), NormWidth: count32(norm.Width), Eps: norm.Eps,

@@ -27,6 +27,7 @@ const (
 	NoRow                      = 0xfffffffe // the slot of a row that the step does not have
 	NormLanes                  = 8
 	NormLeaves                 = 8  // sums of a row that are folded in the end
+	NormSingly                 = 4  // of a row, where parts are not in fours
 	PageTokens                 = 16 // tokens in one KV page
 	PanelChunks                = 64 // of a panel, 16 bytes each
 	PanelColumns               = 32
@@ -591,7 +592,6 @@ type projectCoopManyBf16Push struct {
 	Y         uint64
 	Squares   uint64
 	Gather    uint64
-	Grid      uint64
 	Left      uint64
 	Epilogue  uint64
 	Slots     uint64
@@ -618,7 +618,6 @@ type projectCoopManyBf16Spec struct {
 	SubgroupsM uint32
 	SubgroupsN uint32
 	Gather     bool
-	Varying    bool
 	Ending     uint32
 	Lora       bool
 	Half       bool
@@ -627,10 +626,10 @@ type projectCoopManyBf16Spec struct {
 	Fine       bool
 }
 
-var projectCoopManyBf16Defaults = projectCoopManyBf16Spec{Type: 0, Threads: 256, SizeM: 16, SizeN: 16, SizeK: 16, Fragments: false, Norm: false, EachM: 4, EachN: 4, SubgroupsM: 2, SubgroupsN: 2, Gather: false, Varying: false, Ending: 0, Lora: false, Half: false, HeadDim: 128, Floats: true, Fine: false}
+var projectCoopManyBf16Defaults = projectCoopManyBf16Spec{Type: 0, Threads: 256, SizeM: 16, SizeN: 16, SizeK: 16, Fragments: false, Norm: false, EachM: 4, EachN: 4, SubgroupsM: 2, SubgroupsN: 2, Gather: false, Ending: 0, Lora: false, Half: false, HeadDim: 128, Floats: true, Fine: false}
 
 func (s projectCoopManyBf16Spec) constants() []uint32 {
-	return []uint32{s.Type, s.Threads, s.SizeM, s.SizeN, s.SizeK, boolWord(s.Fragments), boolWord(s.Norm), s.EachM, s.EachN, s.SubgroupsM, s.SubgroupsN, boolWord(s.Gather), boolWord(s.Varying), s.Ending, boolWord(s.Lora), boolWord(s.Half), s.HeadDim, boolWord(s.Floats), boolWord(s.Fine)}
+	return []uint32{s.Type, s.Threads, s.SizeM, s.SizeN, s.SizeK, boolWord(s.Fragments), boolWord(s.Norm), s.EachM, s.EachN, s.SubgroupsM, s.SubgroupsN, boolWord(s.Gather), s.Ending, boolWord(s.Lora), boolWord(s.Half), s.HeadDim, boolWord(s.Floats), boolWord(s.Fine)}
 }
 
 type projectCoopManyF16Push struct {
@@ -639,7 +638,6 @@ type projectCoopManyF16Push struct {
 	Y         uint64
 	Squares   uint64
 	Gather    uint64
-	Grid      uint64
 	Left      uint64
 	Epilogue  uint64
 	Slots     uint64
@@ -666,7 +664,6 @@ type projectCoopManyF16Spec struct {
 	SubgroupsM uint32
 	SubgroupsN uint32
 	Gather     bool
-	Varying    bool
 	Ending     uint32
 	Lora       bool
 	Half       bool
@@ -675,10 +672,10 @@ type projectCoopManyF16Spec struct {
 	Fine       bool
 }
 
-var projectCoopManyF16Defaults = projectCoopManyF16Spec{Type: 0, Threads: 256, SizeM: 16, SizeN: 16, SizeK: 16, Fragments: false, Norm: false, EachM: 4, EachN: 4, SubgroupsM: 2, SubgroupsN: 2, Gather: false, Varying: false, Ending: 0, Lora: false, Half: false, HeadDim: 128, Floats: true, Fine: false}
+var projectCoopManyF16Defaults = projectCoopManyF16Spec{Type: 0, Threads: 256, SizeM: 16, SizeN: 16, SizeK: 16, Fragments: false, Norm: false, EachM: 4, EachN: 4, SubgroupsM: 2, SubgroupsN: 2, Gather: false, Ending: 0, Lora: false, Half: false, HeadDim: 128, Floats: true, Fine: false}
 
 func (s projectCoopManyF16Spec) constants() []uint32 {
-	return []uint32{s.Type, s.Threads, s.SizeM, s.SizeN, s.SizeK, boolWord(s.Fragments), boolWord(s.Norm), s.EachM, s.EachN, s.SubgroupsM, s.SubgroupsN, boolWord(s.Gather), boolWord(s.Varying), s.Ending, boolWord(s.Lora), boolWord(s.Half), s.HeadDim, boolWord(s.Floats), boolWord(s.Fine)}
+	return []uint32{s.Type, s.Threads, s.SizeM, s.SizeN, s.SizeK, boolWord(s.Fragments), boolWord(s.Norm), s.EachM, s.EachN, s.SubgroupsM, s.SubgroupsN, boolWord(s.Gather), s.Ending, boolWord(s.Lora), boolWord(s.Half), s.HeadDim, boolWord(s.Floats), boolWord(s.Fine)}
 }
 
 type projectFewPush struct {

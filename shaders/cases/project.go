@@ -113,8 +113,6 @@ func (p projectShape) build(s *Setup) Run {
 	before := s.Product(&op)
 	dispatch, tiling := op.Tiled(s.Kernels)
 	if p.covered > 0 {
-		op.Grid = Place(s, []uint32{0, 0, 0, tiling.Down(p.covered)})
-		dispatch = op.Dispatch(s.Kernels)
 		dispatch.Groups = tiling.Groups(p.covered)
 	}
 	return Run{

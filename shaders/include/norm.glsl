@@ -12,6 +12,7 @@
 const uint NORM_LEAVES = 8;                              // sums of a row that are folded in the end
 const uint NORM_EACH = NORM_LEAVES / NORM_LANES;         // of a lane
 const uint NORM_FOURS = NORM_LANES < 4 ? NORM_LANES : 4; // of a leaf, on their way together
+const uint NORM_SINGLY = 4;                              // of a row, where parts are not in fours
 
 vec4 normSums[NORM_EACH];
 
@@ -29,13 +30,19 @@ void addFours(uint64_t squares, uint row, uint parts, uint lane) {
     }
 }
 
-// The same where they are not in fours.
+// The same where they are not in fours: every lane loads all of them, some at a time.
 void addSingly(uint64_t squares, uint row, uint parts, uint lane) {
-    [[dont_unroll]] for (uint part = 0; part < parts; part++) {
-        const float square = Floats(squares).at[row * parts + part];
-        const vec4 v = mix(vec4(0.0), vec4(square), equal(uvec4(part % 4), uvec4(0, 1, 2, 3)));
-        [[unroll]] for (uint i = 0; i < NORM_EACH; i++) {
-            normSums[i] += part / 4 % NORM_LEAVES == lane + i * NORM_LANES ? v : vec4(0.0);
+    [[dont_unroll]] for (uint first = 0; first < parts; first += 4 * NORM_SINGLY) {
+        float v[4 * NORM_SINGLY];
+        [[unroll]] for (uint i = 0; i < 4 * NORM_SINGLY; i++) {
+            v[i] = Floats(squares).at[row * parts + min(first + i, parts - 1)];
+        }
+        [[unroll]] for (uint i = 0; i < NORM_SINGLY; i++) {
+            const bvec4 some = lessThan(first + 4 * i + uvec4(0, 1, 2, 3), uvec4(parts));
+            const vec4 four = mix(vec4(0.0), vec4(v[4 * i], v[4 * i + 1], v[4 * i + 2], v[4 * i + 3]), some);
+            [[unroll]] for (uint j = 0; j < NORM_EACH; j++) {
+                normSums[j] += (first / 4 + i) % NORM_LEAVES == lane + j * NORM_LANES ? four : vec4(0.0);
+            }
         }
     }
 }

@@ -4,7 +4,8 @@
 //
 // Tiles that would leave places of the device empty are divided along the columns (divide.glsl).
 //
-// Grid: {workgroups, 1, 1} as divided. Neighbours share outputs, for TILES_TOGETHER tiles of rows, so that what they read is in the cache.
+// Grid: {workgroups of a row of tiles, as divided, rows of tiles, 1}. Neighbours share outputs, for TILES_TOGETHER tiles of rows, so that
+// what they read is in the cache.
 #include "coop.glsl"
 
 layout(constant_id = 7) const uint EACH_M = 4;
@@ -12,13 +13,12 @@ layout(constant_id = 8) const uint EACH_N = 4;
 layout(constant_id = 9) const uint SUBGROUPS_M = 2;
 layout(constant_id = 10) const uint SUBGROUPS_N = 2;
 layout(constant_id = 11) const bool GATHER = false; // the norm's rows are looked up
-layout(constant_id = 12) const bool VARYING = false; // the step may have fewer rows
-layout(constant_id = 13) const uint ENDING = 0;   // what the kernel does with its outputs; see epilogue.glsl
-layout(constant_id = 14) const bool LORA = false; // the shrink is done before
-layout(constant_id = 15) const bool HALF = false; // the ending leaves halves
-layout(constant_id = 16) const uint HEAD_DIM = 128;
-layout(constant_id = 17) const bool FLOATS = true; // the ending leaves fp32 rows
-layout(constant_id = 18) const bool FINE = false;  // squares of the residual stream are summed by SQUARES_QUAD columns, else by a tile's
+layout(constant_id = 12) const uint ENDING = 0;   // what the kernel does with its outputs; see epilogue.glsl
+layout(constant_id = 13) const bool LORA = false; // the shrink is done before
+layout(constant_id = 14) const bool HALF = false; // the ending leaves halves
+layout(constant_id = 15) const uint HEAD_DIM = 128;
+layout(constant_id = 16) const bool FLOATS = true; // the ending leaves fp32 rows
+layout(constant_id = 17) const bool FINE = false;  // squares of the residual stream are summed by SQUARES_QUAD columns, else by a tile's
 #define WHOLE LORA // the sums have their delta in them when they end; a constant would only be another name of LORA
 
 #define EAGER true // what the next units are given is on its way while these end
@@ -32,7 +32,6 @@ layout(push_constant) uniform Push {
     uint64_t y;       // fp32 [t][yStride]
     uint64_t squares; // fp32 [row][parts]
     uint64_t gather;  // uint32 [t], the norm's row of each t, with GATHER
-    uint64_t grid;    // uint32 [4]: of the step, whose last is how many tiles of rows there are, with VARYING
     uint64_t left;    // Parts
     uint64_t epilogue; // Epilogue [1]
     uint64_t slots;    // uint32 [t]: as the Epilogue's
@@ -320,18 +319,19 @@ void main() {
     const uint blockM = gl_SubgroupID % SUBGROUPS_M * EACH_M;
     const uint blockN = gl_SubgroupID / SUBGROUPS_M * EACH_N;
     const uint tilesN = (push.outputs + BLOCKS_N * 16 - 1) / (BLOCKS_N * 16);
-    const uint tilesT = VARYING ? Uints(push.grid).at[3] : (push.tokens + TILE_T - 1) / TILE_T;
+    const uint tilesT = gl_NumWorkGroups.y;
+    const uint index = gl_WorkGroupID.y * gl_NumWorkGroups.x + gl_WorkGroupID.x; // in the order in which they start
     const Division d = divisionOf(tilesN, tilesT, push.places, push.panels);
     const uint base = d.whole * push.panels; // where the panels of the tiles that are divided begin
-    const uint workgroup = gl_WorkGroupID.x - d.whole * tilesT; // of those that divide them
+    const uint workgroup = index - d.whole * tilesT; // of those that divide them
     const uint worker = workgroup / tilesT;
     uint row = workgroup % tilesT;
     uint begin; // of the workgroup's panels, counted through a row of tiles
     uint end;
-    if (gl_WorkGroupID.x < d.whole * tilesT) {
-        const uint group = gl_WorkGroupID.x / (TILES_TOGETHER * d.whole);
+    if (index < d.whole * tilesT) {
+        const uint group = index / (TILES_TOGETHER * d.whole);
         const uint groupT = min(TILES_TOGETHER, tilesT - group * TILES_TOGETHER);
-        const uint within = gl_WorkGroupID.x % (TILES_TOGETHER * d.whole);
+        const uint within = index % (TILES_TOGETHER * d.whole);
         row = group * TILES_TOGETHER + within % groupT;
         begin = within / groupT * push.panels;
         end = begin + push.panels;
