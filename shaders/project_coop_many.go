@@ -13,12 +13,9 @@ var manyCut = coopManyCut{4, 4, 2, 2, 2}
 // largeTile is its rows and outputs; no tile is larger.
 const largeTile = 8 * PanelRows
 
-// plainManyCut is the cut where lanes do not hold matrices as the kernels for FRAGMENTS want it: the smallest one in which each invocation
-// of such subgroups has a pair of chunks to load.
-func plainManyCut(lanes int) *coopManyCut {
-	each := count32(max(1, lanes/16))
-	return &coopManyCut{each, max(2, each), 2, 2, 2}
-}
+// plainManyCut is the cut where lanes do not hold matrices as the kernels for FRAGMENTS want it. Their drivers take long to compile large
+// ones.
+var plainManyCut = coopManyCut{1, 2, 2, 2, 2}
 
 // coopManySpec returns the constants of project_coop_many with the cut for the device, or with another, and the places for its workgroups.
 func (p Project) coopManySpec(k *Kernels, cut *coopManyCut) (projectCoopManyF16Spec, int) {
@@ -29,7 +26,7 @@ func (p Project) coopManySpec(k *Kernels, cut *coopManyCut) (projectCoopManyF16S
 	case fragments:
 		cut = &manyCut
 	default:
-		cut = plainManyCut(k.info.SubgroupSize)
+		cut = &plainManyCut
 	}
 	spec := projectCoopManyF16Spec{
 		Type: uint32(p.W.Type), Threads: cut.subgroupsM * cut.subgroupsN * count32(k.info.SubgroupSize),
@@ -44,7 +41,7 @@ func (p Project) coopManySpec(k *Kernels, cut *coopManyCut) (projectCoopManyF16S
 // fits says whether the device can run workgroups of the cut.
 func (s projectCoopManyF16Spec) fits(info compute.Info) bool {
 	return s.shared() <= info.MaxSharedMemory && int(s.Threads) <= info.MaxWorkgroupInvocations &&
-		s.SubgroupsM*s.EachM*PanelChunks/2%s.Threads == 0 && s.SubgroupsN*s.EachN*PanelChunks/2%s.Threads == 0
+		s.SubgroupsM*s.EachM*PanelRows*4%s.Threads == 0 && s.SubgroupsN*s.EachN*2*DeltaRanks%s.Threads == 0
 }
 
 func (s projectCoopManyF16Spec) tile() tileShape {
@@ -54,17 +51,17 @@ func (s projectCoopManyF16Spec) tile() tileShape {
 // shared is the bytes of shared memory that a workgroup takes.
 func (s projectCoopManyF16Spec) shared() int {
 	tile := s.tile()
-	rows, w := tile.rows/PanelRows*PanelChunks, tile.outputs/PanelRows*PanelChunks // of a slice, in chunks
 	words := tile.rows
 	if s.Ending != EndNone {
 		words += 2*EpiloguePairs + AheadRows + int(s.SubgroupsN)*tile.rows
 	}
+	slices := 0 // of deltas, in chunks
 	if s.Lora {
-		w = PanelColumns * (tile.outputs/8 + 1)
+		slices = 2 * (tile.rows/PanelRows*PanelChunks + PanelColumns*(tile.outputs/8+1))
 		words += tile.rows + 1
 	}
 	patches := int(s.SubgroupsM*s.SubgroupsN) * 2 * PanelRows * PatchStride / 4
-	return panelBytes/PanelChunks*max(2*(rows+w), patches) + 4*words
+	return panelBytes/PanelChunks*max(slices, patches) + 4*words
 }
 
 // coopMany launches project_coop_many; so many workgroups at once.

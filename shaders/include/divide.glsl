@@ -5,7 +5,7 @@
 //
 // All rows of tiles are divided alike: a row's sums do not depend on which it is in.
 //
-// It is for devices that start workgroups in the order of their indices. A workgroup waits for such as come before it, and leaves what
+// It is for devices that start workgroups in the order of their indices, x first. A workgroup waits for such as come before it, and leaves what
 // others wait for before it waits itself.
 #ifndef DIVIDE_GLSL
 #define DIVIDE_GLSL

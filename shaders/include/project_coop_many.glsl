@@ -1,6 +1,6 @@
-// y[t,n] = inv(t) * sum_k W[n,k] * x[t,k] for many rows. A workgroup computes a tile of rows by outputs; both operands pass through
-// shared memory by slices of 32 columns, the next of which are on their way to registers while one is multiplied. Subgroups stand
-// SUBGROUPS_M by SUBGROUPS_N over the tile, each with EACH_M by EACH_N blocks of 16 by 16.
+// y[t,n] = inv(t) * sum_k W[n,k] * x[t,k] for many rows. A workgroup computes a tile of rows by outputs. Subgroups stand SUBGROUPS_M by
+// SUBGROUPS_N over it, each with EACH_M by EACH_N blocks of 16 by 16. Both operands go straight into their registers, a panel ahead of the one
+// that is multiplied: what neighbours share is in the multiprocessor's cache.
 //
 // Tiles that would leave places of the device empty are divided along the columns (divide.glsl).
 //
@@ -52,23 +52,15 @@ const uint PATCH = 16 * PATCH_STRIDE;
 const uint BLOCKS_M = SUBGROUPS_M * EACH_M; // of 16 rows
 const uint BLOCKS_N = SUBGROUPS_N * EACH_N; // of 16 outputs
 const uint CHUNKS_M = BLOCKS_M * PANEL_CHUNKS;
-const uint CHUNKS_N = BLOCKS_N * PANEL_CHUNKS;
-const uint SLICE = CHUNKS_M + CHUNKS_N;
 const uint B_ROW = BLOCKS_N * 2 + 1; // chunks between rows of B, the last of which keeps banks apart
 const uint DELTA_SLICE = CHUNKS_M + 32 * B_ROW;
-const uint PAIRS_M = CHUNKS_M / 2 / THREADS; // of chunks, eight rows apart, that an invocation loads
-const uint PAIRS_N = CHUNKS_N / 2 / THREADS;
 const uint TILE_T = BLOCKS_M * 16;
 const uint BLOCKS_EACH = EACH_M * EACH_N; // of a subgroup, a power of two
 const uint SUMS_EACH = BLOCKS_EACH * ACROSS;
-// The next slice goes into shared memory before this one is multiplied, while the one behind it loads. That takes more registers, which
-// larger tiles do not have.
-const bool EARLY = BLOCKS_EACH <= 8;
-const uint AHEAD = EARLY ? 2 : 1; // slices that a load is ahead
 const uint NORM_LANES = THREADS / TILE_T >= 8 ? 8 : THREADS / TILE_T >= 4 ? 4 : THREADS / TILE_T >= 2 ? 2 : 1; // per row
 #include "norm.glsl"
 
-const uint SLICES = 2 * (LORA ? DELTA_SLICE : SLICE);
+const uint SLICES = LORA ? 2 * DELTA_SLICE : 0; // of deltas
 const uint PATCHES = SUBGROUPS * PATCH * 2 / 4; // two blocks of each subgroup
 shared uvec4 pool[SLICES > PATCHES ? SLICES : PATCHES]; // for the ones and then for the others
 shared float inverse[TILE_T];
@@ -81,10 +73,10 @@ uint blockOutput(uint firstOutput, uint block, uint outputs) {
     return PAIRS ? columnOf(firstOutput + block / 2 * 32 + block % 2 * 4, outputs) : firstOutput + block * 16;
 }
 
-uint xChunks[PAIRS_M]; // of the invocation's pairs of the next slice, in the matrix
-uint wChunks[PAIRS_N];
-uvec4 nextX[2 * PAIRS_M];
-uvec4 nextW[2 * PAIRS_N];
+uint xAt[EACH_M]; // the chunk, in the matrix, of each of the subgroup's blocks of rows at the panel on its way; with FRAGMENTS the lane's
+uint wAt[EACH_N]; // and of outputs
+uvec4 nextX[2 * EACH_M]; // the lane's chunks of that panel
+uvec4 nextW[2 * EACH_N];
 SUMS sums[SUMS_EACH];
 
 #include "delta_blocks.glsl"
@@ -94,78 +86,66 @@ uint normRow(uint t) {
     return GATHER ? Uints(push.gather).at[t] : t;
 }
 
-// Starts the loads of the slice that is so many panels behind the last one.
-void fetch(uint panels) {
-    [[unroll]] for (uint i = 0; i < PAIRS_M; i++) {
-        xChunks[i] += panels * PANEL_CHUNKS;
-        nextX[2 * i] = Uints4(push.x).at[xChunks[i]];
-        nextX[2 * i + 1] = Uints4(push.x).at[xChunks[i] + 32];
-    }
-    [[unroll]] for (uint i = 0; i < PAIRS_N; i++) {
-        wChunks[i] += panels * PANEL_CHUNKS;
-        nextW[2 * i] = Uints4(push.w).at[wChunks[i]];
-        nextW[2 * i + 1] = Uints4(push.w).at[wChunks[i] + 32];
+// Starts the loads of the panel that is so many chunks behind the last one, of all blocks of rows or of one of outputs.
+void fetchX(uint chunks) {
+    [[unroll]] for (uint i = 0; i < EACH_M; i++) {
+        xAt[i] += chunks;
+        nextX[2 * i] = Uints4(push.x).at[xAt[i]];
+        nextX[2 * i + 1] = Uints4(push.x).at[xAt[i] + 32];
     }
 }
 
-// Where the invocation's i-th pair lies in an operand's share of a slice.
-uint pairOf(uint i, uint thread) {
-    const uint pair = i * THREADS + thread;
-    return pair / 32 * PANEL_CHUNKS + pair % 32;
+void fetchW(uint j, uint chunks) {
+    wAt[j] += chunks;
+    nextW[2 * j] = Uints4(push.w).at[wAt[j]];
+    nextW[2 * j + 1] = Uints4(push.w).at[wAt[j] + 32];
 }
 
-// Puts the slice into shared memory, x before W.
-void keep(uint slice, uint thread) {
-    [[unroll]] for (uint i = 0; i < PAIRS_M; i++) {
-        pool[slice + pairOf(i, thread)] = nextX[2 * i];
-        pool[slice + pairOf(i, thread) + 32] = nextX[2 * i + 1];
-    }
-    [[unroll]] for (uint i = 0; i < PAIRS_N; i++) {
-        pool[slice + CHUNKS_M + pairOf(i, thread)] = nextW[2 * i];
-        pool[slice + CHUNKS_M + pairOf(i, thread) + 32] = nextW[2 * i + 1];
-    }
-}
-
-// xs and ws are where the lane's chunks of the subgroup's blocks begin.
-void multiply(uint xs, uint ws) {
-    uvec4 x[EACH_M * 2];
-    [[unroll]] for (uint i = 0; i < EACH_M * 2; i++) {
-        x[i] = pool[xs + i * 32];
-    }
+// Multiplies the panel that was loaded, while the one that is so many chunks behind it loads.
+void multiply(uint chunks) {
     ROWS rows[EACH_M * 2];
     [[unroll]] for (uint i = 0; i < EACH_M; i++) {
-        rows[2 * i] = rowsOf(x[2 * i], x[2 * i + 1], 0);
-        rows[2 * i + 1] = rowsOf(x[2 * i], x[2 * i + 1], 1);
+        rows[2 * i] = rowsOf(nextX[2 * i], nextX[2 * i + 1], 0);
+        rows[2 * i + 1] = rowsOf(nextX[2 * i], nextX[2 * i + 1], 1);
     }
+    fetchX(chunks);
     [[unroll]] for (uint j = 0; j < EACH_N; j++) {
-        const uvec4 low = pool[ws + j * PANEL_CHUNKS];
-        const uvec4 high = pool[ws + j * PANEL_CHUNKS + 32];
+        const uvec4 low = nextW[2 * j];
+        const uvec4 high = nextW[2 * j + 1];
         [[unroll]] for (uint step = 0; step < 2; step++) {
             OUTPUTS outputs = outputsOf(low, high, step);
             [[unroll]] for (uint i = 0; i < EACH_M; i++) {
                 sums[i * EACH_N + j] = coopMatMulAdd(rows[2 * i + step], outputs, sums[i * EACH_N + j]);
             }
         }
+        fetchW(j, chunks);
     }
 }
 
-// multiply by the language's loads.
-void multiplyPlainly(uint slice, uint blockM, uint blockN) {
+// multiply by the language's loads, which none are ahead of.
+void multiplyPlainly(uint chunks) {
     [[unroll]] for (uint step = 0; step < STEPS; step++) {
         ROWS rows[EACH_M * ACROSS_M];
         [[unroll]] for (uint i = 0; i < EACH_M * ACROSS_M; i++) {
-            coopMatLoad(rows[i], pool, slice + chunkOf(blockM * 16 + i * SIZE_M, step * SIZE_K, 1), 4, gl_CooperativeMatrixLayoutRowMajor);
+            const uint at = xAt[i / ACROSS_M] + chunkOf(i % ACROSS_M * SIZE_M, step * SIZE_K, 1);
+            coopMatLoad(rows[i], Uints4(push.x).at, at, 4, gl_CooperativeMatrixLayoutRowMajor);
         }
         [[unroll]] for (uint j = 0; j < EACH_N * ACROSS_N; j++) {
+            const uint at = wAt[j / ACROSS_N] + chunkOf(j % ACROSS_N * SIZE_N, step * SIZE_K, 1);
             OUTPUTS outputs;
-            coopMatLoad(outputs, pool, slice + CHUNKS_M + chunkOf(blockN * 16 + j * SIZE_N, step * SIZE_K, 1), 4,
-                        gl_CooperativeMatrixLayoutColumnMajor);
+            coopMatLoad(outputs, Uints4(push.w).at, at, 4, gl_CooperativeMatrixLayoutColumnMajor);
             [[unroll]] for (uint i = 0; i < EACH_M * ACROSS_M; i++) {
                 const uint block = i / ACROSS_M * EACH_N + j / ACROSS_N;
-                const uint at = (block * ACROSS_M + i % ACROSS_M) * ACROSS_N + j % ACROSS_N;
-                sums[at] = coopMatMulAdd(rows[i], outputs, sums[at]);
+                const uint sum = (block * ACROSS_M + i % ACROSS_M) * ACROSS_N + j % ACROSS_N;
+                sums[sum] = coopMatMulAdd(rows[i], outputs, sums[sum]);
             }
         }
+    }
+    [[unroll]] for (uint i = 0; i < EACH_M; i++) {
+        xAt[i] += chunks;
+    }
+    [[unroll]] for (uint j = 0; j < EACH_N; j++) {
+        wAt[j] += chunks;
     }
 }
 
@@ -173,13 +153,12 @@ void multiplyPlainly(uint slice, uint blockM, uint blockN) {
 void addUp(uint firstT, uint firstN, uint begin, uint end, uint blockM, uint blockN, uint thread, uint lane) {
     const uint lastT = (push.tokens - 1) / 16;
     const uint lastN = (push.outputs - 1) / 16;
-    [[unroll]] for (uint i = 0; i < PAIRS_M; i++) {
-        const uint pair = i * THREADS + thread;
-        xChunks[i] = (min(firstT + pair / 32, lastT) * push.panels + begin) * PANEL_CHUNKS + pair % 32;
+    const uint first = FRAGMENTS ? lane : 0; // of a panel's chunks
+    [[unroll]] for (uint i = 0; i < EACH_M; i++) {
+        xAt[i] = (min(firstT + blockM + i, lastT) * push.panels + begin) * PANEL_CHUNKS + first;
     }
-    [[unroll]] for (uint i = 0; i < PAIRS_N; i++) {
-        const uint pair = i * THREADS + thread;
-        wChunks[i] = (min(blockOutput(firstN * 16, pair / 32, push.outputs) / 16, lastN) * push.panels + begin) * PANEL_CHUNKS + pair % 32;
+    [[unroll]] for (uint j = 0; j < EACH_N; j++) {
+        wAt[j] = (min(blockOutput(firstN * 16, blockN + j, push.outputs) / 16, lastN) * push.panels + begin) * PANEL_CHUNKS + first;
     }
     [[unroll]] for (uint i = 0; i < SUMS_EACH; i++) {
         sums[i] = SUMS(0.0);
@@ -188,7 +167,12 @@ void addUp(uint firstT, uint firstN, uint begin, uint end, uint blockM, uint blo
     if (ENDING != END_NONE) {
         ahead = fetchAhead(push.epilogue, push.slots, firstT * 16, TILE_T, push.tokens, thread);
     }
-    fetch(0);
+    if (FRAGMENTS) {
+        fetchX(0);
+        [[unroll]] for (uint j = 0; j < EACH_N; j++) {
+            fetchW(j, 0);
+        }
+    }
     if (ENDING != END_NONE) {
         keepAhead(ahead, TILE_T, thread);
     }
@@ -198,36 +182,15 @@ void addUp(uint firstT, uint firstN, uint begin, uint end, uint blockM, uint blo
                 inverseNorm(push.squares, normRow(firstT * 16 + i / NORM_LANES), push.parts, push.normWidth, push.eps, i % NORM_LANES);
         }
     }
-    keep(0, thread);
-    if (EARLY) {
-        if (begin + 1 < end) {
-            fetch(1);
-        }
-    }
     barrier();
-    uint slice = 0;
-    uint xs = blockM * PANEL_CHUNKS + lane;
-    const uint both = 2 * xs + SLICE; // xs of both slices added up: either is this less the other, rather than computed anew
     uint panel = begin;
     do { // there is one: a way past the loop would take copies of the sums
-        const bool more = panel + 1 < end;
-        if (EARLY && more) {
-            keep(SLICE - slice, thread);
-        }
-        if (panel + AHEAD < end) {
-            fetch(1);
-        }
+        const uint chunks = panel + 1 < end ? PANEL_CHUNKS : 0; // to the next panel, of the last one to itself
         if (FRAGMENTS) {
-            multiply(xs, xs + CHUNKS_M + (blockN - blockM) * PANEL_CHUNKS);
+            multiply(chunks);
         } else {
-            multiplyPlainly(slice, blockM, blockN);
+            multiplyPlainly(chunks);
         }
-        slice = SLICE - slice;
-        xs = both - xs;
-        if (!EARLY && more) {
-            keep(slice, thread);
-        }
-        barrier();
     } while (++panel < end);
 }
 
