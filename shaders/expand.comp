@@ -1,5 +1,5 @@
 // y[t,n] += scale * sum_r B[r,n] * hidden[t,r]: the second half of a LoRA product, where no later kernel folds it in.
-// Grid: {blocks of 256 columns, adapter tiles, 1}; 32 invocations end a row's 256 columns.
+// Grid: {blocks of 256 columns, adapter tiles, TILE_ROWS / QUAD_ROWS}; 32 invocations end a row's 256 columns.
 #version 460
 #extension GL_GOOGLE_include_directive : require
 
@@ -10,7 +10,7 @@ const bool APART = false;
 
 const uint COLUMNS = 256; // a workgroup has
 const uint LANES = COLUMNS / 8;
-layout(local_size_x = 256) in;
+layout(local_size_x = 128) in;
 
 layout(push_constant) uniform Push {
     uint64_t y;      // fp32 [t][yStride], read and written
@@ -25,20 +25,23 @@ layout(push_constant) uniform Push {
 } push;
 
 void main() {
-    RowTile tile = RowTiles(push.tiles).at[gl_WorkGroupID.y];
-    AdapterSite site = adapterSite(push.table, tile.slot, push.sitesPerSlot, push.site);
+    RowTile quad = quadOf(RowTiles(push.tiles).at[gl_WorkGroupID.y]);
+    if (quad.count == 0) {
+        return;
+    }
+    AdapterSite site = adapterSite(push.table, quad.slot, push.sitesPerSlot, push.site);
     if (site.rank == 0) {
         return;
     }
-    Team team = placeOf(tile, LANES);
+    Team team = placeOf(quad, LANES);
     uint padded = (push.width + 7) & ~7u;
     uint column = gl_WorkGroupID.x * COLUMNS + team.lane * 8;
-    uint t = tile.first + team.row;
+    uint t = quad.first + team.row;
     bool inside = column < padded;
 
-    Eight delta = expandShareOf(site, tile, team, push.hidden, push.hiddenStride, padded, column, column + 4, inside);
+    Eight delta = expandShareOf(site, quad, team, push.hidden, push.hiddenStride, padded, column, column + 4, inside);
     delta = expandSum(delta, team, LANES);
-    if (team.row < tile.count && inside && team.part == 0) {
+    if (team.row < quad.count && inside && team.part == 0) {
         uint64_t row = push.y + 4ul * t * push.yStride;
         Eight y = add8(floats8(row, column), delta);
         Floats4(row).at[column >> 2] = y.lo;

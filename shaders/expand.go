@@ -18,9 +18,12 @@ type Expand struct {
 	TileCount int       // tiles of the grid; an Indirect decides over it
 }
 
+// tileQuads is how many workgroups share the rows of a tile where its outputs end in a stage of their own.
+const tileQuads = TileRows / QuadRows
+
 // ExpandGroups is the grid for so many adapter tiles.
 func ExpandGroups(width, tiles int) [3]uint32 {
-	return [3]uint32{count32(ceilDiv(width, expandColumns)), count32(tiles), 1}
+	return [3]uint32{count32(ceilDiv(width, expandColumns)), count32(tiles), tileQuads}
 }
 
 // Dispatch returns the launch. Bytes and flops are those of tiles that all have MaxRank.

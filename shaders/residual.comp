@@ -1,5 +1,5 @@
 // x[t,n] += y[t,n] + scale * sum_r B[r,n] * hidden[t,r], and the squares of the new x summed by blocks of columns.
-// Grid: {blocks of columns, tiles, 1}; 32 invocations end a row's 256 columns.
+// Grid: {blocks of columns, tiles, TILE_ROWS / QUAD_ROWS}; 32 invocations end a row's 256 columns.
 #version 460
 #extension GL_GOOGLE_include_directive : require
 
@@ -14,7 +14,7 @@ const bool APART = false;
 #include "include/panels.glsl"
 
 const uint LANES = SQUARES_BLOCK / 8;
-layout(local_size_x = 256) in;
+layout(local_size_x = 128) in;
 
 layout(push_constant) uniform Push {
     uint64_t x;       // fp32 [t][xStride], read and written
@@ -34,16 +34,19 @@ layout(push_constant) uniform Push {
     uint halfPanels; // that the columns of the halves take
 } push;
 
-shared float sums[TILE_ROWS * LANES];
+shared float sums[QUAD_ROWS * LANES];
 
 void main() {
-    RowTile tile = RowTiles(push.tiles).at[gl_WorkGroupID.y];
-    Team team = placeOf(tile, LANES);
+    RowTile quad = quadOf(RowTiles(push.tiles).at[gl_WorkGroupID.y]);
+    if (quad.count == 0) {
+        return;
+    }
+    Team team = placeOf(quad, LANES);
     uint padded = (push.width + 7) & ~7u;
     uint column = gl_WorkGroupID.x * SQUARES_BLOCK + team.lane * 8;
-    uint t = tile.first + team.row;
+    uint t = quad.first + team.row;
     bool inside = column < padded;
-    bool writes = team.row < tile.count && inside && team.part == 0;
+    bool writes = team.row < quad.count && inside && team.part == 0;
 
     // Loaded first, so that they are on their way while the products are added up.
     Eight x, y;
@@ -53,8 +56,8 @@ void main() {
     }
     Eight delta = Eight(vec4(0.0), vec4(0.0));
     if (LORA) {
-        AdapterSite site = adapterSite(push.table, tile.slot, push.sitesPerSlot, push.firstSite);
-        delta = expandShareOf(site, tile, team, push.hidden, push.hiddenStride, padded, column, column + 4, inside);
+        AdapterSite site = adapterSite(push.table, quad.slot, push.sitesPerSlot, push.firstSite);
+        delta = expandShareOf(site, quad, team, push.hidden, push.hiddenStride, padded, column, column + 4, inside);
         delta = expandSum(delta, team, LANES);
     }
 
@@ -76,7 +79,7 @@ void main() {
         return;
     }
     uint first = team.row * LANES + team.lane;
-    bool ends = team.row < tile.count && team.part == 0;
+    bool ends = team.row < quad.count && team.part == 0;
     if (ends) {
         sums[first] = square;
     }

@@ -22,7 +22,7 @@ type Residual struct {
 
 // ResidualGroups is the grid for so many tiles.
 func ResidualGroups(width, tiles int) [3]uint32 {
-	return [3]uint32{count32(ceilDiv(width, SquaresBlock)), count32(tiles), 1}
+	return [3]uint32{count32(ceilDiv(width, SquaresBlock)), count32(tiles), tileQuads}
 }
 
 // Dispatch returns the launch. Bytes and flops leave the adapters out.

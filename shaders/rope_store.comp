@@ -4,7 +4,8 @@
 //	out[i]       = v[i] * cos(p, i) - v[i + D/2] * sin(p, i)
 //	out[i + D/2] = v[i + D/2] * cos(p, i) + v[i] * sin(p, i)
 //
-// Grid: {query heads, then key heads, then value heads, so many TOGETHER; tiles; 1}. An invocation has four columns of each half.
+// Grid: {query heads, then key heads, then value heads, so many TOGETHER; tiles; TILE_ROWS / QUAD_ROWS}. An invocation has four
+// columns of each half.
 #version 460
 #extension GL_GOOGLE_include_directive : require
 
@@ -16,7 +17,7 @@ const bool APART = true;
 #include "include/ends.glsl"
 #include "include/expand_rows.glsl"
 
-layout(local_size_x = 256) in;
+layout(local_size_x = 128) in;
 
 layout(push_constant) uniform Push {
     uint64_t qkv;       // fp32 [t][qkvStride]: query, key, value heads; the query part is written
@@ -45,16 +46,19 @@ const uint HEAD_LANES = HEAD_DIM / 8;
 const uint LANES = TOGETHER * HEAD_LANES; // invocations per row
 
 void main() {
-    RowTile tile = RowTiles(push.tiles).at[gl_WorkGroupID.y];
-    Team team = placeOf(tile, LANES);
+    RowTile quad = quadOf(RowTiles(push.tiles).at[gl_WorkGroupID.y]);
+    if (quad.count == 0) {
+        return;
+    }
+    Team team = placeOf(quad, LANES);
     uint firstHead = gl_WorkGroupID.x * TOGETHER;
     uint kind = firstHead < push.heads ? 0 : firstHead < push.heads + push.kvHeads ? 1 : 2; // q, k, v
     uint head = firstHead + team.lane / HEAD_LANES;
     uint kindHeads = kind == 0 ? push.heads : push.kvHeads;
     uint kindHead = kind == 0 ? head : kind == 1 ? head - push.heads : head - push.heads - push.kvHeads;
     uint low = team.lane % HEAD_LANES * 4;
-    uint t = tile.first + team.row;
-    bool writes = team.row < tile.count && team.part == 0;
+    uint t = quad.first + team.row;
+    bool writes = team.row < quad.count && team.part == 0;
 
     // Loaded first, so that they are on their way while the products are added up.
     uint start = t * push.qkvStride + head * HEAD_DIM + low;
@@ -72,10 +76,10 @@ void main() {
     }
     Eight delta = Eight(vec4(0.0), vec4(0.0));
     if (LORA) {
-        AdapterSite site = adapterSite(push.table, tile.slot, push.sitesPerSlot, push.firstSite + kind);
+        AdapterSite site = adapterSite(push.table, quad.slot, push.sitesPerSlot, push.firstSite + kind);
         uint64_t hidden = push.hidden + 4ul * (kind * push.maxRank);
         uint column = kindHead * HEAD_DIM + low;
-        delta = expandShareOf(site, tile, team, hidden, push.hiddenStride, kindHeads * HEAD_DIM, column, column + HALF, true);
+        delta = expandShareOf(site, quad, team, hidden, push.hiddenStride, kindHeads * HEAD_DIM, column, column + HALF, true);
         delta = expandSum(delta, team, LANES);
     }
     if (!writes) {

@@ -27,7 +27,7 @@ type RopeStore struct {
 
 // RopeStoreGroups is the grid for so many tiles.
 func RopeStoreGroups(heads, kvHeads, headDim, tiles int) [3]uint32 {
-	return [3]uint32{count32((heads + 2*kvHeads) / headsTogether(heads, kvHeads, headDim)), count32(tiles), 1}
+	return [3]uint32{count32((heads + 2*kvHeads) / headsTogether(heads, kvHeads, headDim)), count32(tiles), tileQuads}
 }
 
 // headsTogether is how many heads a workgroup ends, as many of each kind as leave none over: for the rows of a full tile it has 32

@@ -1,6 +1,6 @@
 // out[t,n] = silu(gate + delta) * (up + delta), silu(g) = g / (1 + exp(-g)); gate and up are two runs of columns of one
 // projection's output, each with the LoRA delta of its own site.
-// Grid: {blocks of 256 columns, tiles, 1}; 32 invocations end a row's 256 columns.
+// Grid: {blocks of 256 columns, tiles, TILE_ROWS / QUAD_ROWS}; 32 invocations end a row's 256 columns.
 #version 460
 #extension GL_GOOGLE_include_directive : require
 
@@ -15,7 +15,7 @@ const bool APART = false;
 
 const uint COLUMNS = 256; // a workgroup has
 const uint LANES = COLUMNS / 8;
-layout(local_size_x = 256) in;
+layout(local_size_x = 128) in;
 
 layout(push_constant) uniform Push {
     uint64_t gateUp; // fp32 [t][gateUpStride]
@@ -36,13 +36,16 @@ layout(push_constant) uniform Push {
 } push;
 
 void main() {
-    RowTile tile = RowTiles(push.tiles).at[gl_WorkGroupID.y];
-    Team team = placeOf(tile, LANES);
+    RowTile quad = quadOf(RowTiles(push.tiles).at[gl_WorkGroupID.y]);
+    if (quad.count == 0) {
+        return;
+    }
+    Team team = placeOf(quad, LANES);
     uint padded = (push.width + 7) & ~7u;
     uint column = gl_WorkGroupID.x * COLUMNS + team.lane * 8;
-    uint t = tile.first + team.row;
+    uint t = quad.first + team.row;
     bool inside = column < padded;
-    bool writes = team.row < tile.count && inside && team.part == 0;
+    bool writes = team.row < quad.count && inside && team.part == 0;
 
     // Loaded first, so that they are on their way while the products are added up.
     Eight gate = Eight(vec4(0.0), vec4(0.0));
@@ -53,10 +56,10 @@ void main() {
         up = floats8(push.gateUp, start + push.upOffset);
     }
     if (LORA) {
-        AdapterSite gateSite = adapterSite(push.table, tile.slot, push.sitesPerSlot, push.firstSite);
-        AdapterSite upSite = adapterSite(push.table, tile.slot, push.sitesPerSlot, push.firstSite + 1);
-        Eight gateDelta = expandShareOf(gateSite, tile, team, push.hidden, push.hiddenStride, padded, column, column + 4, inside);
-        Eight upDelta = expandShareOf(upSite, tile, team, push.hidden + 4ul * push.maxRank, push.hiddenStride, padded, column,
+        AdapterSite gateSite = adapterSite(push.table, quad.slot, push.sitesPerSlot, push.firstSite);
+        AdapterSite upSite = adapterSite(push.table, quad.slot, push.sitesPerSlot, push.firstSite + 1);
+        Eight gateDelta = expandShareOf(gateSite, quad, team, push.hidden, push.hiddenStride, padded, column, column + 4, inside);
+        Eight upDelta = expandShareOf(upSite, quad, team, push.hidden + 4ul * push.maxRank, push.hiddenStride, padded, column,
                                       column + 4, inside);
         gate = add8(gate, expandSum(gateDelta, team, LANES));
         up = add8(up, expandSum(upDelta, team, LANES));

@@ -20,7 +20,7 @@ type SiluMul struct {
 
 // SiluMulGroups is the grid for so many tiles.
 func SiluMulGroups(inner, tiles int) [3]uint32 {
-	return [3]uint32{count32(ceilDiv(inner, siluMulColumns)), count32(tiles), 1}
+	return [3]uint32{count32(ceilDiv(inner, siluMulColumns)), count32(tiles), tileQuads}
 }
 
 // Dispatch returns the launch. Bytes and flops leave the adapters out.

@@ -15,9 +15,9 @@ const (
 	EndSiluMul                 = 3          // as silu_mul does
 	EpilogueAddresses          = 14         // of an Epilogue
 	EpiloguePairs              = 24         // of words: its addresses, and the numbers behind them
-	ExpandFew                  = 2          // of a tile, up to which teams expand
+	ExpandFew                  = 2          // of a quad, up to which teams expand
 	ExpandParts                = 8          // most teams on one row, and leaves of a sum
-	ExpandThreads              = 256        // invocations in a workgroup that expands
+	ExpandThreads              = 128        // invocations in a workgroup that expands
 	FlowShrink                 = 16         // from a stage's counter to its shrink's
 	FlowStride                 = 32         // counters between those of two stages
 	Looks                      = 20000      // on a GPU, where each takes about half a microsecond

@@ -11,7 +11,7 @@
 
 #include "lora.glsl"
 
-const uint EXPAND_THREADS = 256; // invocations in a workgroup that expands
+const uint EXPAND_THREADS = 128; // invocations in a workgroup that expands
 const uint EXPAND_PARTS = 8;     // most teams on one row, and leaves of a sum
 
 // Where an invocation stands in its tile.

@@ -1,14 +1,13 @@
-// The second half of a LoRA product for all rows of a tile at once, for kernels that are a stage of their own: what an
-// invocation loads of B it multiplies with four rows. With EXPAND_FEW and less the teams of expand.glsl split
-// the rank.
+// The second half of a LoRA product for four rows of a tile at once, a quad, for kernels that are a stage of their own: what an
+// invocation loads of B it multiplies with all of them. With EXPAND_FEW and less the teams of expand.glsl split the rank.
+// A workgroup has a quad, and gl_WorkGroupID.z is which of its tile's: small ones wait for memory side by side.
 //
 // The kernel says by LORA whether there are adapters, and by APART whether an invocation's eight columns are two runs of
 // four or one of eight.
 //
-// Four neighbouring invocations, the parts, have the same columns of the same four rows, a quad; each adds up every fourth
-// r, in ascending order. Then they are folded as ((p0 + p2) + (p1 + p3)), by which each part ends with the sum of one row. That is
-// one order for every row of such a tile, but not that of expand.glsl: the last bits of a row depend on whether its tile
-// has more than EXPAND_FEW rows.
+// Four neighbouring invocations, the parts, have the same columns of the quad; each adds up every fourth r, in ascending order. Then
+// they are folded as ((p0 + p2) + (p1 + p3)), by which each part ends with the sum of one row. That is one order for every row of such
+// a quad, but not that of expand.glsl: the last bits of a row depend on whether its quad has more than EXPAND_FEW rows.
 #ifndef EXPAND_ROWS_GLSL
 #define EXPAND_ROWS_GLSL
 
@@ -17,22 +16,27 @@
 
 #include "expand_sum.glsl"
 
-const uint EXPAND_FEW = 2;                       // of a tile, up to which teams expand
-const uint QUAD_ROWS = 4;                        // rows that an invocation adds up, and parts
-const uint TILE_QUADS = TILE_ROWS / QUAD_ROWS;   // of a full tile
-const uint QUAD_BATCH = 4 * QUAD_ROWS;           // rows of B on their way, four for each part
-const uint STAGED = EXPAND_THREADS / TILE_QUADS; // products of a row in shared memory together, a multiple of QUAD_BATCH
+const uint EXPAND_FEW = 2;             // of a quad, up to which teams expand
+const uint QUAD_ROWS = 4;              // rows that an invocation adds up, and parts
+const uint QUAD_BATCH = 4 * QUAD_ROWS; // rows of B on their way, four for each part
+const uint STAGED = EXPAND_THREADS;    // products of a row in shared memory together, a multiple of QUAD_BATCH
 
-// scale * hidden[r] of a quad's rows, zero from the rank on, for the quads of a tile.
-shared vec4 stagedHidden[TILE_QUADS * STAGED];
+// scale * hidden[r] of the quad's rows, zero from the rank on.
+shared vec4 stagedHidden[STAGED];
 
-bool expandsRows(RowTile tile) { return LORA && tile.count > EXPAND_FEW; }
+// The workgroup's quad of a tile, itself a tile, which may have no rows.
+RowTile quadOf(RowTile tile) {
+    const uint first = min(gl_WorkGroupID.z * QUAD_ROWS, tile.count);
+    return RowTile(tile.first + first, min(tile.count - first, QUAD_ROWS), tile.slot, 0);
+}
 
-// Where an invocation stands whose lanes cover the columns of a row. Its row is the one that it ends; of rows that are
-// expanded at once none has several parts.
-Team placeOf(RowTile tile, uint lanes) {
-    if (!expandsRows(tile)) {
-        return teamOf(tile, lanes);
+bool expandsRows(RowTile quad) { return LORA && quad.count > EXPAND_FEW; }
+
+// Where an invocation stands whose lanes, up to EXPAND_THREADS / QUAD_ROWS, cover the columns of a row. Its row is the one that it ends;
+// of rows that are expanded at once none has several parts.
+Team placeOf(RowTile quad, uint lanes) {
+    if (!expandsRows(quad)) {
+        return teamOf(quad, lanes);
     }
     const uint thread = gl_SubgroupID * gl_SubgroupSize + gl_SubgroupInvocationID;
     return Team(thread / QUAD_ROWS / lanes * QUAD_ROWS + thread % QUAD_ROWS, 0, 1, thread / QUAD_ROWS % lanes);
@@ -73,17 +77,15 @@ Raw8 columnsOfB(AdapterSite site, uint r, uint stride, uint low, uint high) {
     return raw;
 }
 
-// Brings products from first on into shared memory. Rows past the tile's are its last again, products past the rank zero: what lies
+// Brings products from first on into shared memory. Rows past the quad's are its last again, products past the rank zero: what lies
 // there is not read.
-void stageHidden(AdapterSite site, RowTile tile, uint64_t hidden, uint hiddenStride, uint first) {
-    const uint row = gl_LocalInvocationIndex / STAGED * QUAD_ROWS;
-    const uint r = first + gl_LocalInvocationIndex % STAGED;
-    if (row < tile.count && r < site.rank + QUAD_BATCH) {
-        const uint last = tile.count - 1;
-        const uint at = tile.first * hiddenStride + min(r, site.rank - 1);
-        const vec4 values = vec4(Floats(hidden).at[at + row * hiddenStride], Floats(hidden).at[at + min(row + 1, last) * hiddenStride],
-                                 Floats(hidden).at[at + min(row + 2, last) * hiddenStride],
-                                 Floats(hidden).at[at + min(row + 3, last) * hiddenStride]);
+void stageHidden(AdapterSite site, RowTile quad, uint64_t hidden, uint hiddenStride, uint first) {
+    const uint r = first + gl_LocalInvocationIndex;
+    if (r < site.rank + QUAD_BATCH) {
+        const uint last = quad.count - 1;
+        const uint at = quad.first * hiddenStride + min(r, site.rank - 1);
+        const vec4 values = vec4(Floats(hidden).at[at], Floats(hidden).at[at + min(1, last) * hiddenStride],
+                                 Floats(hidden).at[at + min(2, last) * hiddenStride], Floats(hidden).at[at + min(3, last) * hiddenStride]);
         stagedHidden[gl_LocalInvocationIndex] = mix(vec4(0.0), site.scale * values, bvec4(r < site.rank));
     }
 }
@@ -98,11 +100,10 @@ Eight foldRows(Eight one, Eight two, bool second, uint distance) {
 }
 
 // scale * sum_r B[r, columns] * hidden[row, r] of the invocation's row, at its columns from low and, when APART, from high on.
-Eight expandRows(AdapterSite site, RowTile tile, uint place, uint64_t hidden, uint hiddenStride, uint stride, uint low, uint high,
+Eight expandRows(AdapterSite site, RowTile quad, uint place, uint64_t hidden, uint hiddenStride, uint stride, uint low, uint high,
                  bool inside) {
-    const uint quad = place / QUAD_ROWS;
     const uint part = place % QUAD_ROWS;
-    const bool busy = inside && quad * QUAD_ROWS < tile.count; // whether or not the tile has the row that it ends
+    const bool busy = inside && place < QUAD_ROWS; // whether or not the quad has the row that it ends
     const Eight zero = Eight(vec4(0.0), vec4(0.0));
     Quad sums = Quad(zero, zero, zero, zero);
     [[dont_unroll]] for (uint first = 0; first < site.rank; first += QUAD_BATCH) {
@@ -119,11 +120,11 @@ Eight expandRows(AdapterSite site, RowTile tile, uint place, uint64_t hidden, ui
         }
         if (first % STAGED == 0) {
             barrier(); // earlier products may still be read
-            stageHidden(site, tile, hidden, hiddenStride, first);
+            stageHidden(site, quad, hidden, hiddenStride, first);
             barrier();
         }
         if (busy) {
-            const uint at = quad * STAGED + r % STAGED;
+            const uint at = r % STAGED;
             addRows(sums, stagedHidden[at], a);
             addRows(sums, stagedHidden[at + QUAD_ROWS], b);
             if (all) {
@@ -142,14 +143,14 @@ Eight expandRows(AdapterSite site, RowTile tile, uint place, uint64_t hidden, ui
 // What expandSum turns into scale * sum_r B[r, columns] * hidden[row, r] of the invocation's row and columns. hidden is the
 // address of row 0's products, hiddenStride the elements between rows of them, stride those between rows of B; the columns are
 // inside the matrix or not. The whole workgroup calls it.
-Eight expandShareOf(AdapterSite site, RowTile tile, Team team, uint64_t hidden, uint hiddenStride, uint stride, uint low, uint high,
+Eight expandShareOf(AdapterSite site, RowTile quad, Team team, uint64_t hidden, uint hiddenStride, uint stride, uint low, uint high,
                     bool inside) {
-    if (expandsRows(tile)) {
-        return expandRows(site, tile, team.row, hidden, hiddenStride, stride, low, high, inside);
+    if (expandsRows(quad)) {
+        return expandRows(site, quad, team.row, hidden, hiddenStride, stride, low, high, inside);
     }
     Eight share = Eight(vec4(0.0), vec4(0.0));
-    if (inside && team.row < tile.count) {
-        share = expandShare(site, hidden + 4ul * ((tile.first + team.row) * hiddenStride), stride, low, high, team);
+    if (inside && team.row < quad.count) {
+        share = expandShare(site, hidden + 4ul * ((quad.first + team.row) * hiddenStride), stride, low, high, team);
     }
     return share;
 }
