@@ -83,15 +83,19 @@ func (s Shrink) Dispatch(k *Kernels) compute.Dispatch {
 const mostSparse = 512
 
 // coop launches shrink_coop. In a stage that flows its workgroups are large: each gets the more of the memory's bandwidth beside
-// that of the projection the more it has on the way. So they are where few of them have the device to themselves.
+// that of the projection the more it has on the way. So they are where few of them have the device to themselves. Beside a product that
+// does not flow they are small, to find room beside the last workgroups of it.
 func (s Shrink) coop(k *Kernels) compute.Dispatch {
 	var norm Norm
 	if s.Norm != nil {
 		norm = *s.Norm
 	}
 	threads := uint32(256)
-	if s.end.flow != 0 || s.scaled && s.Count <= mostSparse {
+	switch {
+	case s.end.flow != 0 || s.scaled && s.Count <= mostSparse:
 		threads = 512
+	case !s.scaled:
+		threads = 128
 	}
 	return s.launch(k, k.kernel("shrink_coop_"+s.Type.String(), shrinkCoopF16Spec{
 		Type: uint32(s.Type), Threads: threads, SizeM: PanelRows, SizeN: PanelRows, SizeK: PanelColumns / 2, Fragments: true,

@@ -4,7 +4,6 @@ package shaders
 
 // What the shaders fix at compile time.
 const (
-	Ahead                      = 8          // panels of A on their way, the first of them before the stage before is done
 	AheadRows                  = 128        // most rows of a tile
 	BaseSlot                   = 0xffffffff // the slot of rows without an adapter
 	CoopRanks                  = 16         // rows of A a workgroup has

@@ -17,7 +17,8 @@ const uint NORM_LANES = 8;
 
 const uint COOP_RANKS = 16; // rows of A a workgroup has
 const uint SUBGROUPS = THREADS / 32;
-const uint AHEAD = 8; // panels of A on their way, the first of them before the stage before is done
+// Panels of A on their way, the first of them before the stage before is done. Small workgroups take few registers, too.
+const uint AHEAD = THREADS <= 128 ? 4 : 8;
 
 layout(push_constant) uniform Push {
     uint64_t tiles;    // RowTile [gl_WorkGroupID.y]
