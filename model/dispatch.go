@@ -82,6 +82,9 @@ type ending struct {
 func (f *forward) projected(layer int, p projection, s shrinkage, e ending) {
 	project, shrink := f.project(p), f.shrink(layer, p, s)
 	if !f.fused() {
+		if shrink != nil {
+			shrink.Beside = true
+		}
 		// The shrink comes last: workgroups that began beside it would find the multiprocessor's memory divided for the shrink, with room
 		// for half as many of them, until the last one is done.
 		product, tiling := project.Tiled(f.kernels)
@@ -202,7 +205,7 @@ func (f *forward) shrinkHead(gather uint64, half *shaders.Halves) *compute.Dispa
 	d := shaders.Shrink{
 		Tiles: address(f.block.buffer, f.block.headTiles), Table: f.adapters.Table, SitesPerSlot: f.adapters.SitesPerSlot,
 		FirstSite: f.shape.Sites().Index(0, lora.LMHead), Sites: 1, X: f.activations.x, Half: half, In: f.shape.Hidden,
-		Norm: &f.weights.finalNorm, Gather: gather,
+		Norm: &f.weights.finalNorm, Gather: gather, Beside: true,
 		Hidden: f.activations.hidden, MaxRank: f.adapters.MaxRank, Type: f.shape.Type, Count: f.key.rows,
 	}.Dispatch(f.kernels)
 	return f.varying(d, gridShrinkHead)

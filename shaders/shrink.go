@@ -25,8 +25,9 @@ type Shrink struct {
 	Hidden       Rows
 	MaxRank      int // columns of Hidden per site, at least the largest rank of any adapter; in a Fused HiddenColumns of it
 	Type         Type
-	Count        int // rows, for the estimate of the work
-	TileCount    int // tiles of the grid; an Indirect decides over it
+	Beside       bool // a product that does not flow runs beside it
+	Count        int  // rows, for the estimate of the work
+	TileCount    int  // tiles of the grid; an Indirect decides over it
 
 	end    inPlace // of the projection beside it, set by Fused
 	scaled bool    // Hidden is left as matrices multiply it with B, set by Fused
@@ -79,12 +80,12 @@ func (s Shrink) Dispatch(k *Kernels) compute.Dispatch {
 	return s.launch(k, kernel, pushBytes(push))
 }
 
-// mostSparse is the number of rows up to which a shrink with a stage of its own has too few tiles to fill the device.
+// mostSparse is the number of rows up to which a shrink that runs alone has too few tiles to fill the device.
 const mostSparse = 512
 
 // coop launches shrink_coop. In a stage that flows its workgroups are large: each gets the more of the memory's bandwidth beside
 // that of the projection the more it has on the way. So they are where few of them have the device to themselves. Beside a product that
-// does not flow they are small, to find room beside the last workgroups of it.
+// does not flow they are small, to find room on multiprocessors where that has workgroups yet.
 func (s Shrink) coop(k *Kernels) compute.Dispatch {
 	var norm Norm
 	if s.Norm != nil {
@@ -92,10 +93,10 @@ func (s Shrink) coop(k *Kernels) compute.Dispatch {
 	}
 	threads := uint32(256)
 	switch {
-	case s.end.flow != 0 || s.scaled && s.Count <= mostSparse:
-		threads = 512
-	case !s.scaled:
+	case s.Beside:
 		threads = 128
+	case s.end.flow != 0 || s.Count <= mostSparse:
+		threads = 512
 	}
 	return s.launch(k, k.kernel("shrink_coop_"+s.Type.String(), shrinkCoopF16Spec{
 		Type: uint32(s.Type), Threads: threads, SizeM: PanelRows, SizeN: PanelRows, SizeK: PanelColumns / 2, Fragments: true,

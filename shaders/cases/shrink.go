@@ -69,7 +69,7 @@ func buildShrink(s *Setup, t shaders.Type, in, sites int, normed, gathered bool,
 	d := shaders.Shrink{
 		Tiles: Place(s, batch.tiles), Table: set.table, SitesPerSlot: set.sitesPerSlot, FirstSite: set.firstSite,
 		Sites: sites, X: x, Half: half, In: in, Norm: norm, Gather: gather, Hidden: hidden, MaxRank: set.maxRank, Type: t,
-		Count: rows, TileCount: len(batch.tiles),
+		Beside: gathered, Count: rows, TileCount: len(batch.tiles),
 	}.Dispatch(s.Kernels)
 	return Run{Before: before, Dispatches: []compute.Dispatch{d}, Check: func() (float64, error) {
 		got, err := Read[float32](s, span, rows*hidden.Stride)
