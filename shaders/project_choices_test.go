@@ -45,7 +45,7 @@ func withMatrices(t *testing.T, subgroup int) *Kernels {
 	return k
 }
 
-// A workgroup of project_coop_many loads both operands by pairs of chunks, and copies an Epilogue and its rows' slots as one of project_coop.
+// A workgroup of project_coop_many shares slices of deltas evenly out, and copies an Epilogue and its rows' slots as one of project_coop.
 func TestCoopManyCuts(t *testing.T) {
 	for _, lanes := range []int{8, 16, 32} {
 		for _, held := range []bool{false, lanes == 32} {
