@@ -165,7 +165,7 @@ void addUp(uint firstT, uint firstN, uint begin, uint end, uint blockM, uint blo
     }
     Ahead ahead;
     if (ENDING != END_NONE) {
-        ahead = fetchAhead(push.epilogue, push.slots, firstT * 16, TILE_T, push.tokens, thread);
+        ahead = fetchAhead(push.epilogue, push.slots, firstT * 16, TILE_T, push.tokens, thread, THREADS);
     }
     if (FRAGMENTS) {
         fetchX(0);
@@ -174,7 +174,7 @@ void addUp(uint firstT, uint firstN, uint begin, uint end, uint blockM, uint blo
         }
     }
     if (ENDING != END_NONE) {
-        keepAhead(ahead, TILE_T, thread);
+        keepAhead(ahead, TILE_T, thread, THREADS);
     }
     if (NORM) {
         for (uint i = thread; i < TILE_T * NORM_LANES; i += THREADS) {
