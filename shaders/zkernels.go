@@ -14,7 +14,7 @@ const (
 	EndSiluMul                 = 3          // as silu_mul does
 	EpilogueAddresses          = 14         // of an Epilogue
 	EpiloguePairs              = 24         // of words: its addresses, and the numbers behind them
-	ExpandFew                  = 2          // of a quad, up to which teams expand
+	ExpandFew                  = 2          // rows of an adapter, up to which teams expand
 	ExpandParts                = 8          // most teams on one row, and leaves of a sum
 	ExpandThreads              = 128        // invocations in a workgroup that expands
 	FlowShrink                 = 16         // from a stage's counter to its shrink's
@@ -167,7 +167,7 @@ type RowTile struct {
 	First uint32 // row of the batch
 	Count uint32 // at most TILE_ROWS
 	Slot  uint32 // row of the adapter table, or BASE_SLOT
-	Pad   uint32
+	Rows  uint32 // consecutive ones of the batch that share the slot, of which the tile has some
 }
 
 // SampleResult: the sampled or scored token. Log probabilities are of the distribution at the row's temperature, at temperature 1 for

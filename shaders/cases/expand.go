@@ -2,8 +2,10 @@ package cases
 
 import (
 	"fmt"
+	"math"
 
 	"lorikeet/compute"
+	"lorikeet/lora"
 	"lorikeet/shaders"
 	"lorikeet/shaders/reference"
 )
@@ -28,7 +30,48 @@ func expandCases() []Case {
 			Build: func(s *Setup) Run { return buildExpand(s, c.t, c.width, c.batch) },
 		})
 	}
-	return out
+	return append(out, Case{Name: "expand/f32/rows that are alike", Stem: "expand", Limit: 1e-6, Build: buildExpandAlike})
+}
+
+// buildExpandAlike gives all rows of an adapter the same input: their bits must be the same, wherever in its tiles they are.
+func buildExpandAlike(s *Setup) Run {
+	const width = 264
+	var runs []lora.Run
+	var slots []int
+	var inputs []uint32
+	for slot, rows := range []int{1, 2, 5, 6, 9, 13} {
+		runs = append(runs, lora.Run{Slot: slot, Rows: rows})
+		for range rows {
+			slots, inputs = append(slots, slot), append(inputs, uint32(slot))
+		}
+	}
+	tiles, _ := lora.Tiles(nil, runs)
+	rows := len(slots)
+	set := s.adapters([]int{7, 16, 33, 64, 8, 12}, 1, []int{width}, shaders.F32)
+	alike := func(columns int) (shaders.Rows, compute.Span, reference.Matrix) {
+		given, values := s.normal(1, columns, shaders.F32, 1), reference.NewMatrix(rows, columns)
+		for row := range rows {
+			copy(values.Row(row), given.Row(0))
+		}
+		span := s.Bytes(shaders.F32.Encode(padded(values, columns)))
+		return shaders.Rows{Address: address(span), Stride: columns}, span, values
+	}
+	y, span, values := alike(width)
+	hidden, _, products := alike(set.maxRank)
+	adapters := make([]reference.Adapter, rows)
+	for row, sites := range set.ofRows(slots, 1) {
+		adapters[row] = sites[0]
+	}
+	want := reference.Expand(values, adapters, products)
+	d := shaders.Expand{
+		Y: y, Width: width, Tiles: Place(s, tiles), Lora: *set.delta(hidden), Type: shaders.F32, Count: rows, TileCount: len(tiles),
+	}.Dispatch(s.Kernels)
+	return Run{Dispatches: []compute.Dispatch{d}, Check: func() (float64, error) {
+		if same, err := s.sameRows(span, y.Stride, inputs); err != nil || !same {
+			return math.Inf(1), err
+		}
+		return s.worst(output{span, y.Stride, want})
+	}}
 }
 
 func buildExpand(s *Setup, t shaders.Type, width int, batch tiled) Run {

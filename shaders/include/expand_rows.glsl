@@ -1,13 +1,14 @@
 // The second half of a LoRA product for four rows of a tile at once, a quad, for kernels that are a stage of their own: what an
-// invocation loads of B it multiplies with all of them. With EXPAND_FEW and less the teams of expand.glsl split the rank.
+// invocation loads of B it multiplies with all of them. Of an adapter with EXPAND_FEW rows or less the teams of expand.glsl split the rank.
 // A workgroup has a quad, and gl_WorkGroupID.z is which of its tile's: small ones wait for memory side by side.
 //
 // The kernel says by LORA whether there are adapters, and by APART whether an invocation's eight columns are two runs of
 // four or one of eight.
 //
 // Four neighbouring invocations, the parts, have the same columns of the quad; each adds up every fourth r, in ascending order. Then
-// they are folded as ((p0 + p2) + (p1 + p3)), by which each part ends with the sum of one row. That is one order for every row of such
-// a quad, but not that of expand.glsl: the last bits of a row depend on whether its quad has more than EXPAND_FEW rows.
+// they are folded as ((p0 + p2) + (p1 + p3)), by which each part ends with the sum of one row. That is one order for every row of the
+// adapter, but not that of expand.glsl: the last bits of a row depend on whether its adapter has more than EXPAND_FEW rows in the step. They
+// do not depend on where in its tiles it is.
 #ifndef EXPAND_ROWS_GLSL
 #define EXPAND_ROWS_GLSL
 
@@ -16,7 +17,7 @@
 
 #include "expand_sum.glsl"
 
-const uint EXPAND_FEW = 2;             // of a quad, up to which teams expand
+const uint EXPAND_FEW = 2;             // rows of an adapter, up to which teams expand
 const uint QUAD_ROWS = 4;              // rows that an invocation adds up, and parts
 const uint QUAD_BATCH = 4 * QUAD_ROWS; // rows of B on their way, four for each part
 const uint STAGED = EXPAND_THREADS;    // products of a row in shared memory together, a multiple of QUAD_BATCH
@@ -27,10 +28,10 @@ shared vec4 stagedHidden[STAGED];
 // The workgroup's quad of a tile, itself a tile, which may have no rows.
 RowTile quadOf(RowTile tile) {
     const uint first = min(gl_WorkGroupID.z * QUAD_ROWS, tile.count);
-    return RowTile(tile.first + first, min(tile.count - first, QUAD_ROWS), tile.slot, 0);
+    return RowTile(tile.first + first, min(tile.count - first, QUAD_ROWS), tile.slot, tile.rows);
 }
 
-bool expandsRows(RowTile quad) { return LORA && quad.count > EXPAND_FEW; }
+bool expandsRows(RowTile quad) { return LORA && quad.rows > EXPAND_FEW; }
 
 // Where an invocation stands whose lanes, up to EXPAND_THREADS / QUAD_ROWS, cover the columns of a row. Its row is the one that it ends;
 // of rows that are expanded at once none has several parts.
