@@ -38,10 +38,9 @@ func cut(tiles []shaders.RowTile, first, rows, slot int) []shaders.RowTile {
 	if slot >= 0 {
 		number = uint32(slot)
 	}
-	for at := 0; at < rows; at += shaders.TileRows {
-		tiles = append(tiles, shaders.RowTile{
-			First: uint32(first + at), Count: uint32(min(rows-at, shaders.TileRows)), Slot: number, Rows: uint32(rows),
-		})
+	for ; rows > 0; rows -= shaders.TileRows {
+		tiles = append(tiles, shaders.RowTile{First: uint32(first), Count: uint32(min(rows, shaders.TileRows)), Slot: number})
+		first += shaders.TileRows
 	}
 	return tiles
 }

@@ -13,9 +13,9 @@ func TestTiles(t *testing.T) {
 	const base = uint32(shaders.BaseSlot)
 	require.Equal(t, 4, adapted)
 	require.Equal(t, []shaders.RowTile{
-		{First: 11, Count: 8, Slot: 3, Rows: 9}, {First: 19, Count: 1, Slot: 3, Rows: 9},
-		{First: 20, Count: 8, Slot: 0, Rows: 16}, {First: 28, Count: 8, Slot: 0, Rows: 16},
-		{First: 0, Count: 8, Slot: base, Rows: 11}, {First: 8, Count: 3, Slot: base, Rows: 11}, {First: 36, Count: 1, Slot: base, Rows: 1},
+		{First: 11, Count: 8, Slot: 3}, {First: 19, Count: 1, Slot: 3},
+		{First: 20, Count: 8, Slot: 0}, {First: 28, Count: 8, Slot: 0},
+		{First: 0, Count: 8, Slot: base}, {First: 8, Count: 3, Slot: base}, {First: 36, Count: 1, Slot: base},
 	}, tiles)
 	none, adapted := Tiles(tiles[:0], nil)
 	require.Empty(t, none)

@@ -33,15 +33,14 @@ void main() {
     if (site.rank == 0) {
         return;
     }
-    Team team = placeOf(quad, LANES);
+    Place place = placeOf(LANES);
     uint padded = (push.width + 7) & ~7u;
-    uint column = gl_WorkGroupID.x * COLUMNS + team.lane * 8;
-    uint t = quad.first + team.row;
+    uint column = gl_WorkGroupID.x * COLUMNS + place.lane * 8;
+    uint t = quad.first + place.row;
     bool inside = column < padded;
 
-    Eight delta = expandShareOf(site, quad, team, push.hidden, push.hiddenStride, padded, column, column + 4, inside);
-    delta = expandSum(delta, team, LANES);
-    if (team.row < quad.count && inside && team.part == 0) {
+    Eight delta = expandRows(site, quad, place, push.hidden, push.hiddenStride, padded, column, column + 4, inside);
+    if (place.row < quad.count && inside) {
         uint64_t row = push.y + 4ul * t * push.yStride;
         Eight y = add8(floats8(row, column), delta);
         Floats4(row).at[column >> 2] = y.lo;

@@ -41,12 +41,12 @@ void main() {
     if (quad.count == 0) {
         return;
     }
-    Team team = placeOf(quad, LANES);
+    Place place = placeOf(LANES);
     uint padded = (push.width + 7) & ~7u;
-    uint column = gl_WorkGroupID.x * SQUARES_BLOCK + team.lane * 8;
-    uint t = quad.first + team.row;
+    uint column = gl_WorkGroupID.x * SQUARES_BLOCK + place.lane * 8;
+    uint t = quad.first + place.row;
     bool inside = column < padded;
-    bool writes = team.row < quad.count && inside && team.part == 0;
+    bool writes = place.row < quad.count && inside;
 
     // Loaded first, so that they are on their way while the products are added up.
     Eight x, y;
@@ -57,8 +57,7 @@ void main() {
     Eight delta = Eight(vec4(0.0), vec4(0.0));
     if (LORA) {
         AdapterSite site = adapterSite(push.table, quad.slot, push.sitesPerSlot, push.firstSite);
-        delta = expandShareOf(site, quad, team, push.hidden, push.hiddenStride, padded, column, column + 4, inside);
-        delta = expandSum(delta, team, LANES);
+        delta = expandRows(site, quad, place, push.hidden, push.hiddenStride, padded, column, column + 4, inside);
     }
 
     float square = 0.0;
@@ -78,8 +77,8 @@ void main() {
     if (FINE && !HALF) {
         return;
     }
-    uint first = team.row * LANES + team.lane;
-    bool ends = team.row < quad.count && team.part == 0;
+    uint first = place.row * LANES + place.lane;
+    bool ends = place.row < quad.count;
     if (ends) {
         sums[first] = square;
     }
@@ -91,7 +90,7 @@ void main() {
         }
         return;
     }
-    if (ends && team.lane == 0) {
+    if (ends && place.lane == 0) {
         float total = 0.0;
         for (uint i = 0; i < LANES; i++) {
             total += sums[first + i];

@@ -50,15 +50,15 @@ void main() {
     if (quad.count == 0) {
         return;
     }
-    Team team = placeOf(quad, LANES);
+    Place place = placeOf(LANES);
     uint firstHead = gl_WorkGroupID.x * TOGETHER;
     uint kind = firstHead < push.heads ? 0 : firstHead < push.heads + push.kvHeads ? 1 : 2; // q, k, v
-    uint head = firstHead + team.lane / HEAD_LANES;
+    uint head = firstHead + place.lane / HEAD_LANES;
     uint kindHeads = kind == 0 ? push.heads : push.kvHeads;
     uint kindHead = kind == 0 ? head : kind == 1 ? head - push.heads : head - push.heads - push.kvHeads;
-    uint low = team.lane % HEAD_LANES * 4;
-    uint t = quad.first + team.row;
-    bool writes = team.row < quad.count && team.part == 0;
+    uint low = place.lane % HEAD_LANES * 4;
+    uint t = quad.first + place.row;
+    bool writes = place.row < quad.count;
 
     // Loaded first, so that they are on their way while the products are added up.
     uint start = t * push.qkvStride + head * HEAD_DIM + low;
@@ -79,8 +79,7 @@ void main() {
         AdapterSite site = adapterSite(push.table, quad.slot, push.sitesPerSlot, push.firstSite + kind);
         uint64_t hidden = push.hidden + 4ul * (kind * push.maxRank);
         uint column = kindHead * HEAD_DIM + low;
-        delta = expandShareOf(site, quad, team, hidden, push.hiddenStride, kindHeads * HEAD_DIM, column, column + HALF, true);
-        delta = expandSum(delta, team, LANES);
+        delta = expandRows(site, quad, place, hidden, push.hiddenStride, kindHeads * HEAD_DIM, column, column + HALF, true);
     }
     if (!writes) {
         return;

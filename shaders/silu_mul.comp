@@ -40,12 +40,12 @@ void main() {
     if (quad.count == 0) {
         return;
     }
-    Team team = placeOf(quad, LANES);
+    Place place = placeOf(LANES);
     uint padded = (push.width + 7) & ~7u;
-    uint column = gl_WorkGroupID.x * COLUMNS + team.lane * 8;
-    uint t = quad.first + team.row;
+    uint column = gl_WorkGroupID.x * COLUMNS + place.lane * 8;
+    uint t = quad.first + place.row;
     bool inside = column < padded;
-    bool writes = team.row < quad.count && inside && team.part == 0;
+    bool writes = place.row < quad.count && inside;
 
     // Loaded first, so that they are on their way while the products are added up.
     Eight gate = Eight(vec4(0.0), vec4(0.0));
@@ -58,11 +58,9 @@ void main() {
     if (LORA) {
         AdapterSite gateSite = adapterSite(push.table, quad.slot, push.sitesPerSlot, push.firstSite);
         AdapterSite upSite = adapterSite(push.table, quad.slot, push.sitesPerSlot, push.firstSite + 1);
-        Eight gateDelta = expandShareOf(gateSite, quad, team, push.hidden, push.hiddenStride, padded, column, column + 4, inside);
-        Eight upDelta = expandShareOf(upSite, quad, team, push.hidden + 4ul * push.maxRank, push.hiddenStride, padded, column,
-                                      column + 4, inside);
-        gate = add8(gate, expandSum(gateDelta, team, LANES));
-        up = add8(up, expandSum(upDelta, team, LANES));
+        uint64_t upHidden = push.hidden + 4ul * push.maxRank;
+        gate = add8(gate, expandRows(gateSite, quad, place, push.hidden, push.hiddenStride, padded, column, column + 4, inside));
+        up = add8(up, expandRows(upSite, quad, place, upHidden, push.hiddenStride, padded, column, column + 4, inside));
     }
     if (!writes) {
         return;

@@ -14,9 +14,8 @@ const (
 	EndSiluMul                 = 3          // as silu_mul does
 	EpilogueAddresses          = 14         // of an Epilogue
 	EpiloguePairs              = 24         // of words: its addresses, and the numbers behind them
-	ExpandFew                  = 2          // rows of an adapter, up to which teams expand
-	ExpandParts                = 8          // most teams on one row, and leaves of a sum
-	ExpandThreads              = 128        // invocations in a workgroup that expands
+	ExpandParts                = 8          // most invocations on one row, and leaves of a sum
+	ExpandThreads              = 128        // invocations in a workgroup
 	FlowShrink                 = 16         // from a stage's counter to its shrink's
 	FlowStride                 = 32         // counters between those of two stages
 	Looks                      = 20000      // on a GPU, where each takes about half a microsecond
@@ -167,7 +166,7 @@ type RowTile struct {
 	First uint32 // row of the batch
 	Count uint32 // at most TILE_ROWS
 	Slot  uint32 // row of the adapter table, or BASE_SLOT
-	Rows  uint32 // consecutive ones of the batch that share the slot, of which the tile has some
+	Pad   uint32
 }
 
 // SampleResult: the sampled or scored token. Log probabilities are of the distribution at the row's temperature, at temperature 1 for

@@ -70,7 +70,7 @@ func TestLayoutsMatchModules(t *testing.T) {
 	require.EqualValues(t, 0, unsafe.Offsetof(RowTile{}.First))
 	require.EqualValues(t, 4, unsafe.Offsetof(RowTile{}.Count))
 	require.EqualValues(t, 8, unsafe.Offsetof(RowTile{}.Slot))
-	require.EqualValues(t, 12, unsafe.Offsetof(RowTile{}.Rows))
+	require.EqualValues(t, 12, unsafe.Offsetof(RowTile{}.Pad))
 	require.EqualValues(t, 0, unsafe.Offsetof(SampleResult{}.Token))
 	require.EqualValues(t, 4, unsafe.Offsetof(SampleResult{}.Logprob))
 	require.EqualValues(t, 0, unsafe.Offsetof(SampleRow{}.Lane))

@@ -58,7 +58,7 @@ func tile(runs []run) tiled {
 			if r.slot != base {
 				slot = uint32(r.slot)
 			}
-			b.tiles = append(b.tiles, shaders.RowTile{First: uint32(len(b.slots)), Count: uint32(r.count), Slot: slot, Rows: uint32(r.count)})
+			b.tiles = append(b.tiles, shaders.RowTile{First: uint32(len(b.slots)), Count: uint32(r.count), Slot: slot})
 		}
 		for range r.count {
 			b.slots = append(b.slots, r.slot)

@@ -80,7 +80,7 @@ Eight siteShare(AdapterSite site, uint64_t hidden, uint stride, uint low, uint h
     if (parts == 1) {
         return expandAll(site, hidden, stride, low, high);
     }
-    return expandShare(site, hidden, stride, low, high, Team(0, part, parts, 0));
+    return expandShare(site, hidden, stride, low, high, part, parts);
 }
 
 // Where the adapters have an output: the site, counted from the first, the column there, and the elements between rows of B.
@@ -118,7 +118,7 @@ Eight deltaShare(Epilogue e, uint t, uint slot, uint unit, uint part, uint parts
     return siteShare(site, hidden + 4ul * low.site * e.maxRank, low.stride, low.column, high.column, part, parts);
 }
 
-// Folds the shares of neighbours as expandSum does.
+// Folds the shares of neighbours in the order of expand.glsl.
 Eight foldShares(Eight share, uint parts) {
     for (uint distance = parts / 2; distance > 0; distance /= 2) {
         share.lo += subgroupShuffleXor(share.lo, distance);

@@ -1,9 +1,8 @@
-// The second half of a LoRA product, added up by teams of invocations: a team covers the columns of one row, and where
-// a tile has fewer rows than the workgroup has teams, several teams share a row and split the rank between them.
+// The second half of a LoRA product of one row, shared by up to EXPAND_PARTS invocations.
 //
-// However many teams a row has, its sum is the same to the bit: the products of every eighth r are a leaf, and the eight
-// leaves l are always folded as ((l0 + l4) + (l2 + l6)) + ((l1 + l5) + (l3 + l7)). A team of parts has the leaves that are
-// its part modulo parts, and folds them the same way.
+// However many they are, the sum is the same to the bit: the products of every eighth r are a leaf, and the eight leaves l are always
+// folded as ((l0 + l4) + (l2 + l6)) + ((l1 + l5) + (l3 + l7)). One of parts has the leaves that are its number modulo parts, and
+// folds them the same way.
 #ifndef EXPAND_GLSL
 #define EXPAND_GLSL
 
@@ -11,24 +10,7 @@
 
 #include "lora.glsl"
 
-const uint EXPAND_THREADS = 128; // invocations in a workgroup that expands
-const uint EXPAND_PARTS = 8;     // most teams on one row, and leaves of a sum
-
-// Where an invocation stands in its tile.
-struct Team {
-    uint row;   // of the tile; tile.count and more: nothing to do
-    uint part;  // which share of the rank
-    uint parts; // teams on this row, a power of two
-    uint lane;  // place in the team
-};
-
-// Cuts the workgroup into teams of so many invocations.
-Team teamOf(RowTile tile, uint lanes) {
-    uint teams = EXPAND_THREADS / lanes;
-    uint mine = gl_LocalInvocationIndex / lanes;
-    uint parts = 1u << findMSB(min(EXPAND_PARTS, teams / max(tile.count, 1u)));
-    return Team(mine / parts, mine % parts, parts, gl_LocalInvocationIndex % lanes);
-}
+const uint EXPAND_PARTS = 8; // most invocations on one row, and leaves of a sum
 
 Eight plus8(Eight a, Eight b) { return Eight(a.lo + b.lo, a.hi + b.hi); }
 
@@ -83,11 +65,11 @@ Eight leafAt(AdapterSite site, uint64_t hidden, uint stride, uint low, uint high
     return leaf;
 }
 
-// This part's share of scale * sum_r B[r, n] * hidden[r] at two runs of four columns.
-Eight expandShare(AdapterSite site, uint64_t hidden, uint stride, uint low, uint high, Team team) {
+// One of parts' share of scale * sum_r B[r, n] * hidden[r] at two runs of four columns; parts is a power of two.
+Eight expandShare(AdapterSite site, uint64_t hidden, uint stride, uint low, uint high, uint part, uint parts) {
     Fold f;
-    [[dont_unroll]] for (uint i = 0; i < EXPAND_PARTS / team.parts; i++) {
-        foldIn(f, i, leafAt(site, hidden, stride, low, high, team.part + foldOrder(i, EXPAND_PARTS)));
+    [[dont_unroll]] for (uint i = 0; i < EXPAND_PARTS / parts; i++) {
+        foldIn(f, i, leafAt(site, hidden, stride, low, high, part + foldOrder(i, EXPAND_PARTS)));
     }
     return f.sum;
 }

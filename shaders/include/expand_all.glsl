@@ -1,4 +1,4 @@
-// The second half of a LoRA product by one invocation, to the bit what teams of expand.glsl add up.
+// The second half of a LoRA product by one invocation, to the bit what several of expand.glsl add up.
 #ifndef EXPAND_ALL_GLSL
 #define EXPAND_ALL_GLSL
 

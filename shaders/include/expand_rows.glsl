@@ -1,23 +1,22 @@
 // The second half of a LoRA product for four rows of a tile at once, a quad, for kernels that are a stage of their own: what an
-// invocation loads of B it multiplies with all of them. Of an adapter with EXPAND_FEW rows or less the teams of expand.glsl split the rank.
-// A workgroup has a quad, and gl_WorkGroupID.z is which of its tile's: small ones wait for memory side by side.
+// invocation loads of B it multiplies with all of them. A workgroup has a quad, and gl_WorkGroupID.z is which of its tile's: small ones
+// wait for memory side by side.
 //
-// The kernel says by LORA whether there are adapters, and by APART whether an invocation's eight columns are two runs of
-// four or one of eight.
+// The kernel says by APART whether an invocation's eight columns are two runs of four or one of eight.
 //
 // Four neighbouring invocations, the parts, have the same columns of the quad; each adds up every fourth r, in ascending order. Then
-// they are folded as ((p0 + p2) + (p1 + p3)), by which each part ends with the sum of one row. That is one order for every row of the
-// adapter, but not that of expand.glsl: the last bits of a row depend on whether its adapter has more than EXPAND_FEW rows in the step. They
-// do not depend on where in its tiles it is.
+// they are folded as ((p0 + p2) + (p1 + p3)), by which each part ends with the sum of one row. That is one order for every row, though not
+// that of expand.glsl.
 #ifndef EXPAND_ROWS_GLSL
 #define EXPAND_ROWS_GLSL
 
+#extension GL_EXT_control_flow_attributes : require
 #extension GL_KHR_shader_subgroup_basic : require
 #extension GL_KHR_shader_subgroup_shuffle : require
 
-#include "expand_sum.glsl"
+#include "lora.glsl"
 
-const uint EXPAND_FEW = 2;             // rows of an adapter, up to which teams expand
+const uint EXPAND_THREADS = 128;       // invocations in a workgroup
 const uint QUAD_ROWS = 4;              // rows that an invocation adds up, and parts
 const uint QUAD_BATCH = 4 * QUAD_ROWS; // rows of B on their way, four for each part
 const uint STAGED = EXPAND_THREADS;    // products of a row in shared memory together, a multiple of QUAD_BATCH
@@ -28,19 +27,18 @@ shared vec4 stagedHidden[STAGED];
 // The workgroup's quad of a tile, itself a tile, which may have no rows.
 RowTile quadOf(RowTile tile) {
     const uint first = min(gl_WorkGroupID.z * QUAD_ROWS, tile.count);
-    return RowTile(tile.first + first, min(tile.count - first, QUAD_ROWS), tile.slot, tile.rows);
+    return RowTile(tile.first + first, min(tile.count - first, QUAD_ROWS), tile.slot, 0);
 }
 
-bool expandsRows(RowTile quad) { return LORA && quad.rows > EXPAND_FEW; }
+// Where an invocation stands whose lanes, up to EXPAND_THREADS / QUAD_ROWS, cover the columns of a row.
+struct Place {
+    uint row;  // of the quad, which it ends; as many as that has and more: nothing to do
+    uint lane;
+};
 
-// Where an invocation stands whose lanes, up to EXPAND_THREADS / QUAD_ROWS, cover the columns of a row. Its row is the one that it ends;
-// of rows that are expanded at once none has several parts.
-Team placeOf(RowTile quad, uint lanes) {
-    if (!expandsRows(quad)) {
-        return teamOf(quad, lanes);
-    }
+Place placeOf(uint lanes) {
     const uint thread = gl_SubgroupID * gl_SubgroupSize + gl_SubgroupInvocationID;
-    return Team(thread / QUAD_ROWS / lanes * QUAD_ROWS + thread % QUAD_ROWS, 0, 1, thread / QUAD_ROWS % lanes);
+    return Place(thread / QUAD_ROWS / lanes * QUAD_ROWS + thread % QUAD_ROWS, thread / QUAD_ROWS % lanes);
 }
 
 // Sums of a quad's rows. By names: what is no array, no compiler puts into memory.
@@ -100,11 +98,13 @@ Eight foldRows(Eight one, Eight two, bool second, uint distance) {
                  plusOther(mix(one.hi, two.hi, choice), mix(two.hi, one.hi, choice), distance));
 }
 
-// scale * sum_r B[r, columns] * hidden[row, r] of the invocation's row, at its columns from low and, when APART, from high on.
-Eight expandRows(AdapterSite site, RowTile quad, uint place, uint64_t hidden, uint hiddenStride, uint stride, uint low, uint high,
+// scale * sum_r B[r, columns] * hidden[row, r] of the invocation's row, at its columns from low and, when APART, from high on. hidden is the
+// address of row 0's products, hiddenStride the elements between rows of them, stride those between rows of B; the columns are inside the
+// matrix or not. The whole workgroup calls it.
+Eight expandRows(AdapterSite site, RowTile quad, Place place, uint64_t hidden, uint hiddenStride, uint stride, uint low, uint high,
                  bool inside) {
-    const uint part = place % QUAD_ROWS;
-    const bool busy = inside && place < QUAD_ROWS; // whether or not the quad has the row that it ends
+    const uint part = place.row % QUAD_ROWS;
+    const bool busy = inside && place.row < QUAD_ROWS; // whether or not the quad has the row that it ends
     const Eight zero = Eight(vec4(0.0), vec4(0.0));
     Quad sums = Quad(zero, zero, zero, zero);
     [[dont_unroll]] for (uint first = 0; first < site.rank; first += QUAD_BATCH) {
@@ -139,21 +139,6 @@ Eight expandRows(AdapterSite site, RowTile quad, uint place, uint64_t hidden, ui
     }
     const bool second = (part & 2) != 0;
     return foldRows(foldRows(sums.a, sums.c, second, 2), foldRows(sums.b, sums.d, second, 2), (part & 1) != 0, 1);
-}
-
-// What expandSum turns into scale * sum_r B[r, columns] * hidden[row, r] of the invocation's row and columns. hidden is the
-// address of row 0's products, hiddenStride the elements between rows of them, stride those between rows of B; the columns are
-// inside the matrix or not. The whole workgroup calls it.
-Eight expandShareOf(AdapterSite site, RowTile quad, Team team, uint64_t hidden, uint hiddenStride, uint stride, uint low, uint high,
-                    bool inside) {
-    if (expandsRows(quad)) {
-        return expandRows(site, quad, team.row, hidden, hiddenStride, stride, low, high, inside);
-    }
-    Eight share = Eight(vec4(0.0), vec4(0.0));
-    if (inside && team.row < quad.count) {
-        share = expandShare(site, hidden + 4ul * ((quad.first + team.row) * hiddenStride), stride, low, high, team);
-    }
-    return share;
 }
 
 #endif

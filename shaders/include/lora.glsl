@@ -12,7 +12,7 @@ struct RowTile {
     uint first; // row of the batch
     uint count; // at most TILE_ROWS
     uint slot;  // row of the adapter table, or BASE_SLOT
-    uint rows;  // consecutive ones of the batch that share the slot, of which the tile has some
+    uint pad;
 };
 
 // One adapter's low-rank pair for one site: A is [rank - biases][in], B is stored transposed, [rank][out], both of TYPE with
