@@ -5,7 +5,6 @@ import (
 	"math"
 
 	"lorikeet/compute"
-	"lorikeet/lora"
 	"lorikeet/shaders"
 	"lorikeet/shaders/reference"
 )
@@ -36,17 +35,12 @@ func expandCases() []Case {
 // buildExpandAlike gives all rows of an adapter the same input: their bits must be the same, wherever in its tiles they are.
 func buildExpandAlike(s *Setup) Run {
 	const width = 264
-	var runs []lora.Run
-	var slots []int
-	var inputs []uint32
-	for slot, rows := range []int{1, 2, 5, 6, 9, 13} {
-		runs = append(runs, lora.Run{Slot: slot, Rows: rows})
-		for range rows {
-			slots, inputs = append(slots, slot), append(inputs, uint32(slot))
-		}
+	batch := tile(inTiles([]run{{0, 1}, {1, 2}, {2, 5}, {3, 6}, {4, 9}, {5, 13}}))
+	rows := len(batch.slots)
+	inputs := make([]uint32, rows)
+	for row, slot := range batch.slots {
+		inputs[row] = uint32(slot)
 	}
-	tiles, _ := lora.Tiles(nil, runs)
-	rows := len(slots)
 	set := s.adapters([]int{7, 16, 33, 64, 8, 12}, 1, []int{width}, shaders.F32)
 	alike := func(columns int) (shaders.Rows, compute.Span, reference.Matrix) {
 		given, values := s.normal(1, columns, shaders.F32, 1), reference.NewMatrix(rows, columns)
@@ -59,12 +53,12 @@ func buildExpandAlike(s *Setup) Run {
 	y, span, values := alike(width)
 	hidden, _, products := alike(set.maxRank)
 	adapters := make([]reference.Adapter, rows)
-	for row, sites := range set.ofRows(slots, 1) {
+	for row, sites := range set.ofRows(batch.slots, 1) {
 		adapters[row] = sites[0]
 	}
 	want := reference.Expand(values, adapters, products)
 	d := shaders.Expand{
-		Y: y, Width: width, Tiles: Place(s, tiles), Lora: *set.delta(hidden), Type: shaders.F32, Count: rows, TileCount: len(tiles),
+		Y: y, Width: width, Tiles: Place(s, batch.tiles), Lora: *set.delta(hidden), Type: shaders.F32, Count: rows, TileCount: len(batch.tiles),
 	}.Dispatch(s.Kernels)
 	return Run{Dispatches: []compute.Dispatch{d}, Check: func() (float64, error) {
 		if same, err := s.sameRows(span, y.Stride, inputs); err != nil || !same {

@@ -1,7 +1,7 @@
 // The second half of LoRA products of many rows by cooperative matrices: the product goes on by columns that are ranks. An item is an
 // adapter of the tile's rows in one of the sites that the tile has outputs of: 16 columns of x are the rows' scaled products, zeros in
-// the rows of others, 16 of W are rows of B, zeros in the outputs of other sites. Two items are a slice, and slices pass through shared memory
-// as those of the product do: who multiplies knows nothing of adapters, and no path parts or meets around the sums.
+// the rows of others, 16 of W are rows of B, zeros in the outputs of other sites. Two items are a slice, and slices pass through shared memory:
+// who multiplies knows nothing of adapters, and no path parts or meets around the sums.
 //
 // A row's sum depends neither on whose rows are beside it nor on their number or order, as long as B is finite: it adds zeros for those.
 #ifndef DELTA_BLOCKS_GLSL
