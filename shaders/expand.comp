@@ -3,14 +3,13 @@
 #version 460
 #extension GL_GOOGLE_include_directive : require
 
-const bool LORA = true;
 const bool APART = false;
 
 #include "include/expand_rows.glsl"
 
 const uint COLUMNS = 256; // a workgroup has
 const uint LANES = COLUMNS / 8;
-layout(local_size_x = 128) in;
+layout(local_size_x = EXPAND_THREADS) in;
 
 layout(push_constant) uniform Push {
     uint64_t y;      // fp32 [t][yStride], read and written

@@ -167,7 +167,7 @@ void main() {
 
     Ahead ahead;
     if (ENDING != END_NONE) {
-        ahead = fetchAhead(push.epilogue, push.slots, firstToken, COLUMNS, push.tokens, thread, THREADS);
+        ahead = fetchAhead(push.epilogue, push.slots, firstToken, COLUMNS, push.tokens, thread);
     }
     [[unroll]] for (uint r = 0; r < ROWS; r++) {
         uint n = columnOf(min(output0 + r, push.outputs - 1), push.outputs);
@@ -205,7 +205,7 @@ void main() {
         findInverse();
     }
     if (ENDING != END_NONE) {
-        keepAhead(ahead, COLUMNS, thread, THREADS);
+        keepAhead(ahead, COLUMNS, thread);
         if (LORA) {
             lookAt(push.arrivals, gl_WorkGroupID.x, thread, LOOKS);
         }

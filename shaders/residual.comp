@@ -14,7 +14,7 @@ const bool APART = false;
 #include "include/panels.glsl"
 
 const uint LANES = SQUARES_BLOCK / 8;
-layout(local_size_x = 128) in;
+layout(local_size_x = EXPAND_THREADS) in;
 
 layout(push_constant) uniform Push {
     uint64_t x;       // fp32 [t][xStride], read and written

@@ -17,7 +17,7 @@ const bool APART = true;
 #include "include/ends.glsl"
 #include "include/expand_rows.glsl"
 
-layout(local_size_x = 128) in;
+layout(local_size_x = EXPAND_THREADS) in;
 
 layout(push_constant) uniform Push {
     uint64_t qkv;       // fp32 [t][qkvStride]: query, key, value heads; the query part is written

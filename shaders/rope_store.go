@@ -30,8 +30,8 @@ func RopeStoreGroups(heads, kvHeads, headDim, tiles int) [3]uint32 {
 	return [3]uint32{count32((heads + 2*kvHeads) / headsTogether(heads, kvHeads, headDim)), count32(tiles), tileQuads}
 }
 
-// headsTogether is how many heads a workgroup ends, as many of each kind as leave none over: for the rows of a full tile it has 32
-// invocations each, of which a head of 128 columns keeps half busy.
+// headsTogether is how many heads a workgroup ends, as many of each kind as leave none over: for each of four rows it has 32 invocations,
+// of which a head of 128 columns keeps half busy.
 func headsTogether(heads, kvHeads, headDim int) int {
 	n := 1
 	for heads%(2*n) == 0 && kvHeads%(2*n) == 0 && 2*n*headDim <= 256 {

@@ -15,7 +15,7 @@ const bool APART = false;
 
 const uint COLUMNS = 256; // a workgroup has
 const uint LANES = COLUMNS / 8;
-layout(local_size_x = 128) in;
+layout(local_size_x = EXPAND_THREADS) in;
 
 layout(push_constant) uniform Push {
     uint64_t gateUp; // fp32 [t][gateUpStride]

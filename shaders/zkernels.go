@@ -25,7 +25,7 @@ const (
 	NoRow                      = 0xfffffffe // the slot of a row that the step does not have
 	NormLanes                  = 8
 	NormLeaves                 = 8  // sums of a row that are folded in the end
-	NormSingly                 = 4  // of a row, where parts are not in fours
+	NormSingly                 = 4  // fours that a lane loads together where the number of parts is no multiple of four
 	PageTokens                 = 16 // tokens in one KV page
 	PanelChunks                = 64 // of a panel, 16 bytes each
 	PanelColumns               = 32

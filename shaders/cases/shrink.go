@@ -17,27 +17,32 @@ func shrinkCases() []Case {
 		sites    int
 		normed   bool
 		gathered bool
+		beside   bool // a product
 		describe string
 		runs     []run
 	}{
-		{shaders.F32, 100, 3, true, false, "mixed", mixedRuns},
-		{shaders.F16, 1000, 2, true, false, "mixed", mixedRuns},
-		{shaders.BF16, 2176, 3, true, false, "mixed", mixedRuns},
-		{shaders.BF16, 4096, 1, false, false, "one row", []run{{4, 1}}},
-		{shaders.F32, 99, 1, true, true, "mixed, gathered", mixedRuns},
-		{shaders.F16, 264, 1, true, true, "mixed, gathered", mixedRuns},
-		{shaders.BF16, 1000, 1, true, true, "mixed, gathered", mixedRuns},
+		{shaders.F32, 100, 3, true, false, false, "mixed", mixedRuns},
+		{shaders.F16, 1000, 2, true, false, true, "mixed, beside a product", mixedRuns},
+		{shaders.BF16, 2176, 3, true, false, true, "mixed, beside a product", mixedRuns},
+		{shaders.BF16, 2176, 3, true, false, false, "mixed", mixedRuns},
+		{shaders.BF16, 4096, 1, false, false, false, "one row", []run{{4, 1}}},
+		{shaders.F32, 99, 1, true, true, true, "mixed, gathered", mixedRuns},
+		{shaders.F16, 264, 1, true, true, true, "mixed, gathered", mixedRuns},
+		{shaders.BF16, 1000, 1, true, true, true, "mixed, gathered", mixedRuns},
+		{shaders.BF16, 264, 1, true, false, false, "many rows", inTiles([]run{{0, 260}, {4, 261}})},
 	} {
 		out = append(out, Case{
 			Name: fmt.Sprintf("shrink/%v/%d columns, %d sites, %s", c.t, c.in, c.sites, c.describe), Stem: "shrink",
 			Limit: 8e-6, // in style Lanes one lane adds up all columns one by one, and few results share the error
-			Build: func(s *Setup) Run { return buildShrink(s, c.t, c.in, c.sites, c.normed, c.gathered, tile(c.runs)) },
+			Build: func(s *Setup) Run {
+				return buildShrink(s, c.t, c.in, c.sites, c.normed, c.gathered, c.beside, tile(c.runs))
+			},
 		})
 	}
 	return out
 }
 
-func buildShrink(s *Setup, t shaders.Type, in, sites int, normed, gathered bool, batch tiled) Run {
+func buildShrink(s *Setup, t shaders.Type, in, sites int, normed, gathered, beside bool, batch tiled) Run {
 	const eps = 1e-5
 	rows := len(batch.slots)
 	set := s.adapters(mixedRanks, in, make([]int, sites), t)
@@ -69,7 +74,7 @@ func buildShrink(s *Setup, t shaders.Type, in, sites int, normed, gathered bool,
 	d := shaders.Shrink{
 		Tiles: Place(s, batch.tiles), Table: set.table, SitesPerSlot: set.sitesPerSlot, FirstSite: set.firstSite,
 		Sites: sites, X: x, Half: half, In: in, Norm: norm, Gather: gather, Hidden: hidden, MaxRank: set.maxRank, Type: t,
-		Beside: gathered, Count: rows, TileCount: len(batch.tiles),
+		Beside: beside, Count: rows, TileCount: len(batch.tiles),
 	}.Dispatch(s.Kernels)
 	return Run{Before: before, Dispatches: []compute.Dispatch{d}, Check: func() (float64, error) {
 		got, err := Read[float32](s, span, rows*hidden.Stride)

@@ -15,35 +15,29 @@ shared uint rowSlots[AHEAD_ROWS];
 // An invocation's share of both.
 struct Ahead {
     uvec2 pair;
-    uvec2 slots; // of a row, and of one so many invocations behind it
+    uint slot;
 };
 
-// Starts the loads; rows are those of the tile, of the step there are count. The workgroup has at least EPILOGUE_PAIRS invocations, and
-// half as many as rows.
-Ahead fetchAhead(uint64_t epilogue, uint64_t slots, uint first, uint rows, uint count, uint thread, uint threads) {
-    Ahead a = Ahead(uvec2(0), uvec2(NO_ROW));
+// Starts the loads; rows are those of the tile, of the step there are count. The workgroup has at least as many
+// invocations as each list.
+Ahead fetchAhead(uint64_t epilogue, uint64_t slots, uint first, uint rows, uint count, uint thread) {
+    Ahead a = Ahead(uvec2(0), NO_ROW);
     if (thread < EPILOGUE_PAIRS) {
         a.pair = Uints2(epilogue).at[thread];
     }
     if (thread < rows && first + thread < count) {
-        a.slots.x = Uints(slots).at[first + thread];
-    }
-    if (threads + thread < rows && first + threads + thread < count) {
-        a.slots.y = Uints(slots).at[first + threads + thread];
+        a.slot = Uints(slots).at[first + thread];
     }
     return a;
 }
 
 // Puts them into shared memory, to be read behind the next barrier.
-void keepAhead(Ahead a, uint rows, uint thread, uint threads) {
+void keepAhead(Ahead a, uint rows, uint thread) {
     if (thread < EPILOGUE_PAIRS) {
         epiloguePairs[thread] = a.pair;
     }
     if (thread < rows) {
-        rowSlots[thread] = a.slots.x;
-    }
-    if (threads + thread < rows) {
-        rowSlots[threads + thread] = a.slots.y;
+        rowSlots[thread] = a.slot;
     }
 }
 

@@ -1,6 +1,6 @@
 // The second half of a LoRA product for four rows of a tile at once, a quad, for kernels that are a stage of their own: what an
-// invocation loads of B it multiplies with all of them. A workgroup has a quad, and gl_WorkGroupID.z is which of its tile's: small ones
-// wait for memory side by side.
+// invocation loads of B it multiplies with all of them. A workgroup has a quad, and gl_WorkGroupID.z is which of its tile's: of small workgroups
+// more wait for memory at once.
 //
 // The kernel says by APART whether an invocation's eight columns are two runs of four or one of eight.
 //

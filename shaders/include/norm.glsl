@@ -12,7 +12,7 @@
 const uint NORM_LEAVES = 8;                              // sums of a row that are folded in the end
 const uint NORM_EACH = NORM_LEAVES / NORM_LANES;         // of a lane
 const uint NORM_FOURS = NORM_LANES < 4 ? NORM_LANES : 4; // of a leaf, on their way together
-const uint NORM_SINGLY = 4;                              // of a row, where parts are not in fours
+const uint NORM_SINGLY = 4;                              // fours that a lane loads together where the number of parts is no multiple of four
 
 vec4 normSums[NORM_EACH];
 

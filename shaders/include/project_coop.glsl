@@ -265,7 +265,7 @@ void main() {
 
     Ahead ahead;
     if (ENDING != END_NONE) {
-        ahead = fetchAhead(push.epilogue, push.slots, firstToken, TILE_T, push.tokens, thread, THREADS);
+        ahead = fetchAhead(push.epilogue, push.slots, firstToken, TILE_T, push.tokens, thread);
     }
     Delta delta;
     [[unroll]] for (uint i = 0; i < EACH; i++) {
@@ -326,7 +326,7 @@ void main() {
         beginDelta(delta, lane);
     }
     if (ENDING != END_NONE) {
-        keepAhead(ahead, TILE_T, thread, THREADS);
+        keepAhead(ahead, TILE_T, thread);
         if (LORA && FLOW && thread == 0) {
             awaitOwed(push.flow, FLOW_STRIDE + FLOW_SHRINK);
         }

@@ -122,7 +122,7 @@ void multiply(uint chunks) {
     }
 }
 
-// multiply by the language's loads, which none are ahead of.
+// multiply by the language's loads; nothing is loaded ahead.
 void multiplyPlainly(uint chunks) {
     [[unroll]] for (uint step = 0; step < STEPS; step++) {
         ROWS rows[EACH_M * ACROSS_M];
@@ -165,7 +165,7 @@ void addUp(uint firstT, uint firstN, uint begin, uint end, uint blockM, uint blo
     }
     Ahead ahead;
     if (ENDING != END_NONE) {
-        ahead = fetchAhead(push.epilogue, push.slots, firstT * 16, TILE_T, push.tokens, thread, THREADS);
+        ahead = fetchAhead(push.epilogue, push.slots, firstT * 16, TILE_T, push.tokens, thread);
     }
     if (FRAGMENTS) {
         fetchX(0);
@@ -174,7 +174,7 @@ void addUp(uint firstT, uint firstN, uint begin, uint end, uint blockM, uint blo
         }
     }
     if (ENDING != END_NONE) {
-        keepAhead(ahead, TILE_T, thread, THREADS);
+        keepAhead(ahead, TILE_T, thread);
     }
     if (NORM) {
         for (uint i = thread; i < TILE_T * NORM_LANES; i += THREADS) {
@@ -185,7 +185,7 @@ void addUp(uint firstT, uint firstN, uint begin, uint end, uint blockM, uint blo
     barrier();
     uint panel = begin;
     do { // there is one: a way past the loop would take copies of the sums
-        const uint chunks = panel + 1 < end ? PANEL_CHUNKS : 0; // to the next panel, of the last one to itself
+        const uint chunks = panel + 1 < end ? PANEL_CHUNKS : 0; // to the next panel; the last one is loaded once more
         if (FRAGMENTS) {
             multiply(chunks);
         } else {
