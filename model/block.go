@@ -64,8 +64,8 @@ type block struct {
 	idScores []float32              // like ids
 }
 
-// gridSize is VkDispatchIndirectCommand, and 16 bytes large.
-type gridSize struct{ x, y, z, _ uint32 }
+// gridSize is VkDispatchIndirectCommand.
+type gridSize struct{ x, y, z uint32 }
 
 // lastToken marks a row whose token is the last one sampled in a lane.
 const lastToken = shaders.FromLast
