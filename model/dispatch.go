@@ -82,9 +82,6 @@ type ending struct {
 func (f *forward) projected(layer int, p projection, s shrinkage, e ending) {
 	project, shrink := f.project(p), f.shrink(layer, p, s)
 	if !f.fused() {
-		if shrink != nil {
-			shrink.Beside = true
-		}
 		// The shrink comes last: workgroups that began beside it would find the multiprocessor's memory divided for the shrink, with room
 		// for half as many of them, until the last one is done.
 		product, tiling := project.Tiled(f.kernels)
@@ -171,7 +168,7 @@ func (f *forward) shrink(layer int, p projection, s shrinkage) *shaders.Shrink {
 	return &shaders.Shrink{
 		Tiles: f.tiles(), Table: f.adapters.Table, SitesPerSlot: f.adapters.SitesPerSlot,
 		FirstSite: siteIndex(layer, s.sites[0]), Sites: len(s.sites), X: p.x, Half: p.half, In: p.in, Norm: p.norm,
-		Hidden: f.activations.hidden, MaxRank: f.adapters.MaxRank, Type: f.shape.Type, Count: f.key.rows,
+		Hidden: f.activations.hidden, MaxRank: f.adapters.MaxRank, Type: f.shape.Type, Beside: !f.fused(), Count: f.key.rows,
 	}
 }
 

@@ -26,7 +26,7 @@ type Shrink struct {
 	MaxRank      int // columns of Hidden per site, at least the largest rank of any adapter; in a Fused HiddenColumns of it
 	Type         Type
 	Beside       bool // a product that does not flow runs beside it
-	Count        int  // rows, for the estimate of the work
+	Count        int  // rows, for the estimate of the work and the size of workgroups
 	TileCount    int  // tiles of the grid; an Indirect decides over it
 
 	end    inPlace // of the projection beside it, set by Fused
