@@ -48,10 +48,10 @@ func (p Project) coopChoices(k *Kernels, list []Choice) []Choice {
 		for _, entry := range coopCuts {
 			cuts = append(cuts, entry.wide, entry.few)
 		}
-		for _, cut := range neighbours(cuts, func(c *coopCut) []*uint32 { return []*uint32{&c.strips, &c.split, &c.unroll, &c.sides} }) {
-			if spec := p.coopSpec(k, &cut); cut.unroll <= 4 && cut.strips <= 4 && spec.fits(k.info) {
+		for _, cut := range neighbours(cuts, func(c *coopCut) []*uint32 { return []*uint32{&c.strips, &c.split, &c.sides} }) {
+			if spec := p.coopSpec(k, &cut); cut.strips <= 4 && spec.fits(k.info) {
 				list = append(list, Choice{
-					Source: fmt.Sprintf("coopCut{%d, %d, %d, %d}", cut.strips, cut.split, cut.unroll, cut.sides),
+					Source: fmt.Sprintf("coopCut{%d, %d, %d}", cut.strips, cut.split, cut.sides),
 					Launch: func(p Project) compute.Dispatch {
 						d, _ := p.coop(k, p.coopSpec(k, &cut))
 						return d

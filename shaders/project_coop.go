@@ -7,7 +7,7 @@ import (
 )
 
 // coopCut cuts a product of few rows into workgroups; the fields are constants of include/project_coop.glsl.
-type coopCut struct{ strips, split, unroll, sides uint32 }
+type coopCut struct{ strips, split, sides uint32 }
 
 // coopCuts are the cuts as measured on an H100 in bf16: up to how many rows each is used, where W has many outputs and where it has so
 // few that each multiprocessor gets about one workgroup. Strips times sides are even, because outputs may end in pairs.
@@ -15,10 +15,10 @@ var coopCuts = []struct {
 	rows      int
 	wide, few coopCut
 }{
-	{32, coopCut{2, 8, 1, 1}, coopCut{2, 16, 1, 1}},
-	{mostFew, coopCut{2, 4, 1, 2}, coopCut{2, 8, 1, 1}},
-	{2 * mostFew, coopCut{2, 8, 1, 1}, coopCut{2, 4, 1, 2}},
-	{mostNarrow, coopCut{2, 8, 1, 1}, coopCut{2, 8, 1, 1}},
+	{32, coopCut{2, 8, 1}, coopCut{2, 16, 1}},
+	{mostFew, coopCut{2, 4, 1}, coopCut{2, 8, 1}},
+	{2 * mostFew, coopCut{2, 2, 1}, coopCut{2, 4, 2}},
+	{mostNarrow, coopCut{2, 4, 1}, coopCut{2, 8, 1}},
 }
 
 // fewOutputs is up to where a W has few outputs.
@@ -26,7 +26,7 @@ const fewOutputs = 4096
 
 // plainCut is the cut where lanes do not hold matrices as the kernels for FRAGMENTS want it, which until now is so on CPU devices. Their
 // drivers take long to compile large ones.
-var plainCut = coopCut{2, 2, 1, 2}
+var plainCut = coopCut{2, 2, 2}
 
 // coopShapes returns the device's products of 16-bit matrices with fp32 sums, of each type the largest it has that panels are made of.
 func coopShapes(info compute.Info) map[Type]compute.CoopShape {
@@ -93,7 +93,7 @@ func (p Project) coopSpec(k *Kernels, cut *coopCut) projectCoopF16Spec {
 		Type: uint32(p.W.Type), Threads: split * sides * count32(k.info.SubgroupSize),
 		SizeM: count32(shape.M), SizeN: count32(shape.N), SizeK: count32(shape.K), Fragments: fragments,
 		Norm: p.Norm != nil, Gather: p.Gather != 0,
-		Strips: cut.strips, RowTiles: count32(rowTiles), Split: split, Unroll: cut.unroll, Sides: sides,
+		Strips: cut.strips, RowTiles: count32(rowTiles), Split: split, Sides: sides,
 		Ending: p.end.kind, Lora: p.end.lora, Half: p.end.half, Floats: p.end.floats, HeadDim: p.end.head(),
 		Flow: p.end.flow != 0,
 	}

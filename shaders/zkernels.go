@@ -521,7 +521,6 @@ type projectCoopBf16Spec struct {
 	Strips    uint32
 	RowTiles  uint32
 	Split     uint32
-	Unroll    uint32
 	Gather    bool
 	Ending    uint32
 	Lora      bool
@@ -532,10 +531,10 @@ type projectCoopBf16Spec struct {
 	Flow      bool
 }
 
-var projectCoopBf16Defaults = projectCoopBf16Spec{Type: 0, Threads: 256, SizeM: 16, SizeN: 16, SizeK: 16, Fragments: false, Norm: false, Strips: 2, RowTiles: 1, Split: 8, Unroll: 2, Gather: false, Ending: 0, Lora: false, Half: false, HeadDim: 128, Sides: 1, Floats: true, Flow: false}
+var projectCoopBf16Defaults = projectCoopBf16Spec{Type: 0, Threads: 256, SizeM: 16, SizeN: 16, SizeK: 16, Fragments: false, Norm: false, Strips: 2, RowTiles: 1, Split: 8, Gather: false, Ending: 0, Lora: false, Half: false, HeadDim: 128, Sides: 1, Floats: true, Flow: false}
 
 func (s projectCoopBf16Spec) constants() []uint32 {
-	return []uint32{s.Type, s.Threads, s.SizeM, s.SizeN, s.SizeK, boolWord(s.Fragments), boolWord(s.Norm), s.Strips, s.RowTiles, s.Split, s.Unroll, boolWord(s.Gather), s.Ending, boolWord(s.Lora), boolWord(s.Half), s.HeadDim, s.Sides, boolWord(s.Floats), boolWord(s.Flow)}
+	return []uint32{s.Type, s.Threads, s.SizeM, s.SizeN, s.SizeK, boolWord(s.Fragments), boolWord(s.Norm), s.Strips, s.RowTiles, s.Split, boolWord(s.Gather), s.Ending, boolWord(s.Lora), boolWord(s.Half), s.HeadDim, s.Sides, boolWord(s.Floats), boolWord(s.Flow)}
 }
 
 type projectCoopF16Push struct {
@@ -567,7 +566,6 @@ type projectCoopF16Spec struct {
 	Strips    uint32
 	RowTiles  uint32
 	Split     uint32
-	Unroll    uint32
 	Gather    bool
 	Ending    uint32
 	Lora      bool
@@ -578,10 +576,10 @@ type projectCoopF16Spec struct {
 	Flow      bool
 }
 
-var projectCoopF16Defaults = projectCoopF16Spec{Type: 0, Threads: 256, SizeM: 16, SizeN: 16, SizeK: 16, Fragments: false, Norm: false, Strips: 2, RowTiles: 1, Split: 8, Unroll: 2, Gather: false, Ending: 0, Lora: false, Half: false, HeadDim: 128, Sides: 1, Floats: true, Flow: false}
+var projectCoopF16Defaults = projectCoopF16Spec{Type: 0, Threads: 256, SizeM: 16, SizeN: 16, SizeK: 16, Fragments: false, Norm: false, Strips: 2, RowTiles: 1, Split: 8, Gather: false, Ending: 0, Lora: false, Half: false, HeadDim: 128, Sides: 1, Floats: true, Flow: false}
 
 func (s projectCoopF16Spec) constants() []uint32 {
-	return []uint32{s.Type, s.Threads, s.SizeM, s.SizeN, s.SizeK, boolWord(s.Fragments), boolWord(s.Norm), s.Strips, s.RowTiles, s.Split, s.Unroll, boolWord(s.Gather), s.Ending, boolWord(s.Lora), boolWord(s.Half), s.HeadDim, s.Sides, boolWord(s.Floats), boolWord(s.Flow)}
+	return []uint32{s.Type, s.Threads, s.SizeM, s.SizeN, s.SizeK, boolWord(s.Fragments), boolWord(s.Norm), s.Strips, s.RowTiles, s.Split, boolWord(s.Gather), s.Ending, boolWord(s.Lora), boolWord(s.Half), s.HeadDim, s.Sides, boolWord(s.Floats), boolWord(s.Flow)}
 }
 
 type projectCoopManyBf16Push struct {

@@ -9,16 +9,14 @@
 layout(constant_id = 7) const uint STRIPS = 2;    // of 16 outputs, of a side; those of all sides are even where outputs end in pairs
 layout(constant_id = 8) const uint ROW_TILES = 1; // of 16 rows, up to 4
 layout(constant_id = 9) const uint SPLIT = 8;     // subgroups of a side
-layout(constant_id = 10) const uint UNROLL = 2;   // panels of each strip on their way, and as many behind them
-layout(constant_id = 11) const bool GATHER = false; // the norm's rows are looked up
-layout(constant_id = 12) const uint ENDING = 0;   // what the kernel does with its outputs; see epilogue.glsl
-layout(constant_id = 13) const bool LORA = false;
-layout(constant_id = 14) const bool HALF = false; // the ending leaves halves
-layout(constant_id = 15) const uint HEAD_DIM = 128;
-layout(constant_id = 16) const uint SIDES = 1;
-layout(constant_id = 17) const bool FLOATS = true; // the ending leaves fp32 rows
-layout(constant_id = 18) const bool FLOW = false; // the stages around the ending one flow; else the shrink is done before
-const uint MOST_FURTHER = LORA ? 1 : 4; // row tiles up to which there are registers to load more of W before the stage before is done
+layout(constant_id = 10) const bool GATHER = false; // the norm's rows are looked up
+layout(constant_id = 11) const uint ENDING = 0;   // what the kernel does with its outputs; see epilogue.glsl
+layout(constant_id = 12) const bool LORA = false;
+layout(constant_id = 13) const bool HALF = false; // the ending leaves halves
+layout(constant_id = 14) const uint HEAD_DIM = 128;
+layout(constant_id = 15) const uint SIDES = 1;
+layout(constant_id = 16) const bool FLOATS = true; // the ending leaves fp32 rows
+layout(constant_id = 17) const bool FLOW = false; // the stages around the ending one flow; else the shrink is done before
 const bool WHOLE = LORA && FRAGMENTS; // the tile's outputs get their delta before they end
 
 #include "ahead.glsl"
@@ -47,6 +45,9 @@ const uint TILE_STRIPS = SIDES * STRIPS;
 const uint TILE_N = TILE_STRIPS * 16;
 const uint TILE_T = ROW_TILES * 16;
 const uint EACH = STRIPS * ROW_TILES * ACROSS;
+// The second panel of a round begins to load in it, not as soon as the one before is multiplied. That takes 30 registers less, with which these
+// numbers of rows have room for one more workgroup on an H100's multiprocessor.
+const bool LATE = ROW_TILES == 2 || ROW_TILES == 3;
 const bool PAIRS = ENDING == END_ROPE_STORE || ENDING == END_SILU_MUL; // the second half of the tile's strips is far from the first
 const uint NORM_LANES = THREADS / TILE_T >= 8 ? 8 : THREADS / TILE_T >= 4 ? 4 : THREADS / TILE_T >= 2 ? 2 : 1; // per row
 #include "norm.glsl"
@@ -64,10 +65,8 @@ shared float inverse[TILE_T];
 
 uint wChunks[STRIPS * 2]; // where the lane's chunks begin
 uint xChunks[ROW_TILES * 2];
-uint tileRows; // that the dispatch has
-uint laneRow;  // of x and W, and eight behind it
-uvec4 w[2 * UNROLL * STRIPS * 2];
-uvec4 x[2 * UNROLL * ROW_TILES * 2];
+uvec4 w[2 * STRIPS * 2]; // of two panels
+uvec4 x[2 * ROW_TILES * 2];
 SUMS sums[EACH];
 
 uint normRow(uint t) {
@@ -90,44 +89,46 @@ uint stripRow(uint firstOutput, uint strip) {
     return columnOf(firstOutput + (high ? 4 : 0), push.outputs) + strip % (TILE_STRIPS / 2) * 16;
 }
 
-// Starts the loads of UNROLL panels of W from panel on; behind the end they are of the last one.
-void loadW(uint slot, uint panel, uint end) {
-    [[unroll]] for (uint u = 0; u < UNROLL; u++) {
-        const uint at = min(panel + u, end - 1) * PANEL_CHUNKS;
-        [[unroll]] for (uint i = 0; i < STRIPS * 2; i++) {
-            w[(slot * UNROLL + u) * STRIPS * 2 + i] = Fixed4(push.w).at[wChunks[i] + at];
+// The chunk, from a strip's first on, where a panel begins, of those that end before end. Who has no columns has end 0.
+uint panelAt(uint panel, uint end) { return min(panel, max(end, 1) - 1) * PANEL_CHUNKS; }
+
+void loadX(uint slot, uint panel, uint end) {
+    const uint at = panelAt(panel, end);
+    [[unroll]] for (uint i = 0; i < ROW_TILES * 2; i++) {
+        x[slot * ROW_TILES * 2 + i] = Uints4(push.x).at[xChunks[i] + at];
+        if (panel >= end) {
+            x[slot * ROW_TILES * 2 + i] = uvec4(0);
         }
     }
 }
 
-// The same of x, which counts as zero behind the end. So do, of up to 16 rows, those that the dispatch does not have, since with
-// one they would be most of what is read of x.
-void loadX(uint slot, uint panel, uint end) {
-    [[unroll]] for (uint u = 0; u < UNROLL; u++) {
-        const uint at = min(panel + u, end - 1) * PANEL_CHUNKS;
-        [[unroll]] for (uint i = 0; i < ROW_TILES * 2; i++) {
-            x[(slot * UNROLL + u) * ROW_TILES * 2 + i] = uvec4(0);
-            if (panel + u < end && (ROW_TILES > 1 || i * 8 + laneRow < tileRows)) {
-                x[(slot * UNROLL + u) * ROW_TILES * 2 + i] = Uints4(push.x).at[xChunks[i] + at];
-            }
-        }
+void loadW(uint slot, uint panel, uint end) {
+    const uint at = panelAt(panel, end);
+    [[unroll]] for (uint i = 0; i < STRIPS * 2; i++) {
+        w[slot * STRIPS * 2 + i] = Fixed4(push.w).at[wChunks[i] + at];
     }
+}
+
+// Starts the loads of one of the subgroup's panels, which end before end. Behind them it is the last one again, with zeros for x: behind a condition
+// the loads of a round would be waited for where its paths meet. Rows that the dispatch does not have are what lies there; nobody takes their
+// outputs.
+void load(uint slot, uint panel, uint end) {
+    loadX(slot, panel, end);
+    loadW(slot, panel, end);
 }
 
 void multiply(uint slot) {
-    [[unroll]] for (uint u = 0; u < UNROLL; u++) {
-        [[unroll]] for (uint step = 0; step < 2; step++) {
-            const uint xs = (slot * UNROLL + u) * ROW_TILES * 2;
-            const uint ws = (slot * UNROLL + u) * STRIPS * 2;
-            ROWS rows[ROW_TILES];
+    [[unroll]] for (uint step = 0; step < 2; step++) {
+        const uint xs = slot * ROW_TILES * 2;
+        const uint ws = slot * STRIPS * 2;
+        ROWS rows[ROW_TILES];
+        [[unroll]] for (uint t = 0; t < ROW_TILES; t++) {
+            rows[t] = rowsOf(x[xs + 2 * t], x[xs + 2 * t + 1], step);
+        }
+        [[unroll]] for (uint s = 0; s < STRIPS; s++) {
+            OUTPUTS outputs = outputsOf(w[ws + 2 * s], w[ws + 2 * s + 1], step);
             [[unroll]] for (uint t = 0; t < ROW_TILES; t++) {
-                rows[t] = rowsOf(x[xs + 2 * t], x[xs + 2 * t + 1], step);
-            }
-            [[unroll]] for (uint s = 0; s < STRIPS; s++) {
-                OUTPUTS outputs = outputsOf(w[ws + 2 * s], w[ws + 2 * s + 1], step);
-                [[unroll]] for (uint t = 0; t < ROW_TILES; t++) {
-                    sums[s * ROW_TILES + t] = coopMatMulAdd(rows[t], outputs, sums[s * ROW_TILES + t]);
-                }
+                sums[s * ROW_TILES + t] = coopMatMulAdd(rows[t], outputs, sums[s * ROW_TILES + t]);
             }
         }
     }
@@ -275,43 +276,38 @@ void main() {
     const uint end = push.panels * (partOf() + 1) / SPLIT;
     if (FRAGMENTS) {
         const uint last = (push.outputs + 15) / 16 * 16 - 1;
-        tileRows = push.tokens - firstToken;
-        laneRow = lane / 4;
+        const uint laneRow = lane / 4; // of x and W, and eight behind it
         [[unroll]] for (uint i = 0; i < STRIPS * 2; i++) {
             wChunks[i] = chunkOf(min(stripRow(firstOutput, i / 2) + i % 2 * 8 + laneRow, last), lane % 4 * 8, push.panels);
         }
         [[unroll]] for (uint i = 0; i < ROW_TILES * 2; i++) {
             xChunks[i] = chunkOf(min(firstToken + i * 8 + laneRow, (push.tokens - 1) | 15), lane % 4 * 8, push.panels);
         }
-        if (panel < end) {
-            loadW(0, panel, end);
-            if (FLOW && ROW_TILES <= MOST_FURTHER) {
-                loadW(1, panel + UNROLL, end);
-            }
+        loadW(0, panel, end);
+        if (!LATE) {
+            loadW(1, panel + 1, end);
         }
         if (FLOW) {
             awaitStage(push.flow, thread);
         }
-        if (panel < end) {
-            loadX(0, panel, end);
+        loadX(0, panel, end);
+        if (!LATE) {
+            loadX(1, panel + 1, end);
         }
         findInverse(thread, firstToken); // while they are on their way
         if (WHOLE && DELTA_AHEAD) {
             delta = tileDelta(gl_SubgroupID, firstToken, firstOutput, lane);
         }
-        bool loaded = FLOW && ROW_TILES <= MOST_FURTHER;
-        for (; panel < end; panel += 2 * UNROLL) {
-            if (!loaded) {
-                loadW(1, panel + UNROLL, end);
+        for (; panel < end; panel += 2) {
+            if (LATE) {
+                load(1, panel + 1, end);
             }
-            loaded = false;
-            loadX(1, panel + UNROLL, end);
             multiply(0);
-            if (panel + 2 * UNROLL < end) {
-                loadW(0, panel + 2 * UNROLL, end);
-                loadX(0, panel + 2 * UNROLL, end);
-            }
+            load(0, panel + 2, end);
             multiply(1);
+            if (!LATE) {
+                load(1, panel + 3, end);
+            }
         }
     } else {
         if (FLOW) {
