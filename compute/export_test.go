@@ -26,7 +26,7 @@ func (d *Device) DenyOrder() { d.info.InOrder = false }
 
 // StageBarriers is how many barriers between stages are recorded, with timestamps or without.
 func StageBarriers(stages []Stage, timestamps int) int {
-	commands, _ := encode(stages, timestamps)
+	commands, _ := encode(stages, timestamps, timestamps == 0)
 	n := 0
 	for _, c := range commands {
 		if c == native.Barrier(native.StageBarrier) {

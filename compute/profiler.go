@@ -13,8 +13,9 @@ import (
 	"lorikeet/compute/internal/native"
 )
 
-// Profiler adds up how long the stages of programs took on the device.
+// Profiler adds up how long the stages of programs took on the device, or programs as a whole.
 type Profiler struct {
+	whole  bool
 	period float64 // nanoseconds per tick
 	mask   uint64  // bits of a tick that count
 	origin uint64  // first tick seen
@@ -38,10 +39,18 @@ type ProfileRow struct {
 	Flops int64 // sum of Dispatch.Flops over the runs
 }
 
-// NewProfiler makes a profiler for programs of the device.
+// NewProfiler makes a profiler for the stages of programs of the device.
 func NewProfiler(d *Device) *Profiler {
 	p := new(Profiler)
 	p.period, p.mask = d.physical.description.TimestampPeriod()
+	return p
+}
+
+// NewProgramProfiler makes a profiler for whole programs, as if each were one stage of its name. Its two timestamps leave the
+// stages between them to flow.
+func NewProgramProfiler(d *Device) *Profiler {
+	p := NewProfiler(d)
+	p.whole = true
 	return p
 }
 
@@ -80,6 +89,15 @@ func (p *Profiler) Collect(program *Program) error {
 
 // Reset forgets the runs collected so far, those that warm up for example.
 func (p *Profiler) Reset() { p.events = p.events[:0] }
+
+// Idle lists how long the device did nothing between the runs collected so far, in their order: behind a stage until the next one began.
+func (p *Profiler) Idle() []time.Duration {
+	var list []time.Duration
+	for i := 1; i < len(p.events); i++ {
+		list = append(list, time.Duration(p.events[i].start-p.events[i-1].end))
+	}
+	return list
+}
 
 // Summary has a row per stage label, the longest total first.
 func (p *Profiler) Summary() []ProfileRow {

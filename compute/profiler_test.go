@@ -92,6 +92,41 @@ func TestProfilerTimesNeighboursTogether(t *testing.T) {
 	require.Equal(t, 3, bytes.Count(out.Bytes(), []byte(`"ph":"X"`)))
 }
 
+// A profiler of programs has a run for each, and knows how long the device waited between them.
+func TestProgramProfiler(t *testing.T) {
+	d := computetest.Device(t)
+	counter := allocate(t, d, 4, compute.HostRead)
+	k := d.NewKernel("count", countModule, nil)
+	var plan []compute.Stage
+	for _, label := range []string{"a", "b"} {
+		plan = append(plan, compute.Stage{Label: label, Dispatches: []compute.Dispatch{count(k, counter, 20000)}})
+	}
+	prof := compute.NewProgramProfiler(d)
+	p := record(t, d, plan, prof)
+	const pause = 20 * time.Millisecond
+	start := time.Now()
+	for i := range 3 {
+		if i > 0 {
+			time.Sleep(pause)
+		}
+		run(t, d, p)
+		require.NoError(t, prof.Collect(p))
+	}
+	elapsed := time.Since(start)
+
+	rows := prof.Summary()
+	require.Len(t, rows, 1)
+	require.Equal(t, t.Name(), rows[0].Label)
+	require.Equal(t, 6, rows[0].Count, "stages")
+	idle := prof.Idle()
+	require.Len(t, idle, 2)
+	for _, wait := range idle {
+		require.GreaterOrEqual(t, wait, pause)
+	}
+	require.LessOrEqual(t, rows[0].Total+idle[0]+idle[1], elapsed)
+	require.Equal(t, "a", plan[0].Label, "the stages are the caller's")
+}
+
 func TestEmptyTrace(t *testing.T) {
 	prof := compute.NewProfiler(computetest.Device(t))
 	require.Empty(t, prof.Summary())

@@ -3,6 +3,7 @@ package compute
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	vk "github.com/vulkan-go/vulkan"
 
@@ -32,7 +33,7 @@ type Dispatch struct {
 
 // Stage is a list of dispatches that run side by side; one may wait for another only where Info.InOrder, and only for one before it. The
 // stage starts when all of the stage before are done, unless it flows. A profiler times neighbouring stages of one label together, so
-// that its timestamps do not slow down a chain of them; with one no stage flows.
+// that its timestamps do not slow down a chain of them; with one of stages none flows.
 type Stage struct {
 	Label      string
 	Dispatches []Dispatch
@@ -60,6 +61,12 @@ type stageCost struct {
 // that flows where the device does not allow it. With a profiler the program notes the time of each stage; see Profiler.Collect.
 func (d *Device) Record(name string, stages []Stage, p *Profiler) (*Program, error) {
 	program := &Program{dev: d, name: name}
+	if p != nil && p.whole {
+		stages = slices.Clone(stages)
+		for i := range stages {
+			stages[i].Label = name
+		}
+	}
 	for _, s := range stages {
 		if n := len(program.stages); n == 0 || program.stages[n-1].label != s.Label {
 			program.stages = append(program.stages, stageCost{label: s.Label})
@@ -86,7 +93,7 @@ func (d *Device) Record(name string, stages []Stage, p *Profiler) (*Program, err
 	if p != nil {
 		timestamps = len(program.stages) + 1
 	}
-	commands, push := encode(stages, timestamps)
+	commands, push := encode(stages, timestamps, p == nil || p.whole)
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	var r native.Result
@@ -121,8 +128,8 @@ func (d *Device) checkDispatch(x *Dispatch) error {
 }
 
 // encode lists the commands of a program and the push constants they point into. With timestamps there is one at the begin
-// and one behind the last of neighbouring stages of one label.
-func encode(stages []Stage, timestamps int) (commands []native.Command, push []byte) {
+// and one behind the last of neighbouring stages of one label. Without flow there is a barrier before stages that flow, too.
+func encode(stages []Stage, timestamps int, flow bool) (commands []native.Command, push []byte) {
 	if timestamps > 0 {
 		commands = append(commands, native.ResetTimestamps(timestamps))
 	}
@@ -134,7 +141,7 @@ func encode(stages []Stage, timestamps int) (commands []native.Command, push []b
 	}
 	var bound uint64
 	for i, s := range stages {
-		if i > 0 && (!s.Flows || timestamps > 0) {
+		if i > 0 && !(s.Flows && flow) {
 			commands = append(commands, native.Barrier(native.StageBarrier))
 		}
 		for _, x := range s.Dispatches {

@@ -35,7 +35,8 @@ type bench struct {
 	residency *lora.Residency
 	model     *model.Llama
 	profiler  *compute.Profiler
-	placed    uint64 // adapters so far
+	placed    uint64             // adapters so far
+	idle      []yardstick.Result // of each work, how long the device waited in a step, with -idle
 }
 
 // newBench opens a model with room for the largest of the works.
@@ -58,10 +59,13 @@ func newBench(d *compute.Device, o options, list []work) (*bench, error) {
 	}
 	b := &bench{o: o, device: d, base: shape.Sites()}
 	options := model.Options{Rows: rows, Lanes: lanes, Context: positions, MemoryFraction: 0.9, Kernels: o.kernels}
-	if o.stages || o.trace != "" {
+	switch {
+	case o.idle:
+		b.profiler = compute.NewProgramProfiler(d)
+	case o.stages || o.trace != "":
 		b.profiler = compute.NewProfiler(d)
-		options.Profiler = b.profiler
 	}
+	options.Profiler = b.profiler
 	largest := lora.Limits{MaxRank: rank, Targets: lora.Targets{true, true, true, true, true, true, true}}
 	if slots > 0 {
 		if b.residency, err = lora.NewResidency(d, b.base, slots); err != nil {
@@ -118,6 +122,9 @@ func (b *bench) measure(w work) (yardstick.Result, error) {
 	result := yardstick.NewResult(w.name, seconds, b.floor(w)+bytes, 0)
 	result.Rows = w.rows()
 	result.Host = yardstick.NewResult("launch", r.launching, 0, 0).Us
+	if b.o.idle {
+		b.idle = append(b.idle, yardstick.NewResult(w.name, waits(b.profiler.Idle()), 0, 0))
+	}
 	return result, r.check()
 }
 
@@ -158,8 +165,24 @@ func (b *bench) floor(w work) int64 {
 	return b.model.StreamBytes() + int64(keys)*shape.PageBytes()/model.PageTokens
 }
 
-// report prints where the time of the last work went, if asked.
+// waits adds up the seconds that the device waited in each step but the first: for its body, and for its head.
+func waits(idle []time.Duration) []float64 {
+	var list []float64
+	for i := 2; i < len(idle); i += 2 {
+		list = append(list, (idle[i-1] + idle[i]).Seconds())
+	}
+	return list
+}
+
+// report prints how long the device waited in each work, or where the time of the last one went, if asked.
 func (b *bench) report() error {
+	if b.o.idle {
+		fmt.Println("\nthe device waits in a step for what comes next, µs: median, least, most")
+		for _, x := range b.idle {
+			fmt.Printf("%s: %.1f, %.1f, %.1f\n", x.Name, x.Us, x.Lowest, x.Highest)
+		}
+		return nil
+	}
 	if b.profiler == nil {
 		return nil
 	}
