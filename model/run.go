@@ -53,12 +53,19 @@ func (m *Llama) launch(batch *Batch, adapters bool) (*Step, error) {
 	return s, err
 }
 
-// warm runs a prompt of some tokens and a decode step, without and with adapter
-// work, so that the first request does not wait for what drivers put off until
-// a kernel first runs. What it leaves in lane 0 and page 0 nobody reads.
+// warm runs a prompt and a decode step, without and with adapter work, so that
+// the first request does not wait for what drivers put off until a kernel first
+// runs. The prompt is as long as a step can have it, whose kernels are others
+// than those of a few rows; those for CPUs take all rows alike. What it leaves
+// in lane 0 and page 0 nobody reads.
 func (m *Llama) warm() error {
-	run := Run{Token: make([]int32, min(PageTokens-1, m.limits.Rows)), Slot: Base, Pages: []int32{0}, Sample: &Sampling{TopP: 1}}
+	rows := PageTokens - 1
+	if !m.rowwise() {
+		rows = m.shape.Context - 1
+	}
+	run := Run{Token: make([]int32, min(rows, m.limits.Rows)), Slot: Base, Sample: &Sampling{TopP: 1}}
 	run.Rows = len(run.Token)
+	run.Pages = make([]int32, PagesFor(run.Rows+1))
 	for _, adapters := range m.variants() {
 		for _, r := range []Run{run, {Start: run.Rows, Rows: 1, Slot: Base, Sample: run.Sample}} {
 			batch := &Batch{Runs: []Run{r}}
