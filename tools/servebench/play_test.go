@@ -180,6 +180,10 @@ func TestSteadyGaps(t *testing.T) {
 	}
 	p := &player{outcomes: []outcome{{answer: at(0, 100, 110, 120, 130)}, {answer: at(100, 105, 125)}, {ending: lost, answer: at()}}}
 	require.ElementsMatch(t, []float64{10, 10, 5, 20}, p.latencies().steady)
+	p.start = time.UnixMilli(5)
+	require.Equal(t, &longest{Seconds: 0.1, Answers: 1}, p.longest(p.latencies().longest), "the other had a token in the middle")
+	p.outcomes[0].answer = at(0, 100, 106, 124, 130)
+	require.Equal(t, &longest{Seconds: 0.1, Answers: 2}, p.longest(p.latencies().longest))
 	p.outcomes = append(p.outcomes, outcome{answer: at(200, 300)})
 	require.Empty(t, p.latencies().steady, "the last began after the first had ended")
 }

@@ -27,6 +27,7 @@ type report struct {
 	First     quantiles `json:"first_token_ms"`
 	Gap       quantiles `json:"token_gap_ms"`
 	Steady    quantiles `json:"steady_gap_ms"` // of the gaps during which every request of the run had its first token, and none its last
+	Longest   *longest  `json:"longest_steady_gap,omitempty"`
 	Whole     quantiles `json:"end_to_end_ms"`
 	Waited    quantiles `json:"answers_begun_before"` // between sending a request and its first token
 	Swaps     int       `json:"swaps"`
@@ -64,13 +65,18 @@ func (p *player) report(name string) *report {
 	r.Adapters = len(adapters)
 	l := p.latencies()
 	r.First, r.Gap, r.Steady = quantilesOf(l.first), quantilesOf(l.gaps), quantilesOf(l.steady)
+	r.Longest = p.longest(l.longest)
 	r.Whole, r.Waited = quantilesOf(l.whole), quantilesOf(l.waited)
 	r.addSwaps(p.swapped)
 	return r
 }
 
 // latencies are of the answers that arrived whole, in milliseconds but for waited.
-type latencies struct{ first, gaps, steady, whole, waited []float64 }
+type latencies struct {
+	first, gaps, steady, whole, waited []float64
+
+	longest [2]time.Time // of the steady gaps
+}
 
 func (p *player) latencies() (l latencies) {
 	from, to := p.together()
@@ -88,10 +94,38 @@ func (p *player) latencies() (l latencies) {
 			l.gaps = append(l.gaps, gap)
 			if !times[k].Before(from) && !times[k+1].After(to) {
 				l.steady = append(l.steady, gap)
+				if gap > milliseconds(l.longest[1].Sub(l.longest[0])) {
+					l.longest = [2]time.Time{times[k], times[k+1]}
+				}
 			}
 		}
 	}
 	return l
+}
+
+// longest is when the longest steady gap began, and how many answers waited meanwhile: one, if something held up its client, all, if it was
+// the server.
+type longest struct {
+	Seconds float64 `json:"after_seconds"`
+	Answers int     `json:"answers"`
+}
+
+// longest counts the answers of which no token arrived in the middle half of a gap; nil where there is none.
+func (p *player) longest(gap [2]time.Time) *longest {
+	whole := gap[1].Sub(gap[0])
+	if whole == 0 {
+		return nil
+	}
+	from, to := gap[0].Add(whole/4), gap[1].Add(-whole/4)
+	r := &longest{Seconds: gap[0].Sub(p.start).Seconds()}
+	for i := range p.outcomes {
+		o := &p.outcomes[i]
+		inside := func(t time.Time) bool { return !t.Before(from) && !t.After(to) }
+		if o.ending == answered && !slices.ContainsFunc(o.answer.arrived, inside) {
+			r.Answers++
+		}
+	}
+	return r
 }
 
 // together is from the last answer's first token to the first answer's last. There is no such time, and from is after to,
