@@ -19,7 +19,8 @@ type answer struct {
 	tokenText  func(int32) string // nil: logprobs carry no text
 	tokenBytes func(int32) []byte
 	received   time.Time
-	news       time.Time // when the last tokens came; for metrics
+	newest     time.Time // when the last tokens came; for metrics
+	told       told      // in a stream of news
 
 	decoder     Decoder
 	stopper     stopper

@@ -81,6 +81,11 @@ func (e *events) end(ctx context.Context, err error) {
 // streamAnswers sends an event for each update of each sequence.
 func (s *Server) streamAnswers(ctx context.Context, w http.ResponseWriter, r *http.Request, run *running) {
 	e := newEvents(w)
-	err := run.follow(ctx, func(i int) error { return e.send(run.answers[i].response()) })
+	err := run.follow(ctx, func(i int) error {
+		if s.config.StreamsNews {
+			return e.send(run.answers[i].news())
+		}
+		return e.send(run.answers[i].response())
+	})
 	e.end(r.Context(), err)
 }

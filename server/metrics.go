@@ -74,14 +74,14 @@ func (m *metrics) tokens(a *answer, had int) {
 		m.prompt.Add(float64(len(a.prompt)))
 		m.cached.Add(float64(a.cached))
 		m.firstToken.Observe(now.Sub(a.received).Seconds())
-		a.news, gained = now, gained-1
+		a.newest, gained = now, gained-1
 	}
 	// Tokens that came together share the time since the last news.
-	each := now.Sub(a.news).Seconds() / float64(max(1, gained))
+	each := now.Sub(a.newest).Seconds() / float64(max(1, gained))
 	for range gained {
 		m.betweenTokens.Observe(each)
 	}
-	a.news = now
+	a.newest = now
 }
 
 // ended counts the answers of a request, whichever way each of them ended.

@@ -8,7 +8,8 @@ import (
 	"lorikeet/server/engine"
 )
 
-// response is one answer as the client sees it. Text and ids are everything so far, in each event of a stream.
+// response is one answer as the client sees it. Text, ids and what is said of each id are everything so far, in each event of a stream,
+// or what is new in it.
 type response struct {
 	Text      string   `json:"text"`
 	OutputIDs []int32  `json:"output_ids"`
@@ -78,10 +79,23 @@ func (s scored) MarshalJSON() ([]byte, error) {
 	return append(bytes.TrimRight(text.Bytes(), "\n"), ']'), nil
 }
 
+// told is how much of an answer a client has been told: ids, and bytes of text.
+type told struct{ ids, text int }
+
 // response describes the answer so far.
-func (a *answer) response() *response {
+func (a *answer) response() *response { return a.responseSince(told{}) }
+
+// news describes what the client has not been told, and notes that it has.
+func (a *answer) news() *response {
+	r := a.responseSince(a.told)
+	a.told.ids += len(r.OutputIDs)
+	a.told.text += len(r.Text)
+	return r
+}
+
+func (a *answer) responseSince(t told) *response {
 	r := &response{
-		Text: a.visible(), OutputIDs: a.ids, Index: a.index,
+		Text: a.visibleFrom(t.text), OutputIDs: a.ids[t.ids:], Index: a.index,
 		Meta: metaInfo{
 			ID: a.id, FinishReason: a.finish, PromptTokens: len(a.prompt), WeightVersion: weightVersion,
 			CompletionTokens: len(a.ids), CachedTokens: a.cached,
@@ -98,12 +112,13 @@ func (a *answer) response() *response {
 		r.Meta.Latency, r.Meta.Sent = &latency, &sent
 	}
 	if a.logprobs.Return {
-		a.addLogprobs(&r.Meta)
+		a.addLogprobs(&r.Meta, a.tokens[t.ids:])
 	}
 	return r
 }
 
-func (a *answer) addLogprobs(m *metaInfo) {
+// addLogprobs describes the prompt, and these tokens of the completion.
+func (a *answer) addLogprobs(m *metaInfo, tokens []engine.Token) {
 	m.logprobLists = &logprobLists{Input: []scored{}, Output: []scored{}, Length: len(a.tokens)}
 	if a.logprobs.Start >= 0 {
 		m.logprobLists.Input = append(m.logprobLists.Input, a.score(float32(math.NaN()), a.prompt[a.logprobs.Start]))
@@ -111,16 +126,16 @@ func (a *answer) addLogprobs(m *metaInfo) {
 	for _, t := range a.scores {
 		m.logprobLists.Input = append(m.logprobLists.Input, a.score(t.Logprob, t.ID))
 	}
-	for _, t := range a.tokens {
+	for _, t := range tokens {
 		m.logprobLists.Output = append(m.logprobLists.Output, a.score(t.Logprob, t.ID))
 	}
 	if a.logprobs.Top > 0 {
 		top := func(t engine.Token) []engine.TokenLogprob { return t.Top }
-		m.topLists = &topLists{Input: a.inputLists(top), Output: a.lists(a.tokens, top)}
+		m.topLists = &topLists{Input: a.inputLists(top), Output: a.lists(tokens, top)}
 	}
 	if len(a.logprobs.IDs) > 0 {
 		ids := func(t engine.Token) []engine.TokenLogprob { return t.IDs }
-		m.idLists = &idLists{Input: a.inputLists(ids), Output: a.lists(a.tokens, ids)}
+		m.idLists = &idLists{Input: a.inputLists(ids), Output: a.lists(tokens, ids)}
 	}
 }
 

@@ -60,6 +60,43 @@ func TestStreamIsCumulative(t *testing.T) {
 	require.Equal(t, "length", get(t, events[2], "meta_info", "finish_reason", "type"))
 }
 
+// TestStreamOfNews wants of each event what those before it did not have, and of all together what an answer in one piece has.
+func TestStreamOfNews(t *testing.T) {
+	r := newRig(t, func(c *Config) { c.StreamsNews = true })
+	for _, body := range []string{
+		`{"text":"abc",%s"sampling_params":{"max_new_tokens":3},"return_logprob":true,"top_logprobs_num":2,"token_ids_logprob":[1]}`,
+		`{"text":"xSTyzSTOPz",%s"sampling_params":{"max_new_tokens":10,"stop":"STOP"}}`,
+	} {
+		_, text := r.do(http.MethodPost, "/generate", fmt.Sprintf(body, ""))
+		var whole any
+		require.NoError(t, json.Unmarshal([]byte(text), &whole))
+		events := r.stream(fmt.Sprintf(body, `"stream":true,`))
+		require.Greater(t, len(events), 2)
+		last := events[len(events)-1]
+		for _, path := range [][]any{
+			{"output_ids"}, {"meta_info", "output_token_logprobs"}, {"meta_info", "output_top_logprobs"}, {"meta_info", "output_token_ids_logprobs"},
+		} {
+			if path[0] == "meta_info" && !strings.Contains(body, "return_logprob") {
+				continue
+			}
+			joined := []any{}
+			for _, e := range events {
+				news := get(t, e, path...).([]any)
+				require.LessOrEqual(t, len(news), 1)
+				joined = append(joined, news...)
+			}
+			require.Equal(t, get(t, whole, path...), joined, path)
+		}
+		var joined strings.Builder
+		for _, e := range events {
+			joined.WriteString(get(t, e, "text").(string))
+		}
+		require.Equal(t, get(t, whole, "text"), joined.String())
+		require.Equal(t, get(t, whole, "meta_info", "completion_tokens"), get(t, last, "meta_info", "completion_tokens"))
+		require.Equal(t, get(t, whole, "meta_info", "finish_reason"), get(t, last, "meta_info", "finish_reason"))
+	}
+}
+
 func TestStreamOfABatch(t *testing.T) {
 	r := newRig(t)
 	events := r.stream(`{"text":["ab","cd"],"stream":true,"sampling_params":{"max_new_tokens":2}}`)

@@ -18,6 +18,7 @@ type Config struct {
 	TokenizerPath string // "": ModelPath
 	ChatTemplate  string // a file; "": the tokenizer's
 	ServedName    string
+	StreamsNews   bool
 	Metrics       bool
 	LogInterval   int
 	Priorities    server.Priorities
@@ -165,6 +166,8 @@ func addFlags(f *pflag.FlagSet) *flagValues {
 	f.BoolVar(&c.Priorities.Refuse, "abort-on-priority-when-disabled", false, "refuse requests with a priority while it means nothing, instead of ignoring it")
 	f.IntVar(&c.LogInterval, "decode-log-interval", defaultLogInterval, "decode steps between two log lines about them, which come at most every second")
 	f.BoolVar(&c.Metrics, "enable-metrics", false, "serve /metrics for Prometheus")
+	f.BoolVar(&c.StreamsNews, "incremental-streaming-output", false, "events of /generate's streams have what is new, not everything so far")
+	f.BoolVar(&c.StreamsNews, "stream-output", false, "an older name of that")
 	f.StringVar(&c.APIKey, "api-key", "", "key that clients must send as a bearer token")
 	f.BoolVar(&c.AutoTruncate, "allow-auto-truncate", false, "cut what is too long instead of refusing it")
 	f.BoolVar(&c.NoOverlap, "disable-overlap-schedule", false, "deliver each step before launching the next")

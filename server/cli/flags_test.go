@@ -59,11 +59,12 @@ func TestEverySGLangFlagIsAccepted(t *testing.T) {
 		--priority-scheduling-preemption-threshold 3 --disable-cuda-graph-padding --cuda-graph-bs 1 2 4 --enable-torch-compile
 		--grammar-backend xgrammar --schedule-conservativeness 0.3 --enable-mixed-chunk --max-prefill-tokens 16384 --page-size 1
 		--kv-cache-dtype auto --enable-cache-report --stream-interval 2 --log-requests --log-level-http error --watchdog-timeout 300
-		--sleep-on-idle --dp-size 1 --pp-size 1 --nnodes 1 --base-gpu-id 0`)...)
+		--sleep-on-idle --stream-output --dp-size 1 --pp-size 1 --nnodes 1 --base-gpu-id 0`)...)
 	require.NoError(t, err)
 	require.Len(t, c.Inert, len(inert)+1, "every inert flag and --device cuda")
 	require.Empty(t, c.Device)
 	require.Equal(t, 3, c.MaxQueued)
+	require.True(t, c.StreamsNews)
 	two := -2
 	require.Equal(t, server.Priorities{Enabled: true, LowFirst: true, Default: &two, Refuse: true}, c.Priorities)
 	require.Equal(t, uint64(4), c.RandomSeed)

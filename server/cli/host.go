@@ -111,7 +111,7 @@ func (h *host) serverConfig() server.Config {
 		ModelType: "llama", Architectures: []string{"LlamaForCausalLM"},
 		ContextLength: h.context, VocabSize: h.files.config.VocabSize, EnableLoRA: c.EnableLoRA, AdapterSlots: c.LoRAsPerBatch,
 		AllowAutoTruncate: c.AutoTruncate, APIKey: c.APIKey, RandomSeed: c.RandomSeed, Arguments: c.Arguments, Version: version(),
-		Priorities: c.Priorities, EnableMetrics: c.Metrics, LogInterval: c.LogInterval, Chat: h.files.chat, ChatSampling: h.files.config.Sampling,
+		Priorities: c.Priorities, StreamsNews: c.StreamsNews, EnableMetrics: c.Metrics, LogInterval: c.LogInterval, Chat: h.files.chat, ChatSampling: h.files.config.Sampling,
 	}
 }
 
