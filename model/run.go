@@ -61,7 +61,7 @@ func (m *Llama) launch(batch *Batch, adapters bool) (*Step, error) {
 func (m *Llama) warm() error {
 	rows := PageTokens - 1
 	if !m.rowwise() {
-		rows = m.shape.Context - 1
+		rows = max(1, m.shape.Context-1)
 	}
 	run := Run{Token: make([]int32, min(rows, m.limits.Rows)), Slot: Base, Sample: &Sampling{TopP: 1}}
 	run.Rows = len(run.Token)
