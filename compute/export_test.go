@@ -24,9 +24,9 @@ func (d *Device) CopyTwice(dst, src *Buffer) error {
 // DenyOrder makes the device one that starts workgroups in any order.
 func (d *Device) DenyOrder() { d.info.InOrder = false }
 
-// StageBarriers is how many barriers between stages are recorded, with timestamps or without.
-func StageBarriers(stages []Stage, timestamps int) int {
-	commands, _ := encode(stages, timestamps, timestamps == 0)
+// StageBarriers is how many barriers between stages are recorded for a profiler, or for nil.
+func StageBarriers(stages []Stage, p *Profiler) int {
+	commands, _ := encode(stages, p.timing())
 	n := 0
 	for _, c := range commands {
 		if c == native.Barrier(native.StageBarrier) {

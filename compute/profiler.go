@@ -46,12 +46,21 @@ func NewProfiler(d *Device) *Profiler {
 	return p
 }
 
-// NewProgramProfiler makes a profiler for whole programs, as if each were one stage of its name. Its two timestamps leave the
-// stages between them to flow.
+// NewProgramProfiler makes a profiler for whole programs, each a row of its name. Its two timestamps leave the stages between them to flow.
 func NewProgramProfiler(d *Device) *Profiler {
 	p := NewProfiler(d)
 	p.whole = true
 	return p
+}
+
+func (p *Profiler) timing() timing {
+	switch {
+	case p == nil:
+		return untimed
+	case p.whole:
+		return byProgram
+	}
+	return byStage
 }
 
 func (p *Program) createQueries() error {

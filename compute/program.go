@@ -3,7 +3,6 @@ package compute
 import (
 	"errors"
 	"fmt"
-	"slices"
 
 	vk "github.com/vulkan-go/vulkan"
 
@@ -61,14 +60,9 @@ type stageCost struct {
 // that flows where the device does not allow it. With a profiler the program notes the time of each stage; see Profiler.Collect.
 func (d *Device) Record(name string, stages []Stage, p *Profiler) (*Program, error) {
 	program := &Program{dev: d, name: name}
-	if p != nil && p.whole {
-		stages = slices.Clone(stages)
-		for i := range stages {
-			stages[i].Label = name
-		}
-	}
-	for _, s := range stages {
-		if n := len(program.stages); n == 0 || program.stages[n-1].label != s.Label {
+	timed := p.timing()
+	for i, s := range stages {
+		if i == 0 || timed.ends(stages, i-1) {
 			program.stages = append(program.stages, stageCost{label: s.Label})
 		}
 		if s.Flows && !d.info.InOrder {
@@ -84,16 +78,15 @@ func (d *Device) Record(name string, stages []Stage, p *Profiler) (*Program, err
 			cost.flops += s.Dispatches[i].Flops
 		}
 	}
-	if p != nil {
+	if timed == byProgram && len(stages) > 0 {
+		program.stages[0].label, program.stages[0].count = name, 1
+	}
+	if timed != untimed {
 		if err := program.createQueries(); err != nil {
 			return nil, fmt.Errorf("compute: record %q: %w", name, err)
 		}
 	}
-	timestamps := 0
-	if p != nil {
-		timestamps = len(program.stages) + 1
-	}
-	commands, push := encode(stages, timestamps, p == nil || p.whole)
+	commands, push := encode(stages, timed)
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	var r native.Result
@@ -127,21 +120,43 @@ func (d *Device) checkDispatch(x *Dispatch) error {
 	return x.Kernel.Ready()
 }
 
-// encode lists the commands of a program and the push constants they point into. With timestamps there is one at the begin
-// and one behind the last of neighbouring stages of one label. Without flow there is a barrier before stages that flow, too.
-func encode(stages []Stage, timestamps int, flow bool) (commands []native.Command, push []byte) {
-	if timestamps > 0 {
+// timing is what a program's timestamps tell; the first one stands at its beginning.
+type timing int
+
+const (
+	untimed   timing = iota
+	byStage          // when the last of neighbouring stages of one label ends; no stage flows
+	byProgram        // when the program ends
+)
+
+// ends says whether a timestamp stands behind the i-th stage.
+func (t timing) ends(stages []Stage, i int) bool {
+	if i+1 == len(stages) {
+		return t != untimed
+	}
+	return t == byStage && stages[i+1].Label != stages[i].Label
+}
+
+// encode lists the commands of a program and the push constants they point into.
+func encode(stages []Stage, timed timing) (commands []native.Command, push []byte) {
+	next := 0 // timestamp
+	if timed != untimed {
+		timestamps := 1
+		for i := range stages {
+			if timed.ends(stages, i) {
+				timestamps++
+			}
+		}
 		commands = append(commands, native.ResetTimestamps(timestamps))
 	}
 	commands = append(commands, native.Barrier(native.BeginBarrier))
-	next := 0
-	if timestamps > 0 {
+	if timed != untimed {
 		commands = append(commands, native.Timestamp(next))
 		next++
 	}
 	var bound uint64
 	for i, s := range stages {
-		if i > 0 && !(s.Flows && flow) {
+		if i > 0 && (!s.Flows || timed == byStage) {
 			commands = append(commands, native.Barrier(native.StageBarrier))
 		}
 		for _, x := range s.Dispatches {
@@ -159,7 +174,7 @@ func encode(stages []Stage, timestamps int, flow bool) (commands []native.Comman
 				commands = append(commands, native.Dispatch(x.Groups))
 			}
 		}
-		if timestamps > 0 && (i+1 == len(stages) || stages[i+1].Label != s.Label) {
+		if timed.ends(stages, i) {
 			commands = append(commands, native.Timestamp(next))
 			next++
 		}

@@ -219,13 +219,14 @@ func TestRecordRefuses(t *testing.T) {
 // A stage that flows has no barrier before it, unless a profiler needs the time between.
 func TestFlowingStages(t *testing.T) {
 	list := stages(compute.Dispatch{Kernel: &compute.Kernel{}}, compute.Dispatch{Kernel: &compute.Kernel{}}, compute.Dispatch{Kernel: &compute.Kernel{}})
-	require.Equal(t, 2, compute.StageBarriers(list, 0))
+	require.Equal(t, 2, compute.StageBarriers(list, nil))
 	list[2].Flows = true
-	require.Equal(t, 1, compute.StageBarriers(list, 0))
-	require.Equal(t, 2, compute.StageBarriers(list, 4))
+	require.Equal(t, 1, compute.StageBarriers(list, nil))
 
 	d, err := compute.Open(compute.Options{})
 	require.NoError(t, err)
+	require.Equal(t, 2, compute.StageBarriers(list, compute.NewProfiler(d)))
+	require.Equal(t, 1, compute.StageBarriers(list, compute.NewProgramProfiler(d)))
 	defer func() { require.NoError(t, d.Close()) }()
 	d.DenyOrder()
 	_, err = d.Record("flow", list[2:], nil)

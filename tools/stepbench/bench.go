@@ -122,8 +122,8 @@ func (b *bench) measure(w work) (yardstick.Result, error) {
 	result := yardstick.NewResult(w.name, seconds, b.floor(w)+bytes, 0)
 	result.Rows = w.rows()
 	result.Host = yardstick.NewResult("launch", r.launching, 0, 0).Us
-	if b.o.idle {
-		b.idle = append(b.idle, yardstick.NewResult(w.name, waits(b.profiler.Idle()), 0, 0))
+	if b.o.idle && each > 1 {
+		b.idle = append(b.idle, yardstick.NewResult(w.name, waits(b.profiler.Idle(), each), 0, 0))
 	}
 	return result, r.check()
 }
@@ -165,11 +165,14 @@ func (b *bench) floor(w work) int64 {
 	return b.model.StreamBytes() + int64(keys)*shape.PageBytes()/model.PageTokens
 }
 
-// waits adds up the seconds that the device waited in each step but the first: for its body, and for its head.
-func waits(idle []time.Duration) []float64 {
+// waits adds up the seconds that the device waited in each step: for its body, and for its head. The first step of each sample is left
+// out, for which the host waited until the device had nothing left to do.
+func waits(idle []time.Duration, sample int) []float64 {
 	var list []float64
-	for i := 2; i < len(idle); i += 2 {
-		list = append(list, (idle[i-1] + idle[i]).Seconds())
+	for step := 1; 2*step < len(idle); step++ {
+		if step%sample != 0 {
+			list = append(list, (idle[2*step-1] + idle[2*step]).Seconds())
+		}
 	}
 	return list
 }
@@ -177,7 +180,7 @@ func waits(idle []time.Duration) []float64 {
 // report prints how long the device waited in each work, or where the time of the last one went, if asked.
 func (b *bench) report() error {
 	if b.o.idle {
-		fmt.Println("\nthe device waits in a step for what comes next, µs: median, least, most")
+		fmt.Println("\nthe device waits in a step for its layers and its head, µs: median, least, most")
 		for _, x := range b.idle {
 			fmt.Printf("%s: %.1f, %.1f, %.1f\n", x.Name, x.Us, x.Lowest, x.Highest)
 		}

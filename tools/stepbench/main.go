@@ -45,12 +45,16 @@ func main() {
 	flag.IntVar(&o.chunk, "chunk", 1024, "rows of that chunk, and tokens of each prompt of -prefill")
 	flag.IntVar(&o.prefill, "prefill", 0, "also run this many prompts in one step, without adapters and with one each")
 	flag.BoolVar(&o.stages, "stages", false, "print the time of each stage, from GPU timestamps, which slow the steps down")
-	flag.BoolVar(&o.idle, "idle", false, "instead of stages, print how long the device waits in a step for what comes next")
+	flag.BoolVar(&o.idle, "idle", false, "print how long the device waits in a step, for its layers and for its head; not with -stages or -trace")
 	flag.BoolVar(&o.statistics, "statistics", false, "print what the driver says of each kernel: registers, code and memory, in its own words")
 	flag.StringVar(&o.trace, "trace", "", "write a Chrome trace of the profiled steps here")
 	flag.StringVar(&o.json, "json", "", "write the results here")
 	flag.StringVar(&o.baseline, "baseline", "", "JSON of tools/cudabench, from the same machine")
 	flag.Parse()
+	if o.idle && (o.stages || o.trace != "") {
+		fmt.Fprintln(os.Stderr, "stepbench: -idle needs steps that -stages and -trace do not slow down")
+		os.Exit(2)
+	}
 	if err := run(o); err != nil {
 		fmt.Fprintln(os.Stderr, "stepbench:", err)
 		os.Exit(1)
