@@ -53,21 +53,11 @@ func (m *Llama) launch(batch *Batch, adapters bool) (*Step, error) {
 	return s, err
 }
 
-// warm runs a prompt and a decode step, without and with adapter work, so that
-// the first request does not wait for what drivers put off until a kernel first
-// runs. The prompt is as long as a step can have it, whose kernels are others
-// than those of a few rows; those for CPUs take all rows alike. What it leaves
-// in lane 0 and page 0 nobody reads.
+// warm runs warmRuns without and with adapter work, so that the first request
+// does not wait for what drivers put off until a kernel first runs.
 func (m *Llama) warm() error {
-	rows := PageTokens - 1
-	if !m.rowwise() {
-		rows = max(1, m.shape.Context-1)
-	}
-	run := Run{Token: make([]int32, min(rows, m.limits.Rows)), Slot: Base, Sample: &Sampling{TopP: 1}}
-	run.Rows = len(run.Token)
-	run.Pages = make([]int32, PagesFor(run.Rows+1))
 	for _, adapters := range m.variants() {
-		for _, r := range []Run{run, {Start: run.Rows, Rows: 1, Slot: Base, Sample: run.Sample}} {
+		for _, r := range warmRuns(m.shape.Context, m.limits.Rows, m.rowwise()) {
 			batch := &Batch{Runs: []Run{r}}
 			if adapters {
 				batch.Targets = m.adapters.Targets
@@ -82,6 +72,23 @@ func (m *Llama) warm() error {
 		}
 	}
 	return nil
+}
+
+// warmRuns are a prompt and a decode step behind it, where the context has room
+// for that. The prompt is as long as a step of so many rows can have it, whose
+// kernels are others than those of a few; those that go row by row take all
+// alike. What they leave in lane 0 and page 0 nobody reads.
+func warmRuns(context, rows int, rowwise bool) []Run {
+	rows = min(rows, max(1, context-1))
+	if rowwise {
+		rows = min(rows, PageTokens-1)
+	}
+	sampling := &Sampling{TopP: 1}
+	runs := []Run{{Token: make([]int32, rows), Rows: rows, Slot: Base, Pages: make([]int32, PagesFor(rows+1)), Sample: sampling}}
+	if rows < context {
+		runs = append(runs, Run{Start: rows, Rows: 1, Slot: Base, Sample: sampling})
+	}
+	return runs
 }
 
 // choose picks the programs that run the batch.
