@@ -36,6 +36,8 @@ func projectCases() []Case {
 		{kind: shaders.F16, tokens: 64, in: 552, out: 65},
 		{kind: shaders.F32, tokens: 65, in: 100, out: 130, norm: true},
 		{kind: shaders.BF16, tokens: 99, in: 264, out: 130},
+		{kind: shaders.BF16, tokens: 100, in: 264, out: 6150},
+		{kind: shaders.F16, tokens: 150, in: 136, out: 6150, norm: true},
 		{kind: shaders.F16, tokens: 300, in: 100, out: 129, norm: true, gather: true},
 		{kind: shaders.F16, tokens: 16, in: 1000, out: 61, norm: true},
 		{kind: shaders.F16, tokens: 19, in: 200, out: 61, norm: true, spread: 3e4}, // some of it beyond f16

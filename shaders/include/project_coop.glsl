@@ -45,8 +45,8 @@ const uint TILE_STRIPS = SIDES * STRIPS;
 const uint TILE_N = TILE_STRIPS * 16;
 const uint TILE_T = ROW_TILES * 16;
 const uint EACH = STRIPS * ROW_TILES * ACROSS;
-// The second panel of a round begins to load in it, not as soon as the one before is multiplied. That takes 30 registers less, with which these
-// numbers of rows have room for one more workgroup on an H100's multiprocessor.
+// The second panel of a round begins to load in it, not as soon as the one before is multiplied. That takes 30 to 40 registers less, and with these
+// numbers of rows it is faster: see BENCHMARKS, Rounds of few rows.
 const bool LATE = ROW_TILES == 2 || ROW_TILES == 3;
 const bool PAIRS = ENDING == END_ROPE_STORE || ENDING == END_SILU_MUL; // the second half of the tile's strips is far from the first
 const uint NORM_LANES = THREADS / TILE_T >= 8 ? 8 : THREADS / TILE_T >= 4 ? 4 : THREADS / TILE_T >= 2 ? 2 : 1; // per row
@@ -89,7 +89,7 @@ uint stripRow(uint firstOutput, uint strip) {
     return columnOf(firstOutput + (high ? 4 : 0), push.outputs) + strip % (TILE_STRIPS / 2) * 16;
 }
 
-// The chunk, from a strip's first on, where a panel begins, of those that end before end. Who has no columns has end 0.
+// The chunk of a strip where a panel begins, or from end on the one before it. A part without columns may have end 0.
 uint panelAt(uint panel, uint end) { return min(panel, max(end, 1) - 1) * PANEL_CHUNKS; }
 
 void loadX(uint slot, uint panel, uint end) {
@@ -109,9 +109,8 @@ void loadW(uint slot, uint panel, uint end) {
     }
 }
 
-// Starts the loads of one of the subgroup's panels, which end before end. Behind them it is the last one again, with zeros for x: behind a condition
-// the loads of a round would be waited for where its paths meet. Rows that the dispatch does not have are what lies there; nobody takes their
-// outputs.
+// Starts the loads of a panel; from end on, of the one before it, with zeros for x: behind a condition, the loads of a round would be waited for
+// where its paths meet. Rows that the dispatch does not have are what lies there; nobody takes their outputs.
 void load(uint slot, uint panel, uint end) {
     loadX(slot, panel, end);
     loadW(slot, panel, end);
