@@ -8,8 +8,8 @@ import (
 	"lorikeet/server/engine"
 )
 
-// response is one answer as the client sees it. Text, ids and what is said of each id are everything so far, in each event of a stream,
-// or what is new in it.
+// response is one answer as the client sees it. Text, ids and what is said of each output id are everything so far, in each event of a
+// stream, or what is new in it. What is said of the prompt is in each event.
 type response struct {
 	Text      string   `json:"text"`
 	OutputIDs []int32  `json:"output_ids"`

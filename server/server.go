@@ -84,7 +84,7 @@ type Config struct {
 	AllowAutoTruncate bool // cut what is too long instead of refusing it
 	APIKey            string
 	RandomSeed        uint64         // seeds requests that bring no sampling_seed
-	StreamsNews       bool           // events of /generate have what is new, not everything so far
+	StreamsNews       bool           // events of /generate have what is new of the output, not all of it so far
 	EnableMetrics     bool           // serve /metrics
 	LogInterval       int            // decode steps between two log lines about them; 0 is 40
 	Arguments         map[string]any // reported by /server_info

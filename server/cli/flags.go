@@ -166,7 +166,7 @@ func addFlags(f *pflag.FlagSet) *flagValues {
 	f.BoolVar(&c.Priorities.Refuse, "abort-on-priority-when-disabled", false, "refuse requests with a priority while it means nothing, instead of ignoring it")
 	f.IntVar(&c.LogInterval, "decode-log-interval", defaultLogInterval, "decode steps between two log lines about them, which come at most every second")
 	f.BoolVar(&c.Metrics, "enable-metrics", false, "serve /metrics for Prometheus")
-	f.BoolVar(&c.StreamsNews, "incremental-streaming-output", false, "events of /generate's streams have what is new, not everything so far")
+	f.BoolVar(&c.StreamsNews, "incremental-streaming-output", false, "events of /generate's streams have what is new of the output, not all of it so far")
 	f.BoolVar(&c.StreamsNews, "stream-output", false, "an older name of that")
 	f.StringVar(&c.APIKey, "api-key", "", "key that clients must send as a bearer token")
 	f.BoolVar(&c.AutoTruncate, "allow-auto-truncate", false, "cut what is too long instead of refusing it")

@@ -65,6 +65,9 @@ func TestEverySGLangFlagIsAccepted(t *testing.T) {
 	require.Empty(t, c.Device)
 	require.Equal(t, 3, c.MaxQueued)
 	require.True(t, c.StreamsNews)
+	news, err := parse("--incremental-streaming-output")
+	require.NoError(t, err)
+	require.True(t, news.StreamsNews, "by the newer name")
 	two := -2
 	require.Equal(t, server.Priorities{Enabled: true, LowFirst: true, Default: &two, Refuse: true}, c.Priorities)
 	require.Equal(t, uint64(4), c.RandomSeed)

@@ -28,6 +28,7 @@ type event struct {
 			Message string `json:"message"`
 		} `json:"finish_reason"`
 		Prompt int        `json:"prompt_tokens"`
+		Tokens int        `json:"completion_tokens"`
 		Cached int        `json:"cached_tokens"`
 		Top    [][]scored `json:"output_top_logprobs"`
 	} `json:"meta_info"`
@@ -89,6 +90,9 @@ func (a *answer) add(data string) (finished bool, err error) {
 	}
 	if e.Error != nil {
 		return false, &refusal{e.Error.Code, e.Error.Message}
+	}
+	if e.Meta.Tokens > len(e.IDs) {
+		return false, fmt.Errorf("an event has %d of %d tokens; servebench reads streams without --incremental-streaming-output", len(e.IDs), e.Meta.Tokens)
 	}
 	now := time.Now()
 	for range len(e.IDs) - len(a.ids) {

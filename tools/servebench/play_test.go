@@ -101,6 +101,13 @@ func TestEndings(t *testing.T) {
 	require.Len(t, r.Faults, 3)
 }
 
+// An answer that is told in news is not taken for one of a token.
+func TestStreamOfNewsIsRefused(t *testing.T) {
+	event := `data: {"output_ids":[5],"meta_info":{"completion_tokens":%d}}` + "\n\n"
+	_, err := readAnswer(strings.NewReader(fmt.Sprintf(event, 1)+fmt.Sprintf(event, 2)), nil)
+	require.ErrorContains(t, err, "1 of 2 tokens")
+}
+
 func TestCertain(t *testing.T) {
 	lead := func(by float64) []scored { return []scored{{logprob: -1}, {logprob: -1 - by}} }
 	require.Equal(t, 2, certain([][]scored{lead(1), lead(0.5), lead(0.1), lead(2)}, 0.2))
@@ -181,9 +188,9 @@ func TestSteadyGaps(t *testing.T) {
 	p := &player{outcomes: []outcome{{answer: at(0, 100, 110, 120, 130)}, {answer: at(100, 105, 125)}, {ending: lost, answer: at()}}}
 	require.ElementsMatch(t, []float64{10, 10, 5, 20}, p.latencies().steady)
 	p.start = time.UnixMilli(5)
-	require.Equal(t, &longest{Seconds: 0.1, Answers: 1}, p.longest(p.latencies().longest), "the other had a token in the middle")
+	require.Equal(t, &longestGap{Seconds: 0.1, Answers: 1}, p.waitedIn(p.latencies().longest), "the other had a token in the middle")
 	p.outcomes[0].answer = at(0, 100, 106, 124, 130)
-	require.Equal(t, &longest{Seconds: 0.1, Answers: 2}, p.longest(p.latencies().longest))
+	require.Equal(t, &longestGap{Seconds: 0.1, Answers: 2}, p.waitedIn(p.latencies().longest))
 	p.outcomes = append(p.outcomes, outcome{answer: at(200, 300)})
 	require.Empty(t, p.latencies().steady, "the last began after the first had ended")
 }

@@ -24,17 +24,17 @@ type report struct {
 	TokensOut int     `json:"tokens_out"` // those of clients who left as well
 	Cached    int     `json:"cached_tokens"`
 
-	First     quantiles `json:"first_token_ms"`
-	Gap       quantiles `json:"token_gap_ms"`
-	Steady    quantiles `json:"steady_gap_ms"` // of the gaps during which every request of the run had its first token, and none its last
-	Longest   *longest  `json:"longest_steady_gap,omitempty"`
-	Whole     quantiles `json:"end_to_end_ms"`
-	Waited    quantiles `json:"answers_begun_before"` // between sending a request and its first token
-	Swaps     int       `json:"swaps"`
-	Taken     int       `json:"swaps_taken"`  // loads that a request for the old adapter forestalled
-	Failed    int       `json:"swaps_failed"` // errors, and first answers that were lost
-	Load      quantiles `json:"load_ms"`
-	LoadFirst quantiles `json:"load_to_first_token_ms"`
+	First     quantiles   `json:"first_token_ms"`
+	Gap       quantiles   `json:"token_gap_ms"`
+	Steady    quantiles   `json:"steady_gap_ms"` // of the gaps during which every request of the run had its first token, and none its last
+	Longest   *longestGap `json:"longest_steady_gap,omitempty"`
+	Whole     quantiles   `json:"end_to_end_ms"`
+	Waited    quantiles   `json:"answers_begun_before"` // between sending a request and its first token
+	Swaps     int         `json:"swaps"`
+	Taken     int         `json:"swaps_taken"`  // loads that a request for the old adapter forestalled
+	Failed    int         `json:"swaps_failed"` // errors, and first answers that were lost
+	Load      quantiles   `json:"load_ms"`
+	LoadFirst quantiles   `json:"load_to_first_token_ms"`
 
 	Faults []string   `json:"faults,omitempty"` // the first few errors of lost requests and failed swaps
 	Idle   *idleState `json:"idle"`             // of the server, after the run
@@ -65,7 +65,7 @@ func (p *player) report(name string) *report {
 	r.Adapters = len(adapters)
 	l := p.latencies()
 	r.First, r.Gap, r.Steady = quantilesOf(l.first), quantilesOf(l.gaps), quantilesOf(l.steady)
-	r.Longest = p.longest(l.longest)
+	r.Longest = p.waitedIn(l.longest)
 	r.Whole, r.Waited = quantilesOf(l.whole), quantilesOf(l.waited)
 	r.addSwaps(p.swapped)
 	return r
@@ -103,21 +103,21 @@ func (p *player) latencies() (l latencies) {
 	return l
 }
 
-// longest is when the longest steady gap began, and how many answers waited meanwhile: one, if something held up its client, all, if it was
+// longestGap is when the longest steady gap began, and how many answers waited meanwhile: one, if something held up its client, all, if it was
 // the server.
-type longest struct {
+type longestGap struct {
 	Seconds float64 `json:"after_seconds"`
 	Answers int     `json:"answers"`
 }
 
-// longest counts the answers of which no token arrived in the middle half of a gap; nil where there is none.
-func (p *player) longest(gap [2]time.Time) *longest {
+// waitedIn counts the answers of which no token arrived in the middle half of a gap; nil where there is none.
+func (p *player) waitedIn(gap [2]time.Time) *longestGap {
 	whole := gap[1].Sub(gap[0])
 	if whole == 0 {
 		return nil
 	}
 	from, to := gap[0].Add(whole/4), gap[1].Add(-whole/4)
-	r := &longest{Seconds: gap[0].Sub(p.start).Seconds()}
+	r := &longestGap{Seconds: gap[0].Sub(p.start).Seconds()}
 	for i := range p.outcomes {
 		o := &p.outcomes[i]
 		inside := func(t time.Time) bool { return !t.Before(from) && !t.After(to) }
