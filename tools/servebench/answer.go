@@ -2,11 +2,11 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"strings"
 	"time"
 )
 
@@ -19,7 +19,7 @@ type answer struct {
 	top     [][]scored  // the likeliest tokens at each position, if asked for
 }
 
-// event is the part of a server-sent event that is read. Lists hold everything so far.
+// event is the part of a server-sent event that is read. Lists hold everything so far, or what is new.
 type event struct {
 	IDs  []int32 `json:"output_ids"`
 	Meta struct {
@@ -61,12 +61,13 @@ func readAnswer(r io.Reader, heard func(tokens int)) (*answer, error) {
 	lines.Buffer(nil, maxEvent)
 	finished := false
 	for lines.Scan() {
-		data, ok := strings.CutPrefix(lines.Text(), "data: ")
-		if !ok || data == "[DONE]" {
+		now := time.Now()
+		data, ok := bytes.CutPrefix(lines.Bytes(), []byte("data: "))
+		if !ok || string(data) == "[DONE]" {
 			continue
 		}
 		var err error
-		if finished, err = a.add(data); err != nil {
+		if finished, err = a.add(data, now); err != nil {
 			return a, err
 		}
 		if heard != nil {
@@ -82,23 +83,26 @@ func readAnswer(r io.Reader, heard func(tokens int)) (*answer, error) {
 	return a, nil
 }
 
-// add takes one event and says whether it is the last.
-func (a *answer) add(data string) (finished bool, err error) {
+// add takes one event, which has all ids so far or, of a server that streams so, those that are new, and says whether it is the last.
+func (a *answer) add(data []byte, now time.Time) (finished bool, err error) {
 	var e event
-	if err := json.Unmarshal([]byte(data), &e); err != nil {
+	if err := json.Unmarshal(data, &e); err != nil {
 		return false, fmt.Errorf("event %q: %w", data, err)
 	}
 	if e.Error != nil {
 		return false, &refusal{e.Error.Code, e.Error.Message}
 	}
-	if e.Meta.Tokens > len(e.IDs) {
-		return false, fmt.Errorf("an event has %d of %d tokens; servebench reads streams without --incremental-streaming-output", len(e.IDs), e.Meta.Tokens)
+	ids, top := e.IDs, e.Meta.Top
+	if e.Meta.Tokens > len(ids) {
+		ids, top = append(a.ids, ids...), append(a.top, top...)
 	}
-	now := time.Now()
-	for range len(e.IDs) - len(a.ids) {
+	if e.Meta.Tokens > len(ids) {
+		return false, fmt.Errorf("an answer of %d tokens has %d in its events", e.Meta.Tokens, len(ids))
+	}
+	for range len(ids) - len(a.ids) {
 		a.arrived = append(a.arrived, now)
 	}
-	a.ids, a.prompt, a.cached, a.top = e.IDs, e.Meta.Prompt, e.Meta.Cached, e.Meta.Top
+	a.ids, a.prompt, a.cached, a.top = ids, e.Meta.Prompt, e.Meta.Cached, top
 	if e.Meta.Finish != nil && e.Meta.Finish.Type == "abort" {
 		return false, fmt.Errorf("aborted: %s", e.Meta.Finish.Message)
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -101,11 +102,25 @@ func TestEndings(t *testing.T) {
 	require.Len(t, r.Faults, 3)
 }
 
-// An answer that is told in news is not taken for one of a token.
-func TestStreamOfNewsIsRefused(t *testing.T) {
-	event := `data: {"output_ids":[5],"meta_info":{"completion_tokens":%d}}` + "\n\n"
-	_, err := readAnswer(strings.NewReader(fmt.Sprintf(event, 1)+fmt.Sprintf(event, 2)), nil)
-	require.ErrorContains(t, err, "1 of 2 tokens")
+// Events have everything so far or what is new, and none goes missing.
+func TestEvents(t *testing.T) {
+	event := func(ids string, tokens int, finish string) string {
+		return fmt.Sprintf(`data: {"output_ids":[%s],"meta_info":{"completion_tokens":%d,"output_top_logprobs":[%s],"finish_reason":%s}}`+"\n\n",
+			ids, tokens, regexp.MustCompile(`\d+`).ReplaceAllString(ids, `[[-1,$0,null]]`), finish)
+	}
+	const end = `{"type":"length"}`
+	for name, text := range map[string]string{
+		"so far": event("4", 1, "null") + event("4,5", 2, "null") + event("4,5,6", 3, end) + "data: [DONE]\n\n",
+		"news":   event("4", 1, "null") + event("5", 2, "null") + event("6", 3, end) + "data: [DONE]\n\n",
+	} {
+		a, err := readAnswer(strings.NewReader(text), nil)
+		require.NoError(t, err, name)
+		require.Equal(t, []int32{4, 5, 6}, a.ids, name)
+		require.Len(t, a.arrived, 3, name)
+		require.Equal(t, [][]scored{{{-1, 4}}, {{-1, 5}}, {{-1, 6}}}, a.top, name)
+	}
+	_, err := readAnswer(strings.NewReader(event("4", 1, "null")+event("6", 3, end)), nil)
+	require.ErrorContains(t, err, "3 tokens has 2")
 }
 
 func TestCertain(t *testing.T) {
