@@ -93,6 +93,24 @@ func TestStreamOfNews(t *testing.T) {
 		require.Equal(t, get(t, whole, "meta_info", "completion_tokens"), get(t, last, "meta_info", "completion_tokens"))
 		require.Equal(t, get(t, whole, "meta_info", "finish_reason"), get(t, last, "meta_info", "finish_reason"))
 	}
+	r.engine.script = func(request engine.Request) []engine.Update { // as a client that is slow finds them
+		var pairs []engine.Update
+		for i, u := range echo(request) {
+			if i%2 == 0 {
+				pairs = append(pairs, engine.Update{})
+			}
+			last := &pairs[len(pairs)-1]
+			last.Tokens, last.Finish = append(last.Tokens, u.Tokens...), u.Finish
+		}
+		return pairs
+	}
+	events := r.stream(`{"text":"abcde","stream":true,"sampling_params":{"max_new_tokens":5}}`)
+	require.Len(t, events, 3)
+	for i, want := range []string{"ab", "cd", "e"} {
+		require.Equal(t, want, get(t, events[i], "text"))
+		require.Len(t, get(t, events[i], "output_ids"), len(want))
+	}
+	r.engine.script = nil
 	texts := map[any]string{}
 	for _, e := range r.stream(`{"text":["ab","cde"],"stream":true,"sampling_params":{"max_new_tokens":3,"n":2}}`) {
 		texts[get(t, e, "index")] += get(t, e, "text").(string)
