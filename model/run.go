@@ -56,8 +56,9 @@ func (m *Llama) launch(batch *Batch, adapters bool) (*Step, error) {
 // warm runs warmRuns without and with adapter work, so that the first request
 // does not wait for what drivers put off until a kernel first runs.
 func (m *Llama) warm() error {
+	runs := warmRuns(m.shape.Context, m.limits.Rows, m.rowwise())
 	for _, adapters := range m.variants() {
-		for _, r := range warmRuns(m.shape.Context, m.limits.Rows, m.rowwise()) {
+		for _, r := range runs {
 			batch := &Batch{Runs: []Run{r}}
 			if adapters {
 				batch.Targets = m.adapters.Targets

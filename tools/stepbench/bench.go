@@ -122,7 +122,10 @@ func (b *bench) measure(w work) (yardstick.Result, error) {
 	result := yardstick.NewResult(w.name, seconds, b.floor(w)+bytes, 0)
 	result.Rows = w.rows()
 	result.Host = yardstick.NewResult("launch", r.launching, 0, 0).Us
-	if b.o.idle && each > 1 {
+	switch {
+	case b.o.idle && each == 1:
+		fmt.Fprintf(os.Stderr, "stepbench: %s: one step is a sample, so how long the device waits is not known\n", w.name)
+	case b.o.idle:
 		b.idle = append(b.idle, yardstick.NewResult(w.name, waits(b.profiler.Idle(), each), 0, 0))
 	}
 	return result, r.check()
