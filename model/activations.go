@@ -17,7 +17,7 @@ type activations struct {
 	y        shaders.Rows // o and down projections, where they wait for the residual addition; [rowsApart]
 	gateUp   shaders.Rows // gate and up projections, where they wait for silu_mul; [rowsApart]
 	inner    shaders.Rows // silu(gate) ⊙ up
-	hidden   shaders.Rows // shrink outputs, [row or logit row][3·MaxRank]; some kernels leave 16 bits of each
+	hidden   shaders.Rows // shrink outputs, [row or logit row][MostSites·MaxRank]; some kernels leave 16 bits of each
 	logits   shaders.Rows // [logit row][vocab]
 
 	// What projections by cooperative matrices read; without addresses where
@@ -77,7 +77,7 @@ func (m *Llama) allocateActivations() error {
 	apart := m.rowsApart()
 	a.y, a.gateUp = rows(apart, s.Hidden), rows(apart, 2*s.upRow())
 	if m.adapters.enabled() {
-		a.hidden = rows(max(l.Rows, l.Logits), 3*m.adapters.MaxRank)
+		a.hidden = rows(max(l.Rows, l.Logits), shaders.MostSites*m.adapters.MaxRank)
 	}
 	if m.adapters.enabled() && !m.kernels.Panels(s.Type) {
 		a.arrivals = alloc(shaders.ArrivalsBytes(max(s.QKV(), 2*s.upRow(), s.Hidden), l.Rows))

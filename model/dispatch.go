@@ -168,7 +168,8 @@ func (f *forward) shrink(layer int, p projection, s shrinkage) *shaders.Shrink {
 	return &shaders.Shrink{
 		Tiles: f.tiles(), Table: f.adapters.Table, SitesPerSlot: f.adapters.SitesPerSlot,
 		FirstSite: siteIndex(layer, s.sites[0]), Sites: len(s.sites), X: p.x, Half: p.half, In: p.in, Norm: p.norm,
-		Hidden: f.activations.hidden, MaxRank: f.adapters.MaxRank, Type: f.shape.Type, Beside: !f.fused(), Count: f.key.rows,
+		Hidden: f.activations.hidden, MaxRank: f.adapters.MaxRank, Type: f.shape.Type, Beside: !f.fused(), Slices: f.slices(len(s.sites)),
+		Count: f.key.rows,
 	}
 }
 
@@ -179,16 +180,24 @@ func (f *forward) shrinkDispatch(shrink *shaders.Shrink, s shrinkage) *compute.D
 	return f.varying(shrink.Dispatch(f.kernels), s.grid)
 }
 
-// delta says where to find the expand of a layer's sites; nil in a program
-// without adapters.
-func (f *forward) delta(layer int, first lora.Site) *shaders.SiteDelta {
+// delta says where to find the expand of so many of a layer's sites; nil in a
+// program without adapters.
+func (f *forward) delta(layer int, first lora.Site, sites int) *shaders.SiteDelta {
 	if !f.key.adapters {
 		return nil
 	}
 	return &shaders.SiteDelta{
 		Table: f.adapters.Table, SitesPerSlot: f.adapters.SitesPerSlot, FirstSite: siteIndex(layer, first),
-		Hidden: f.activations.hidden, MaxRank: f.adapters.MaxRank,
+		Hidden: f.activations.hidden, MaxRank: f.adapters.MaxRank, Slices: f.slices(sites),
 	}
+}
+
+// slices is in how many parts a shrink of so many sites leaves its products.
+func (f *forward) slices(sites int) int {
+	if f.fused() {
+		return 1
+	}
+	return f.kernels.ShrinkSlices(f.shape.Type, sites)
 }
 
 func siteIndex(layer int, s lora.Site) int { return layer*int(lora.Sites) + int(s) }
@@ -238,7 +247,7 @@ func (f *forward) ropeStore(layer int) shaders.RopeStore {
 		Tiles: f.tiles(), PageTable: f.pageBuffer.Address(), MaxPages: f.pagesPerLane,
 		Pool: f.pool.base, PageBytes: pageUnit, LayerOffset: s.layerOffset(layer),
 		Heads: s.Heads, KVHeads: s.KVHeads, HeadDim: s.HeadDim, Rope: f.weights.rope.Address(),
-		Lora: f.delta(layer, lora.Q), Type: s.Type, Count: f.key.rows,
+		Lora: f.delta(layer, lora.Q, 3), Type: s.Type, Count: f.key.rows,
 	}
 }
 
@@ -281,7 +290,7 @@ func (f *forward) residual(layer int, site lora.Site, half *shaders.Halves, last
 	a := &f.activations
 	return shaders.Residual{
 		X: a.x, Y: a.y, Half: half, Squares: a.squares, Fine: last,
-		Width: f.shape.Hidden, Tiles: f.tiles(), Lora: f.delta(layer, site), Type: f.shape.Type, Count: f.key.rows,
+		Width: f.shape.Hidden, Tiles: f.tiles(), Lora: f.delta(layer, site, 1), Type: f.shape.Type, Count: f.key.rows,
 	}
 }
 
@@ -289,7 +298,7 @@ func (f *forward) siluMul(layer int) shaders.SiluMul {
 	a := &f.activations
 	return shaders.SiluMul{
 		GateUp: a.gateUp, UpOffset: f.shape.upRow(), Out: a.inner, Half: f.half(a.halfInner, 0), Inner: f.shape.Inner, Tiles: f.tiles(),
-		Lora: f.delta(layer, lora.Gate), Type: f.shape.Type, Count: f.key.rows,
+		Lora: f.delta(layer, lora.Gate, 2), Type: f.shape.Type, Count: f.key.rows,
 	}
 }
 

@@ -58,9 +58,9 @@ func (m *Llama) fill(b *block, batch *Batch, p *program) {
 	// a base tile.
 	rank, shrinkTiles := max(1, batch.Rank), max(1, adapterTiles)
 	b.setGrid(gridShrinkQKV, m.kernels.ShrinkGroups(s.Type, rank, shrinkTiles, 3))
-	b.setGrid(gridShrinkO, m.kernels.ShrinkGroups(s.Type, rank, shrinkTiles, 1))
+	b.setGrid(gridShrinkO, m.kernels.ShrinkGroups(s.Type, rank, shrinkTiles, p.slices))
 	b.setGrid(gridShrinkGateUp, m.kernels.ShrinkGroups(s.Type, rank, shrinkTiles, 2))
-	b.setGrid(gridShrinkDown, m.kernels.ShrinkGroups(s.Type, rank, shrinkTiles, 1))
+	b.setGrid(gridShrinkDown, m.kernels.ShrinkGroups(s.Type, rank, shrinkTiles, p.slices))
 	b.setGrid(gridRopeStore, shaders.RopeStoreGroups(s.Heads, s.KVHeads, s.HeadDim, len(tiles)))
 	b.setGrid(gridAttendDecode, m.kernels.AttendDecodeGroups(s.Heads, s.KVHeads, s.HeadDim, workgroups))
 	b.setGrid(gridAttendPrefill, m.kernels.AttendPrefillGroups(s.Heads, s.KVHeads, s.HeadDim, s.Type, prefills))

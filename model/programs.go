@@ -125,6 +125,7 @@ type program struct {
 	*compute.Program
 	tilings  tilings
 	adapters bool
+	slices   int              // of the shrinks of one site
 	flows    bool             // its layers' stages do
 	owed     [perLayer]uint32 // workgroups of the products, where stages flow
 }
@@ -160,7 +161,7 @@ func (f *forward) record() (*program, error) {
 		}
 	}
 	recorded, err := f.device.Record(f.key.String(), f.stages, f.profiler)
-	return &program{recorded, f.tilings, f.key.adapters, f.flow != nil, f.owed}, err
+	return &program{recorded, f.tilings, f.key.adapters, f.slices(1), f.flow != nil, f.owed}, err
 }
 
 // variants are the kinds of program that are recorded: without adapter work and,

@@ -3,6 +3,7 @@
 #version 460
 #extension GL_GOOGLE_include_directive : require
 
+const uint SLICES = 1;
 const bool APART = false;
 
 #include "include/expand_rows.glsl"
@@ -38,7 +39,7 @@ void main() {
     uint t = quad.first + place.row;
     bool inside = column < padded;
 
-    Eight delta = expandRows(site, quad, place, push.hidden, push.hiddenStride, padded, column, column + 4, inside);
+    Eight delta = expandRows(site, quad, place, push.hidden, push.hiddenStride, 0, padded, column, column + 4, inside);
     if (place.row < quad.count && inside) {
         uint64_t row = push.y + 4ul * t * push.yStride;
         Eight y = add8(floats8(row, column), delta);

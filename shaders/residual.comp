@@ -6,6 +6,7 @@
 layout(constant_id = 1) const bool LORA = false;
 layout(constant_id = 2) const bool FINE = false; // squares are summed by SQUARES_UNIT columns, with HALF SQUARES_QUAD, else by SQUARES_BLOCK
 layout(constant_id = 3) const bool HALF = false; // gamma * x is also left as halves
+layout(constant_id = 4) const uint SLICES = 1;
 const bool APART = false;
 
 #include "include/ends.glsl"
@@ -31,6 +32,7 @@ layout(push_constant) uniform Push {
     uint sitesPerSlot;
     uint firstSite;
     uint hiddenStride;
+    uint maxRank;    // columns of hidden per slice
     uint halfPanels; // that the columns of the halves take
 } push;
 
@@ -57,7 +59,7 @@ void main() {
     Eight delta = Eight(vec4(0.0), vec4(0.0));
     if (LORA) {
         AdapterSite site = adapterSite(push.table, quad.slot, push.sitesPerSlot, push.firstSite);
-        delta = expandRows(site, quad, place, push.hidden, push.hiddenStride, padded, column, column + 4, inside);
+        delta = expandRows(site, quad, place, push.hidden, push.hiddenStride, push.maxRank, padded, column, column + 4, inside);
     }
 
     float square = 0.0;

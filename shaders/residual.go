@@ -27,6 +27,7 @@ func ResidualGroups(width, tiles int) [3]uint32 {
 
 // Dispatch returns the launch. Bytes and flops leave the adapters out.
 func (r Residual) Dispatch(k *Kernels) compute.Dispatch {
+	slices := 1
 	push := residualPush{
 		X: r.X.Address, Y: r.Y.Address, Squares: r.Squares, Tiles: r.Tiles,
 		XStride: count32(r.X.Stride), YStride: count32(r.Y.Stride), Width: count32(r.Width),
@@ -35,13 +36,14 @@ func (r Residual) Dispatch(k *Kernels) compute.Dispatch {
 	if r.Lora != nil {
 		push.Table, push.Hidden = r.Lora.Table, r.Lora.Hidden.Address
 		push.SitesPerSlot, push.FirstSite = count32(r.Lora.SitesPerSlot), count32(r.Lora.FirstSite)
-		push.HiddenStride = count32(r.Lora.Hidden.Stride)
+		push.HiddenStride, push.MaxRank = count32(r.Lora.Hidden.Stride), count32(r.Lora.MaxRank)
+		slices = max(slices, r.Lora.Slices)
 	}
 	values := int64(r.Count) * int64(r.Width)
 	return compute.Dispatch{
 		Label: "residual",
 		Kernel: k.kernel("residual", residualSpec{
-			Type: uint32(r.Type), Lora: r.Lora != nil, Fine: r.Fine, Half: r.Half != nil,
+			Type: uint32(r.Type), Lora: r.Lora != nil, Fine: r.Fine, Half: r.Half != nil, Slices: count32(slices),
 		}),
 		Push:   pushBytes(push),
 		Groups: ResidualGroups(r.Width, r.TileCount),

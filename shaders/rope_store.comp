@@ -12,6 +12,7 @@
 layout(constant_id = 1) const uint HEAD_DIM = 128; // a multiple of 8, at most 256
 layout(constant_id = 2) const bool LORA = false;
 layout(constant_id = 3) const uint TOGETHER = 1; // heads of a workgroup, all of one kind
+const uint SLICES = 1;
 const bool APART = true;
 
 #include "include/ends.glsl"
@@ -79,7 +80,7 @@ void main() {
         AdapterSite site = adapterSite(push.table, quad.slot, push.sitesPerSlot, push.firstSite + kind);
         uint64_t hidden = push.hidden + 4ul * (kind * push.maxRank);
         uint column = kindHead * HEAD_DIM + low;
-        delta = expandRows(site, quad, place, hidden, push.hiddenStride, kindHeads * HEAD_DIM, column, column + HALF, true);
+        delta = expandRows(site, quad, place, hidden, push.hiddenStride, push.maxRank, kindHeads * HEAD_DIM, column, column + HALF, true);
     }
     if (!writes) {
         return;

@@ -23,6 +23,7 @@ type Shrink struct {
 	Norm         *Norm   // nil: X is read as it is
 	Gather       uint64  // uint32 [Count], 0: none
 	Hidden       Rows
+	Slices       int // so many workgroups share X's columns, and each leaves its part of the products, MaxRank columns apart; 0: 1. See Kernels.ShrinkSlices
 	MaxRank      int // columns of Hidden per site, at least the largest rank of any adapter; in a Fused HiddenColumns of it
 	Type         Type
 	Beside       bool // a product that does not flow runs beside it
@@ -36,7 +37,19 @@ type Shrink struct {
 // HiddenColumns is how many columns of Shrink.Hidden a site takes for adapters up to a rank: matrices multiply whole blocks of them.
 func HiddenColumns(rank int) int { return ceilDiv(rank, CoopRanks) * CoopRanks }
 
-// ShrinkGroups is the grid for adapter tiles of the type whose largest rank is rank.
+// MostSites is the most sites that share an input: q, k and v.
+const MostSites = 3
+
+// ShrinkSlices is Shrink.Slices beside a product whose outputs end in a stage behind: as many as Hidden has room for, which is for MostSites.
+// The shrink of one site has one workgroup per adapter, which would read on when the product beside it is done.
+func (k *Kernels) ShrinkSlices(t Type, sites int) int {
+	if !k.ShrinksHalves(t) {
+		return 1
+	}
+	return MostSites / sites
+}
+
+// ShrinkGroups is the grid for adapter tiles of the type whose largest rank is rank, and so many sites times slices.
 func (k *Kernels) ShrinkGroups(t Type, rank, tiles, sites int) [3]uint32 {
 	block := shrinkRanks
 	switch {
@@ -100,7 +113,7 @@ func (s Shrink) coop(k *Kernels) compute.Dispatch {
 	}
 	return s.launch(k, k.kernel("shrink_coop_"+s.Type.String(), shrinkCoopF16Spec{
 		Type: uint32(s.Type), Threads: threads, SizeM: PanelRows, SizeN: PanelRows, SizeK: PanelColumns / 2, Fragments: true,
-		Norm: s.Norm != nil, Gather: s.Gather != 0, Flow: s.end.flow != 0, Scaled: s.scaled,
+		Norm: s.Norm != nil, Gather: s.Gather != 0, Flow: s.end.flow != 0, Scaled: s.scaled, Slices: count32(max(1, s.Slices)),
 	}), pushBytes(shrinkCoopF16Push{
 		Tiles: s.Tiles, Table: s.Table, X: s.Half.Address, Hidden: s.Hidden.Address, Squares: norm.Squares, Gather: s.Gather, Flow: s.end.flow,
 		SitesPerSlot: count32(s.SitesPerSlot), FirstSite: count32(s.FirstSite), Panels: s.Half.panels(), Width: count32(s.In),
@@ -114,7 +127,7 @@ func (s Shrink) launch(k *Kernels, kernel *compute.Kernel, push []byte) compute.
 		Label:  "shrink",
 		Kernel: kernel,
 		Push:   push,
-		Groups: k.ShrinkGroups(s.Type, s.MaxRank, s.TileCount, s.Sites),
+		Groups: k.ShrinkGroups(s.Type, s.MaxRank, s.TileCount, s.Sites*max(1, s.Slices)),
 		Bytes:  int64(s.TileCount)*weights*int64(s.Type.Size()) + 4*int64(s.Count)*int64(s.In+s.Sites*s.MaxRank),
 		Flops:  2 * int64(s.Count) * weights,
 	}

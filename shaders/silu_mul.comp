@@ -7,6 +7,7 @@
 layout(constant_id = 1) const bool LORA = false;
 layout(constant_id = 2) const bool FLOATS = true; // the result is left as fp32 rows
 layout(constant_id = 3) const bool HALF = false;  // and as halves
+const uint SLICES = 1;
 const bool APART = false;
 
 #include "include/ends.glsl"
@@ -59,8 +60,8 @@ void main() {
         AdapterSite gateSite = adapterSite(push.table, quad.slot, push.sitesPerSlot, push.firstSite);
         AdapterSite upSite = adapterSite(push.table, quad.slot, push.sitesPerSlot, push.firstSite + 1);
         uint64_t upHidden = push.hidden + 4ul * push.maxRank;
-        gate = add8(gate, expandRows(gateSite, quad, place, push.hidden, push.hiddenStride, padded, column, column + 4, inside));
-        up = add8(up, expandRows(upSite, quad, place, upHidden, push.hiddenStride, padded, column, column + 4, inside));
+        gate = add8(gate, expandRows(gateSite, quad, place, push.hidden, push.hiddenStride, push.maxRank, padded, column, column + 4, inside));
+        up = add8(up, expandRows(upSite, quad, place, upHidden, push.hiddenStride, push.maxRank, padded, column, column + 4, inside));
     }
     if (!writes) {
         return;

@@ -54,6 +54,7 @@ const (
 	embedFromLast              = 0x80000000 // marks a token that is sampled on the device
 	embedThreads               = 64
 	expandColumns              = 256 // a workgroup has
+	expandSlices               = 1
 	packRowsColumns            = 512 // of a workgroup
 	projectFewSmallestSubgroup = 8
 	projectFewThreads          = 256
@@ -61,6 +62,7 @@ const (
 	projectLanesThreads        = 8
 	projectManyNormLanes       = 1
 	projectManySide            = 16 // invocations along each edge of the tile
+	ropeStoreSlices            = 1
 	sampleCandidates           = 2048
 	sampleDepth                = 4
 	sampleMaxTop               = 64 // entries of a row's list of most likely tokens
@@ -75,6 +77,7 @@ const (
 	shrinkRanks                = 4 // rows of A a workgroup has
 	shrinkThreads              = 256
 	siluMulColumns             = 256 // a workgroup has
+	siluMulSlices              = 1
 )
 
 // AdapterSite: one adapter's low-rank pair for one site: A is [rank - biases][in], B is stored transposed, [rank][out], both of TYPE with
@@ -816,20 +819,22 @@ type residualPush struct {
 	SitesPerSlot uint32
 	FirstSite    uint32
 	HiddenStride uint32
+	MaxRank      uint32
 	HalfPanels   uint32
 }
 
 type residualSpec struct {
-	Type uint32
-	Lora bool
-	Fine bool
-	Half bool
+	Type   uint32
+	Lora   bool
+	Fine   bool
+	Half   bool
+	Slices uint32
 }
 
-var residualDefaults = residualSpec{Type: 0, Lora: false, Fine: false, Half: false}
+var residualDefaults = residualSpec{Type: 0, Lora: false, Fine: false, Half: false, Slices: 1}
 
 func (s residualSpec) constants() []uint32 {
-	return []uint32{s.Type, boolWord(s.Lora), boolWord(s.Fine), boolWord(s.Half)}
+	return []uint32{s.Type, boolWord(s.Lora), boolWord(s.Fine), boolWord(s.Half), s.Slices}
 }
 
 type ropeStorePush struct {
@@ -956,12 +961,13 @@ type shrinkCoopBf16Spec struct {
 	Gather    bool
 	Flow      bool
 	Scaled    bool
+	Slices    uint32
 }
 
-var shrinkCoopBf16Defaults = shrinkCoopBf16Spec{Type: 0, Threads: 256, SizeM: 16, SizeN: 16, SizeK: 16, Fragments: false, Norm: false, Gather: false, Flow: false, Scaled: false}
+var shrinkCoopBf16Defaults = shrinkCoopBf16Spec{Type: 0, Threads: 256, SizeM: 16, SizeN: 16, SizeK: 16, Fragments: false, Norm: false, Gather: false, Flow: false, Scaled: false, Slices: 1}
 
 func (s shrinkCoopBf16Spec) constants() []uint32 {
-	return []uint32{s.Type, s.Threads, s.SizeM, s.SizeN, s.SizeK, boolWord(s.Fragments), boolWord(s.Norm), boolWord(s.Gather), boolWord(s.Flow), boolWord(s.Scaled)}
+	return []uint32{s.Type, s.Threads, s.SizeM, s.SizeN, s.SizeK, boolWord(s.Fragments), boolWord(s.Norm), boolWord(s.Gather), boolWord(s.Flow), boolWord(s.Scaled), s.Slices}
 }
 
 type shrinkCoopF16Push struct {
@@ -993,12 +999,13 @@ type shrinkCoopF16Spec struct {
 	Gather    bool
 	Flow      bool
 	Scaled    bool
+	Slices    uint32
 }
 
-var shrinkCoopF16Defaults = shrinkCoopF16Spec{Type: 0, Threads: 256, SizeM: 16, SizeN: 16, SizeK: 16, Fragments: false, Norm: false, Gather: false, Flow: false, Scaled: false}
+var shrinkCoopF16Defaults = shrinkCoopF16Spec{Type: 0, Threads: 256, SizeM: 16, SizeN: 16, SizeK: 16, Fragments: false, Norm: false, Gather: false, Flow: false, Scaled: false, Slices: 1}
 
 func (s shrinkCoopF16Spec) constants() []uint32 {
-	return []uint32{s.Type, s.Threads, s.SizeM, s.SizeN, s.SizeK, boolWord(s.Fragments), boolWord(s.Norm), boolWord(s.Gather), boolWord(s.Flow), boolWord(s.Scaled)}
+	return []uint32{s.Type, s.Threads, s.SizeM, s.SizeN, s.SizeK, boolWord(s.Fragments), boolWord(s.Norm), boolWord(s.Gather), boolWord(s.Flow), boolWord(s.Scaled), s.Slices}
 }
 
 type shrinkLanesPush struct {

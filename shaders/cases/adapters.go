@@ -151,18 +151,24 @@ func (a adapterSet) ofRows(slots []int, sites int) [][]reference.Adapter {
 	return out
 }
 
-// hidden places random shrink outputs [row][site*maxRank + r]; past a row's rank they are NaN, which nobody may read.
-func (s *Setup) hidden(set adapterSet, slots []int, sites int) (shaders.Rows, reference.Matrix) {
-	values := s.normal(len(slots), sites*set.maxRank, shaders.F32, 1)
+// hidden places random shrink outputs [row][(site*slices + slice)*maxRank + r] and returns their sums over the slices; past a row's rank they are
+// NaN, which nobody may read.
+func (s *Setup) hidden(set adapterSet, slots []int, sites, slices int) (shaders.Rows, reference.Matrix) {
+	values, sums := s.normal(len(slots), sites*slices*set.maxRank, shaders.F32, 1), reference.NewMatrix(len(slots), sites*set.maxRank)
 	for t, adapters := range set.ofRows(slots, sites) {
 		for site, adapter := range adapters {
-			for r := adapter.B.Rows; r < set.maxRank; r++ {
-				values.Row(t)[site*set.maxRank+r] = math.NaN()
+			for i := range slices * set.maxRank {
+				r := i % set.maxRank
+				v := &values.Row(t)[site*slices*set.maxRank+i]
+				if r >= adapter.B.Rows {
+					*v = math.NaN()
+				}
+				sums.Row(t)[site*set.maxRank+r] += *v
 			}
 		}
 	}
-	stride := sites*set.maxRank + 8
-	return shaders.Rows{Address: address(s.Bytes(shaders.F32.Encode(padded(values, stride)))), Stride: stride}, values
+	stride := sites*slices*set.maxRank + 8
+	return shaders.Rows{Address: address(s.Bytes(shaders.F32.Encode(padded(values, stride)))), Stride: stride}, sums
 }
 
 // deltas is what a kernel adds to its input: adapters, and the low-rank products to expand.
@@ -172,11 +178,13 @@ type deltas struct {
 	hidden reference.Matrix
 }
 
-// deltas places adapters of the batch's ranks for sites with the given inputs and outputs, and random low-rank products.
-func (s *Setup) deltas(batch tiled, in int, outs []int, t shaders.Type) deltas {
+// deltas places adapters of the batch's ranks for sites with the given inputs and outputs, and random low-rank products in so many slices.
+func (s *Setup) deltas(batch tiled, in int, outs []int, t shaders.Type, slices int) deltas {
 	set := s.adapters(batch.ranks, in, outs, t)
-	at, hidden := s.hidden(set, batch.slots, len(outs))
-	return deltas{set, set.delta(at), hidden}
+	at, hidden := s.hidden(set, batch.slots, len(outs), slices)
+	site := set.delta(at)
+	site.Slices = slices
+	return deltas{set, site, hidden}
 }
 
 // noDeltas is rows without adapters.

@@ -72,7 +72,7 @@ func buildExpand(s *Setup, t shaders.Type, width int, batch tiled) Run {
 	rows := len(batch.slots)
 	y, span, values := s.Activations(rows, width)
 	set := s.adapters(batch.ranks, 1, []int{width}, t)
-	hidden, products := s.hidden(set, batch.slots, 1)
+	hidden, products := s.hidden(set, batch.slots, 1, 1)
 	adapters := make([]reference.Adapter, rows)
 	for t, sites := range set.ofRows(batch.slots, 1) {
 		adapters[t] = sites[0]

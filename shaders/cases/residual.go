@@ -15,35 +15,38 @@ func residualCases() []Case {
 		width    int
 		fine     bool
 		lora     bool
+		slices   int
 		describe string
 		batch    tiled
 	}{
-		{shaders.F32, 100, true, true, "mixed", tile(mixedRuns)},
-		{shaders.F16, 523, false, true, "mixed", tile(mixedRuns)},
-		{shaders.F16, 331, true, true, "mixed", tile(mixedRuns)},
-		{shaders.BF16, 768, false, true, "mixed", tile(mixedRuns)},
-		{shaders.F32, 270, true, true, "tall", tall()},
-		{shaders.F16, 600, false, true, "tall", tall()},
-		{shaders.BF16, 341, true, true, "tall", tall()},
-		{shaders.BF16, 1032, false, true, "tall", tall()},
-		{shaders.BF16, 513, false, false, "no adapters", baseTiles(19)},
+		{shaders.F32, 100, true, true, 1, "mixed", tile(mixedRuns)},
+		{shaders.F16, 523, false, true, 1, "mixed", tile(mixedRuns)},
+		{shaders.F16, 331, true, true, 1, "mixed", tile(mixedRuns)},
+		{shaders.BF16, 768, false, true, 1, "mixed", tile(mixedRuns)},
+		{shaders.F32, 270, true, true, 1, "tall", tall()},
+		{shaders.F16, 600, false, true, 1, "tall", tall()},
+		{shaders.BF16, 341, true, true, 1, "tall", tall()},
+		{shaders.BF16, 1032, false, true, 1, "tall", tall()},
+		{shaders.BF16, 768, false, true, 3, "mixed, sliced", tile(mixedRuns)},
+		{shaders.F16, 523, true, true, 3, "tall, sliced", tall()},
+		{shaders.BF16, 513, false, false, 1, "no adapters", baseTiles(19)},
 	} {
 		out = append(out, Case{
 			Name: fmt.Sprintf("residual/%v/%d columns, %s", c.t, c.width, c.describe), Stem: "residual", Limit: 1e-6,
-			Build: func(s *Setup) Run { return buildResidual(s, c.t, c.width, c.fine, c.lora, c.batch) },
+			Build: func(s *Setup) Run { return buildResidual(s, c.t, c.width, c.fine, c.lora, c.slices, c.batch) },
 		})
 	}
 	return out
 }
 
-func buildResidual(s *Setup, t shaders.Type, width int, fine, lora bool, batch tiled) Run {
+func buildResidual(s *Setup, t shaders.Type, width int, fine, lora bool, slices int, batch tiled) Run {
 	rows := len(batch.slots)
 	yValues := s.normal(rows, width, shaders.F32, 1)
 	stride := Pad8(width)
 	y := shaders.Rows{Address: address(s.Bytes(shaders.F32.Encode(dirty(yValues, stride)))), Stride: stride}
 	d := s.noDeltas(rows)
 	if lora {
-		d = s.deltas(batch, 1, []int{width}, t)
+		d = s.deltas(batch, 1, []int{width}, t, slices)
 	}
 	half, block := s.halves(rows, width, t, true), shaders.SquaresBlock
 	if fine {

@@ -59,7 +59,7 @@ func buildRopeStore(s *Setup, t shaders.Type, h headShape, lora bool, batch tile
 	qkv, span, values := s.Activations(len(batch.slots), h.columns())
 	d := s.noDeltas(len(batch.slots))
 	if lora {
-		d = s.deltas(batch, 1, h.sites(), t)
+		d = s.deltas(batch, 1, h.sites(), t, 1)
 	}
 	op, stored, turned := s.ropeStore(batch, h, values, d, t)
 	op.QKV = qkv

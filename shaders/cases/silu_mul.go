@@ -48,7 +48,7 @@ func buildSiluMul(s *Setup, t shaders.Type, inner int, lora bool, batch tiled) R
 	gateUp := shaders.Rows{Address: address(s.Bytes(shaders.F32.Encode(dirty(both, stride)))), Stride: stride}
 	d := s.noDeltas(rows)
 	if lora {
-		d = s.deltas(batch, 1, []int{inner, inner}, t)
+		d = s.deltas(batch, 1, []int{inner, inner}, t, 1)
 	}
 	half := s.halves(rows, inner, t, false)
 	op, check := s.siluMul(batch, gate, up, d, half)

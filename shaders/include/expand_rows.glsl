@@ -2,7 +2,8 @@
 // invocation loads of B it multiplies with all of them. A workgroup has a quad, and gl_WorkGroupID.z is which of its tile's: of small workgroups
 // more wait for memory at once.
 //
-// The kernel says by APART whether an invocation's eight columns are two runs of four or one of eight.
+// The kernel says by APART whether an invocation's eight columns are two runs of four or one of eight, and by SLICES in how many parts, a
+// site's columns apart, the shrink left the products.
 //
 // Four neighbouring invocations, the parts, have the same columns of the quad; each adds up every fourth r, in ascending order. Then
 // they are folded as ((p0 + p2) + (p1 + p3)), by which each part ends with the sum of one row. That is one order for every row, though not
@@ -76,15 +77,23 @@ Raw8 columnsOfB(AdapterSite site, uint r, uint stride, uint low, uint high) {
     return raw;
 }
 
-// Brings products from first on into shared memory. Rows past the quad's are its last again, products past the rank zero: what lies
-// there is not read.
-void stageHidden(AdapterSite site, RowTile quad, uint64_t hidden, uint hiddenStride, uint first) {
+// The r-th of the quad's rows' products; rows past the quad's are its last again.
+vec4 productsOf(RowTile quad, uint64_t hidden, uint hiddenStride, uint r) {
+    const uint last = quad.count - 1;
+    const uint at = quad.first * hiddenStride + r;
+    return vec4(Floats(hidden).at[at], Floats(hidden).at[at + min(1, last) * hiddenStride],
+                Floats(hidden).at[at + min(2, last) * hiddenStride], Floats(hidden).at[at + min(3, last) * hiddenStride]);
+}
+
+// Brings products from first on into shared memory. Those past the rank are zero: what lies there is not read.
+void stageHidden(AdapterSite site, RowTile quad, uint64_t hidden, uint hiddenStride, uint maxRank, uint first) {
     const uint r = first + gl_LocalInvocationIndex;
     if (r < site.rank + QUAD_BATCH) {
-        const uint last = quad.count - 1;
-        const uint at = quad.first * hiddenStride + min(r, site.rank - 1);
-        const vec4 values = vec4(Floats(hidden).at[at], Floats(hidden).at[at + min(1, last) * hiddenStride],
-                                 Floats(hidden).at[at + min(2, last) * hiddenStride], Floats(hidden).at[at + min(3, last) * hiddenStride]);
+        const uint inside = min(r, site.rank - 1);
+        vec4 values = productsOf(quad, hidden, hiddenStride, inside);
+        [[unroll]] for (uint slice = 1; slice < SLICES; slice++) {
+            values += productsOf(quad, hidden, hiddenStride, slice * maxRank + inside);
+        }
         stagedHidden[gl_LocalInvocationIndex] = mix(vec4(0.0), site.scale * values, bvec4(r < site.rank));
     }
 }
@@ -99,10 +108,10 @@ Eight foldRows(Eight one, Eight two, bool second, uint distance) {
 }
 
 // scale * sum_r B[r, columns] * hidden[row, r] of the invocation's row, at its columns from low and, when APART, from high on. hidden is the
-// address of row 0's products, hiddenStride the elements between rows of them, stride those between rows of B; the columns are inside the
-// matrix or not. The whole workgroup calls it.
-Eight expandRows(AdapterSite site, RowTile quad, Place place, uint64_t hidden, uint hiddenStride, uint stride, uint low, uint high,
-                 bool inside) {
+// address of row 0's products, hiddenStride the elements between rows of them, maxRank those between their slices, stride those between rows of
+// B; the columns are inside the matrix or not. The whole workgroup calls it.
+Eight expandRows(AdapterSite site, RowTile quad, Place place, uint64_t hidden, uint hiddenStride, uint maxRank, uint stride, uint low,
+                 uint high, bool inside) {
     const uint part = place.row % QUAD_ROWS;
     const bool busy = inside && place.row < QUAD_ROWS; // whether or not the quad has the row that it ends
     const Eight zero = Eight(vec4(0.0), vec4(0.0));
@@ -121,7 +130,7 @@ Eight expandRows(AdapterSite site, RowTile quad, Place place, uint64_t hidden, u
         }
         if (first % STAGED == 0) {
             barrier(); // earlier products may still be read
-            stageHidden(site, quad, hidden, hiddenStride, first);
+            stageHidden(site, quad, hidden, hiddenStride, maxRank, first);
             barrier();
         }
         if (busy) {

@@ -1,13 +1,14 @@
 // shrink by cooperative matrices, where lanes hold them as FRAGMENTS of coop.glsl says: x comes as halves, in panels, A row by row, and
 // either goes straight into the registers of the subgroups, which divide the columns between them. The rows of a tile fill half
 // of a matrix.
-// Grid: {blocks of COOP_RANKS, adapter tiles, sites}.
+// Grid: {blocks of COOP_RANKS, adapter tiles, sites * SLICES}.
 #define LEFT coherent
 #include "coop.glsl"
 
 layout(constant_id = 7) const bool GATHER = false; // the norm's rows are looked up
 layout(constant_id = 8) const bool FLOW = false;   // beside a projection that flows
 layout(constant_id = 9) const bool SCALED = false; // the products are left scaled and in TYPE
+layout(constant_id = 10) const uint SLICES = 1;    // workgroups that share the columns, each of which leaves its part of the products
 
 #include "flow.glsl"
 #include "lora.glsl"
@@ -33,7 +34,7 @@ layout(push_constant) uniform Push {
     uint panels;    // that the columns of x take
     uint width;     // of x
     uint hiddenStride;
-    uint maxRank; // columns of hidden per site
+    uint maxRank; // columns of hidden per site and slice
     uint parts;
     float eps;
 } push;
@@ -66,8 +67,10 @@ void shrink(RowTile tile, AdapterSite site, uint firstRank, uint thread, uint la
     const uint64_t low = site.A + bytes * min(firstRank + lane / 4, rows - 1);
     const uint64_t high = site.A + bytes * min(firstRank + lane / 4 + 8, rows - 1);
     const uint x = chunkOf(tile.first + min(lane / 4, tile.count - 1), lane % 4 * 8, push.panels);
-    uint panel = push.panels * gl_SubgroupID / SUBGROUPS;
-    const uint end = push.panels * (gl_SubgroupID + 1) / SUBGROUPS;
+    const uint slice = gl_WorkGroupID.z % SLICES;
+    const uint part = slice * SUBGROUPS + gl_SubgroupID;
+    uint panel = push.panels * part / (SLICES * SUBGROUPS);
+    const uint end = push.panels * (part + 1) / (SLICES * SUBGROUPS);
     [[unroll]] for (uint u = 0; u < AHEAD; u++) {
         loadA(u, panel + u, end, low, high, lane);
     }
@@ -109,7 +112,7 @@ void shrink(RowTile tile, AdapterSite site, uint firstRank, uint thread, uint la
     if (NORM) {
         total *= inverse[row];
     }
-    const float product = rank < rows ? total : rank < site.rank ? 1.0 : 0.0;
+    const float product = rank < rows ? total : rank < site.rank && slice == 0 ? 1.0 : 0.0;
     const uint at = (tile.first + row) * push.hiddenStride + gl_WorkGroupID.z * push.maxRank + rank;
     if (!SCALED) {
         Hidden(push.hidden).at[at] = product;
@@ -126,7 +129,7 @@ void main() {
     const uint lane = gl_SubgroupInvocationID;
     const uint thread = gl_SubgroupID * gl_SubgroupSize + lane;
     const RowTile tile = RowTiles(push.tiles).at[gl_WorkGroupID.y];
-    const AdapterSite site = adapterSite(push.table, tile.slot, push.sitesPerSlot, push.firstSite + gl_WorkGroupID.z);
+    const AdapterSite site = adapterSite(push.table, tile.slot, push.sitesPerSlot, push.firstSite + gl_WorkGroupID.z / SLICES);
     const uint firstRank = gl_WorkGroupID.x * COOP_RANKS;
     if (firstRank < site.rank) {
         shrink(tile, site, firstRank, thread, lane);
