@@ -45,7 +45,7 @@ func (m *Llama) fill(b *block, batch *Batch, p *program) {
 		rows += run.Rows
 	}
 	b.endRows(rows)
-	workgroups := m.kernels.DecodeWorkgroups(ranges, rows, s.KVHeads, p.flows && p.adapters && prefills == 0)
+	workgroups := m.kernels.DecodeWorkgroups(ranges, s.KVHeads)
 	b.fillDecodes(m.decodes, workgroups)
 	tiles, adapterTiles := lora.Tiles(b.tiles[:0], m.runs)
 	_, headTiles := lora.Tiles(b.headTiles[:0], m.headRuns)

@@ -35,8 +35,9 @@ type forward struct {
 // reads the projection's output anyway. With few rows that is the projection's
 // own kernel, beside which the shrink runs, and which also rotates and stores,
 // gates, or adds to x: five stages per layer. With more rows it is a stage
-// behind, nine; by cooperative matrices it is again the projection, behind a
-// stage for the shrink: five, or nine with adapters. See projected.
+// behind, nine; by cooperative matrices, with many rows or without adapters, it is
+// again the projection, behind a stage for the shrink: five, or nine with
+// adapters. See projected and shaders.Kernels.Fuses.
 //
 // Where projections go by cooperative matrices, who writes their input also
 // leaves it as halves, which is what they read.

@@ -102,14 +102,13 @@ const attendPlaces = 3
 const manyAttend = 512
 
 // DecodeWorkgroups is how many workgroups of a key head read so many ranges of so many rows: as many as the device runs at once, so that
-// all have about the same to do. But a shrink that flows behind them would begin late with more than half as many rows as may flow, if no
-// multiprocessor were done early; see BENCHMARKS, What adapters cost.
-func (k *Kernels) DecodeWorkgroups(ranges, rows, kvHeads int, shrinkFlows bool) int {
+// all have about the same to do.
+func (k *Kernels) DecodeWorkgroups(ranges, kvHeads int) int {
 	if k.style == Lanes {
 		return ranges // each is all keys of a row
 	}
 	places := manyAttend
-	if k.info.Multiprocessors > 0 && !(shrinkFlows && rows > mostFused/2) {
+	if k.info.Multiprocessors > 0 {
 		places = attendPlaces * k.info.Multiprocessors
 	}
 	return min(ranges, max(1, places/kvHeads))

@@ -36,13 +36,11 @@ func TestDecodeItems(t *testing.T) {
 
 func TestDecodeWorkgroups(t *testing.T) {
 	gpu := &Kernels{info: compute.Info{Multiprocessors: 132}, style: Matrices}
-	require.Equal(t, 7, gpu.DecodeWorkgroups(7, 2, 8, false))
-	require.Equal(t, 49, gpu.DecodeWorkgroups(256, 64, 8, false))
-	require.Equal(t, 49, gpu.DecodeWorkgroups(128, 32, 8, true))
-	require.Equal(t, 64, gpu.DecodeWorkgroups(132, 33, 8, true))
-	require.Equal(t, 1, gpu.DecodeWorkgroups(256, 64, 1000, false))
-	require.Equal(t, 64, (&Kernels{}).DecodeWorkgroups(256, 64, 8, false))
-	require.Equal(t, 64, (&Kernels{style: Lanes}).DecodeWorkgroups(64, 64, 8, false))
+	require.Equal(t, 7, gpu.DecodeWorkgroups(7, 8))
+	require.Equal(t, 49, gpu.DecodeWorkgroups(256, 8))
+	require.Equal(t, 1, gpu.DecodeWorkgroups(256, 1000))
+	require.Equal(t, 64, (&Kernels{}).DecodeWorkgroups(256, 8))
+	require.Equal(t, 64, (&Kernels{style: Lanes}).DecodeWorkgroups(64, 8))
 }
 
 // TestDecodeItemsAreEven shares rows of all lengths out: every range once, and nobody has more than a range above the even share.

@@ -33,12 +33,15 @@ type Fused struct {
 // cooperative matrices: with more, the stages between are small beside such products, which have other kernels.
 const mostFused = mostFew
 
+// mostDeltas is the number of rows up to which products of few rows by matrices end outputs with deltas faster than a stage behind them does.
+const mostDeltas = 32
+
 // Fuses says whether projections of so many rows end their own outputs. By cooperative matrices all do, as long as the two halves of a
-// head are whole panels' rows; but with adapters, up to mostNarrow rows that do not flow are faster with the ending in a stage behind and
+// head are whole panels' rows; but with adapters, more than mostDeltas and up to mostNarrow rows are faster with the ending in a stage behind and
 // the shrink beside the product: see BENCHMARKS, Endings of many rows.
 func (k *Kernels) Fuses(rows, headDim int, t Type, adapters bool) bool {
 	if k.Panels(t) {
-		apart := adapters && rows > mostFused && rows <= mostNarrow
+		apart := adapters && rows > mostDeltas && rows <= mostNarrow
 		return headDim%(2*PanelRows) == 0 && !apart
 	}
 	return k.style == Lanes || rows <= mostFused
@@ -95,6 +98,9 @@ func (f Fused) Dispatches(k *Kernels) (Epilogue, []compute.Dispatch, Tiling) {
 	e.Tiles = e.RowTiles * count32(ceilDiv(p.padded(), tile.outputs))
 	if f.Shrink == nil {
 		return e, []compute.Dispatch{projection}, p.tiling(tile)
+	}
+	if k.Panels(p.W.Type) && p.Tokens > mostDeltas && !p.byCoopMany(k) {
+		panic(fmt.Sprintf("shaders: a product of %d rows by matrices leaves outputs with deltas to a stage behind; see Kernels.Fuses", p.Tokens))
 	}
 	shrink := *f.Shrink
 	if k.ShrinksHalves(shrink.Type) && (shrink.Half == nil || shrink.MaxRank%CoopRanks != 0) {

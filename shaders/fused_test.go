@@ -25,9 +25,9 @@ func TestFuses(t *testing.T) {
 		want       bool
 	}{
 		{1, 128, BF16, true, true},
-		{mostFused, 32, BF16, true, true},
-		{mostFused + 1, 128, BF16, true, false},
-		{mostFused + 1, 128, BF16, false, true},
+		{mostDeltas, 32, BF16, true, true},
+		{mostDeltas + 1, 128, BF16, true, false},
+		{mostDeltas + 1, 128, BF16, false, true},
 		{mostNarrow, 128, BF16, true, false},
 		{mostNarrow + 1, 128, BF16, true, true},
 		{1, 48, BF16, false, false}, // half a head is no whole panels' rows

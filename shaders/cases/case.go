@@ -19,7 +19,9 @@ type Case struct {
 	Build func(s *Setup) Run
 	Split bool // decode attention over split keys, which style Lanes does not have
 	Flows bool // a stage that flows, which only products by matrices do
-	Meets bool // tiles meet the shrink in a stage that does not flow, which products by matrices never do
+	// Elsewhere is where products by matrices never run like this: tiles meet the shrink in a stage that does not flow, or deltas of more rows
+	// are in the outputs than those end fast.
+	Elsewhere bool
 	// Ends is the type, which products by matrices have to take, of a product of many rows that ends its own outputs; F32 elsewhere.
 	Ends shaders.Type
 }
@@ -31,7 +33,7 @@ func (c Case) Styles() []shaders.Style {
 		if c.Flows || c.Ends != shaders.F32 {
 			return []shaders.Style{shaders.Matrices}
 		}
-		if c.Meets {
+		if c.Elsewhere {
 			return []shaders.Style{shaders.Groups, shaders.Lanes}
 		}
 		return []shaders.Style{shaders.Groups, shaders.Lanes, shaders.Matrices}

@@ -53,8 +53,7 @@ const uint NORM_LANES = THREADS / TILE_T >= 8 ? 8 : THREADS / TILE_T >= 4 ? 4 : 
 #include "norm.glsl"
 const uint SUBGROUPS = SPLIT * SIDES;
 const uint BLOCKS = ROW_TILES * TILE_STRIPS;                          // of 16 rows by 16 outputs
-const uint DELTA_PARTS = SUBGROUPS > BLOCKS ? SUBGROUPS / BLOCKS : 1; // subgroups that share the adapters of one
-const bool DELTA_AHEAD = BLOCKS <= SUBGROUPS;                         // each has one at most, and looks its adapters up ahead
+const uint DELTA_PARTS = SUBGROUPS > BLOCKS ? SUBGROUPS / BLOCKS : 1; // subgroups that share the adapters of one; none has more than one
 const uint PARTIAL = SPLIT > ROW_TILES ? SPLIT * TILE_STRIPS : BLOCKS; // one row tile's sums of all subgroups, then the deltas
 
 shared float partial[PARTIAL * 256];
@@ -241,21 +240,6 @@ void storeDelta(Delta d, Epilogue e, uint index, uint firstToken, uint lane) {
                  gl_CooperativeMatrixLayoutRowMajor);
 }
 
-// Puts the tile's deltas into partial. ahead is the subgroup's, after beginDelta, with DELTA_AHEAD.
-void storeDeltas(Delta ahead, Epilogue e, uint firstToken, uint firstOutput, uint lane) {
-    if (DELTA_AHEAD) {
-        if (gl_SubgroupID < BLOCKS * DELTA_PARTS) {
-            storeDelta(ahead, e, gl_SubgroupID, firstToken, lane);
-        }
-        return;
-    }
-    [[dont_unroll]] for (uint i = gl_SubgroupID; i < BLOCKS; i += SUBGROUPS) {
-        Delta d = tileDelta(i, firstToken, firstOutput, lane);
-        beginDelta(d, lane);
-        storeDelta(d, e, i, firstToken, lane);
-    }
-}
-
 void main() {
     const uint lane = gl_SubgroupInvocationID;
     const uint thread = gl_SubgroupID * gl_SubgroupSize + lane;
@@ -294,7 +278,7 @@ void main() {
             loadX(1, panel + 1, end);
         }
         findInverse(thread, firstToken); // while they are on their way
-        if (WHOLE && DELTA_AHEAD) {
+        if (WHOLE) {
             delta = tileDelta(gl_SubgroupID, firstToken, firstOutput, lane);
         }
         for (; panel < end; panel += 2) {
@@ -317,7 +301,7 @@ void main() {
             multiplyPlainly(panel, firstOutput, firstToken);
         }
     }
-    if (WHOLE && DELTA_AHEAD) {
+    if (WHOLE) {
         beginDelta(delta, lane);
     }
     if (ENDING != END_NONE) {
@@ -334,7 +318,9 @@ void main() {
             meet();
         }
         if (WHOLE) {
-            storeDeltas(delta, e, firstToken, firstOutput, lane);
+            if (gl_SubgroupID < BLOCKS * DELTA_PARTS) {
+                storeDelta(delta, e, gl_SubgroupID, firstToken, lane);
+            }
             barrier();
         }
         endTile(e, gl_WorkGroupID.x, rowTiles, TILE_N / 8, TILE_T, thread, THREADS);

@@ -90,7 +90,7 @@ func (t *trial) attendDecode(s *model.Shape, context int) {
 		rows = append(rows, d)
 		ranges += d.Ranges()
 	}
-	workgroups := t.Kernels.DecodeWorkgroups(ranges, decodeBatch, s.KVHeads, false)
+	workgroups := t.Kernels.DecodeWorkgroups(ranges, s.KVHeads)
 	scratch := t.Alloc(int(shaders.AttendDecodeScratch(ranges, s.Heads, s.HeadDim)))
 	if scratch.Buffer == nil {
 		return
