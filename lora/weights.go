@@ -59,14 +59,20 @@ func convertFile(file fs.File, size int64, base Base, settings []setting) ([]Wei
 	return convert(pairs, base, settings)
 }
 
-// convert reads and converts the matrices of all sites. All of it is done by all
+// converting has a place for each core that reads and converts adapters, all of
+// them together. A quarter of the cores is left to those who launch steps and
+// deliver tokens: where every core converts, a goroutine that comes back from the
+// device waits until one of them is done.
+var converting = make(chan struct{}, max(1, runtime.GOMAXPROCS(0)*3/4))
+
+// convert reads and converts the matrices of all sites. All of it is done by many
 // cores: the copy out of the page cache, and the zeros that new memory is filled
 // with, take longer than the conversion.
 func convert(pairs []pair, base Base, settings []setting) ([]Weights, error) {
 	sites := make([]Weights, len(pairs))
 	var work errgroup.Group
 	var begun atomic.Int64
-	for range runtime.GOMAXPROCS(0) {
+	for range cap(converting) {
 		work.Go(func() error {
 			c := converter{to: base.Type}
 			for {
@@ -77,8 +83,11 @@ func convert(pairs []pair, base Base, settings []setting) ([]Weights, error) {
 				if !pairs[i].present {
 					continue
 				}
+				converting <- struct{}{}
 				var err error
-				if sites[i], err = c.weights(&pairs[i], settings[i]); err != nil {
+				sites[i], err = c.weights(&pairs[i], settings[i])
+				<-converting
+				if err != nil {
 					return err
 				}
 			}

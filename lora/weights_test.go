@@ -1,11 +1,15 @@
 package lora
 
 import (
+	"encoding/binary"
 	"io"
 	"io/fs"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sync/errgroup"
 
 	"lorikeet/model/checkpoint"
 	"lorikeet/shaders"
@@ -67,4 +71,49 @@ func TestReadWeightsNeedsOffsets(t *testing.T) {
 	good := folder(t, plainConfig(4, "q_proj"), matrices(random(t), base, 1, Q, 4, checkpoint.BF16))
 	_, err := read(changedFS{good, func(f fs.File) fs.File { return struct{ fs.File }{f} }}, base)
 	require.ErrorContains(t, err, "adapter_model.safetensors: want a file that can be read at any offset, got a struct")
+}
+
+// busyFile counts the reads behind its header that are under way, and remembers the most.
+type busyFile struct {
+	fs.File
+	header    int64
+	now, most *atomic.Int64
+}
+
+func (f busyFile) ReadAt(p []byte, offset int64) (int, error) {
+	if offset >= f.header {
+		for now := f.now.Add(1); ; {
+			most := f.most.Load()
+			if now <= most || f.most.CompareAndSwap(most, now) {
+				break
+			}
+		}
+		time.Sleep(time.Millisecond)
+		defer f.now.Add(-1)
+	}
+	return f.File.(io.ReaderAt).ReadAt(p, offset)
+}
+
+// TestReadsShareTheCores reads several adapters at once: together they keep the cores busy that are theirs, and no more.
+func TestReadsShareTheCores(t *testing.T) {
+	base := testBase(shaders.BF16)
+	var tensors []checkpoint.Tensor
+	for layer := range base.Layers {
+		for site := range Sites {
+			tensors = append(tensors, matrices(random(t), base, layer, site, 4, checkpoint.BF16)...)
+		}
+	}
+	good := folder(t, plainConfig(4).with(object{"target_modules": "all-linear"}), tensors)
+	header := int64(8 + binary.LittleEndian.Uint64(good[weightsFile].Data))
+	var now, most atomic.Int64
+	busy := changedFS{good, func(f fs.File) fs.File { return busyFile{f, header, &now, &most} }}
+	var reads errgroup.Group
+	for range 4 + 4*cap(converting)/len(tensors) { // more sites than places
+		reads.Go(func() error {
+			_, err := read(busy, base)
+			return err
+		})
+	}
+	require.NoError(t, reads.Wait())
+	require.EqualValues(t, cap(converting), most.Load())
 }
