@@ -26,6 +26,7 @@ type options struct {
 	model, device, kernels             string
 	trace, json, baseline              string
 	batches, adapters, ranks, contexts []int
+	drawn                              []int
 	steps, zipf, mixed, prefill, chunk int
 	stages, idle, statistics           bool
 }
@@ -39,6 +40,7 @@ func main() {
 	flag.Func("adapters", "distinct adapters in the batch, a list; more than the batch are left out (default 0,1)", numbers(&o.adapters))
 	flag.Func("rank", "ranks of all adapters, on all seven projections, a list (default 16)", numbers(&o.ranks))
 	flag.Func("context", "tokens that a decoding sequence sees, a list (default 512)", numbers(&o.contexts))
+	flag.Func("drawn", "also decode each batch over adapters drawn from so many, popular by Zipf 1.5, a list", numbers(&o.drawn))
 	flag.IntVar(&o.steps, "steps", 50, "steps timed")
 	flag.IntVar(&o.zipf, "zipf", 0, "also decode a batch of this size over eight adapters of ranks 8 to 64, popular by Zipf 1.5")
 	flag.IntVar(&o.mixed, "mixed", 0, "also run this many decodes beside a prompt's chunk, with each number of adapters, and each alone")

@@ -3,7 +3,9 @@ package main
 import (
 	"fmt"
 	"math"
+	"math/rand/v2"
 	"slices"
+	"sort"
 )
 
 // work is a batch that is run step after step.
@@ -32,6 +34,11 @@ func (o *options) works() []work {
 					}
 				}
 			}
+		}
+	}
+	for _, batch := range o.batches {
+		for _, many := range o.drawn {
+			list = append(list, drawn(batch, o.contexts[0], many, o.ranks[0]))
 		}
 	}
 	if o.zipf > 0 {
@@ -75,15 +82,42 @@ func decodes(batch, context int, ranks []int) work {
 	return w
 }
 
-// popular is a batch over eight adapters of ranks 8 to 64: the k-th has a share of k to the power of -1.5, and at least one row.
+// share is how popular the k-th adapter is, from 0, among others: by Zipf 1.5.
+func share(k int) float64 { return math.Pow(float64(k+1), -1.5) }
+
+// drawn is a batch whose sequences have each drawn one of many adapters by their shares, always the same ones.
+func drawn(batch, context, many, rank int) work {
+	w := work{name: fmt.Sprintf("step/batch=%d/context=%d/drawn=%d", batch, context, many)}
+	up := make([]float64, max(1, many)) // shares added up
+	total := 0.0
+	for k := range up {
+		total += share(k)
+		up[k] = total
+	}
+	random := rand.New(rand.NewPCG(1, uint64(batch)))
+	picks := make([]int, batch)
+	for i := range picks {
+		picks[i] = sort.SearchFloat64s(up, random.Float64()*total)
+	}
+	slices.Sort(picks)
+	for i, pick := range picks {
+		if i == 0 || pick != picks[i-1] {
+			w.ranks = append(w.ranks, rank)
+		}
+		w.runs = append(w.runs, part{adapter: len(w.ranks) - 1, start: context - 1, rows: 1})
+	}
+	return w
+}
+
+// popular is a batch over eight adapters of ranks 8 to 64: each has its share, and at least one row.
 func popular(batch, context int) work {
 	w := work{name: fmt.Sprintf("step/batch=%d/context=%d/adapters=8/zipf", batch, context), ranks: []int{16, 8, 64, 32, 8, 16, 32, 64}}
 	total := 0.0
 	for k := range w.ranks {
-		total += math.Pow(float64(k+1), -1.5)
+		total += share(k)
 	}
 	for k := range w.ranks {
-		rows := max(1, int(math.Round(float64(batch)*math.Pow(float64(k+1), -1.5)/total)))
+		rows := max(1, int(math.Round(float64(batch)*share(k)/total)))
 		if k == len(w.ranks)-1 {
 			rows = max(1, batch-len(w.runs))
 		}

@@ -7,7 +7,7 @@ import (
 )
 
 func TestWorks(t *testing.T) {
-	o := options{batches: []int{1, 64}, adapters: []int{0, 1, 8}, ranks: []int{16, 64}, contexts: []int{512}, zipf: 64, mixed: 64, chunk: 1024, prefill: 8}
+	o := options{batches: []int{1, 64}, adapters: []int{0, 1, 8}, ranks: []int{16, 64}, contexts: []int{512}, drawn: []int{1000}, zipf: 64, mixed: 64, chunk: 1024, prefill: 8}
 	rows := map[string]int{}
 	for _, w := range o.works() {
 		require.NotContains(t, rows, w.name)
@@ -29,8 +29,17 @@ func TestWorks(t *testing.T) {
 		"step/batch=64/context=512/adapters=0": 64, "step/batch=64/context=512/adapters=1": 64, "step/batch=64/context=512/adapters=1/rank=64": 64,
 		"step/batch=64/context=512/adapters=8": 64, "step/batch=64/context=512/adapters=8/rank=64": 64,
 		"step/batch=64/context=512/adapters=8/zipf": 64,
-		"chunk/tokens=1024":                         1024, "mixed/batch=64/chunk=1024": 1088,
+		"step/batch=1/context=512/drawn=1000":       1, "step/batch=64/context=512/drawn=1000": 64,
+		"chunk/tokens=1024": 1024, "mixed/batch=64/chunk=1024": 1088,
 		"mixed/batch=64/chunk=1024/adapters=1": 1088, "mixed/batch=64/chunk=1024/adapters=8": 1088,
 		"prefill/prompts=8/tokens=1024": 8192, "prefill/prompts=8/tokens=1024/adapters=8": 8192,
 	}, rows)
+}
+
+// TestDrawn draws as servebench's sequences do: 128 of 8 adapters have them all, of 1 000 about 33.
+func TestDrawn(t *testing.T) {
+	require.Len(t, drawn(128, 512, 8, 16).ranks, 8)
+	require.InDelta(t, 33, len(drawn(128, 512, 1000, 16).ranks), 6)
+	require.Equal(t, drawn(128, 512, 1000, 16), drawn(128, 512, 1000, 16))
+	require.Equal(t, []int{16}, drawn(4, 512, 1, 16).ranks)
 }
