@@ -60,9 +60,9 @@ func convertFile(file fs.File, size int64, base Base, settings []setting) ([]Wei
 }
 
 // converting has a place for each core that reads and converts adapters, all of
-// them together. A quarter of the cores is left to those who launch steps and
-// deliver tokens: where every core converts, a goroutine that comes back from the
-// device waits until one of them is done.
+// them together. A quarter of the cores, or of two one, is left to those who
+// launch steps and deliver tokens: where every core converts, a goroutine that
+// comes back from the device waits until one of them is done.
 var converting = make(chan struct{}, max(1, runtime.GOMAXPROCS(0)*3/4))
 
 // convert reads and converts the matrices of all sites. All of it is done by many

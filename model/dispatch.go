@@ -180,15 +180,15 @@ func (f *forward) shrinkDispatch(shrink *shaders.Shrink, s shrinkage) *compute.D
 	return f.varying(shrink.Dispatch(f.kernels), s.grid)
 }
 
-// delta says where to find the expand of so many of a layer's sites; nil in a
-// program without adapters.
-func (f *forward) delta(layer int, first lora.Site, sites int) *shaders.SiteDelta {
+// delta says where to find the expand of a layer's sites; nil in a program
+// without adapters.
+func (f *forward) delta(layer int, first lora.Site) *shaders.SiteDelta {
 	if !f.key.adapters {
 		return nil
 	}
 	return &shaders.SiteDelta{
 		Table: f.adapters.Table, SitesPerSlot: f.adapters.SitesPerSlot, FirstSite: siteIndex(layer, first),
-		Hidden: f.activations.hidden, MaxRank: f.adapters.MaxRank, Slices: f.slices(sites),
+		Hidden: f.activations.hidden, MaxRank: f.adapters.MaxRank,
 	}
 }
 
@@ -247,7 +247,7 @@ func (f *forward) ropeStore(layer int) shaders.RopeStore {
 		Tiles: f.tiles(), PageTable: f.pageBuffer.Address(), MaxPages: f.pagesPerLane,
 		Pool: f.pool.base, PageBytes: pageUnit, LayerOffset: s.layerOffset(layer),
 		Heads: s.Heads, KVHeads: s.KVHeads, HeadDim: s.HeadDim, Rope: f.weights.rope.Address(),
-		Lora: f.delta(layer, lora.Q, 3), Type: s.Type, Count: f.key.rows,
+		Lora: f.delta(layer, lora.Q), Type: s.Type, Count: f.key.rows,
 	}
 }
 
@@ -290,7 +290,7 @@ func (f *forward) residual(layer int, site lora.Site, half *shaders.Halves, last
 	a := &f.activations
 	return shaders.Residual{
 		X: a.x, Y: a.y, Half: half, Squares: a.squares, Fine: last,
-		Width: f.shape.Hidden, Tiles: f.tiles(), Lora: f.delta(layer, site, 1), Type: f.shape.Type, Count: f.key.rows,
+		Width: f.shape.Hidden, Tiles: f.tiles(), Lora: f.delta(layer, site), Slices: f.slices(1), Type: f.shape.Type, Count: f.key.rows,
 	}
 }
 
@@ -298,7 +298,7 @@ func (f *forward) siluMul(layer int) shaders.SiluMul {
 	a := &f.activations
 	return shaders.SiluMul{
 		GateUp: a.gateUp, UpOffset: f.shape.upRow(), Out: a.inner, Half: f.half(a.halfInner, 0), Inner: f.shape.Inner, Tiles: f.tiles(),
-		Lora: f.delta(layer, lora.Gate, 2), Type: f.shape.Type, Count: f.key.rows,
+		Lora: f.delta(layer, lora.Gate), Type: f.shape.Type, Count: f.key.rows,
 	}
 }
 

@@ -248,11 +248,14 @@ func TestManyRows(t *testing.T) {
 			f.step(t, piece{a, 1}, piece{b, 4}, piece{s, 1})
 			f.step(t, piece{base, c.rows})
 			f.step(t, piece{a, 1}, piece{b, 1}, piece{s, 1}, piece{base, 1})
-			some := min(100, c.rows) // more than flow, fewer than leave nothing behind
+			some := min(100, c.rows) // by matrices more than flow, and with adapters fewer than end their outputs by themselves
 			other, none := long(0, 0, some), long(2, -1, some)
 			f.step(t, piece{other, some}, piece{a, 1})
 			f.step(t, piece{none, some}, piece{base, 1})
-			for _, s := range []*testSequence{s, a, b, base, other, none} {
+			third, fourth := long(1, 2, 40), long(3, -1, 40) // as few as flow, but for those of adapters
+			f.step(t, piece{third, 40}, piece{other, 1})
+			f.step(t, piece{fourth, 40}, piece{none, 1})
+			for _, s := range []*testSequence{s, a, b, base, other, none, third, fourth} {
 				worst := f.verify(t, s, c.model.limit)
 				t.Logf("largest difference of a log probability: %.2g (limit %.2g)", worst, c.model.limit)
 			}

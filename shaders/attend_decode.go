@@ -98,11 +98,11 @@ func DecodeItems(items []DecodeItem, rows []DecodeRow, workgroups int) []DecodeI
 // query heads of 128 columns per key head.
 const attendPlaces = 3
 
-// manyAttend is how many keep a device busy whose multiprocessors are not known. On a large GPU of NVIDIA's they are more than run at once.
+// manyAttend is how many keep a device busy whose multiprocessors are not known.
 const manyAttend = 512
 
-// DecodeWorkgroups is how many workgroups of a key head read so many ranges of so many rows: as many as the device runs at once, so that
-// all have about the same to do.
+// DecodeWorkgroups is how many workgroups of a key head read so many ranges: as many as the device runs at once, so that all have about
+// the same to do.
 func (k *Kernels) DecodeWorkgroups(ranges, kvHeads int) int {
 	if k.style == Lanes {
 		return ranges // each is all keys of a row

@@ -3,7 +3,7 @@
 #version 460
 #extension GL_GOOGLE_include_directive : require
 
-const uint SLICES = 1;
+#define SLICES 1
 const bool APART = false;
 
 #include "include/expand_rows.glsl"

@@ -29,7 +29,7 @@ type Fused struct {
 	Flow     uint64  // of the stage, if it flows; see Flow
 }
 
-// mostFused is the number of rows up to which stages flow, and up to which a fused projection is used on GPUs where products do not go by
+// mostFused is the number of rows up to which stages flow where products end their outputs, and up to which a fused projection is used on GPUs where products do not go by
 // cooperative matrices: with more, the stages between are small beside such products, which have other kernels.
 const mostFused = mostFew
 
@@ -38,7 +38,7 @@ const mostDeltas = 32
 
 // Fuses says whether projections of so many rows end their own outputs. By cooperative matrices all do, as long as the two halves of a
 // head are whole panels' rows; but with adapters, more than mostDeltas and up to mostNarrow rows are faster with the ending in a stage behind and
-// the shrink beside the product: see BENCHMARKS, Endings of many rows.
+// the shrink beside the product: see BENCHMARKS, What adapters cost and Endings of many rows.
 func (k *Kernels) Fuses(rows, headDim int, t Type, adapters bool) bool {
 	if k.Panels(t) {
 		apart := adapters && rows > mostDeltas && rows <= mostNarrow
@@ -74,6 +74,9 @@ const unitOutputs = 8
 func (f Fused) Dispatches(k *Kernels) (Epilogue, []compute.Dispatch, Tiling) {
 	kind, e := f.Ending.ending()
 	p := f.Project
+	if f.Shrink != nil && k.Panels(p.W.Type) && p.Tokens > mostDeltas && !p.byCoopMany(k) {
+		panic(fmt.Sprintf("shaders: a product of %d rows by matrices leaves outputs with deltas to a stage behind; see Kernels.Fuses", p.Tokens))
+	}
 	p.end = inPlace{
 		at: f.At, slots: f.Slots, arrivals: f.Arrivals, flow: f.Flow, kind: kind, lora: f.Shrink != nil, half: e.Halves != 0, floats: e.Result != 0,
 	}
@@ -98,9 +101,6 @@ func (f Fused) Dispatches(k *Kernels) (Epilogue, []compute.Dispatch, Tiling) {
 	e.Tiles = e.RowTiles * count32(ceilDiv(p.padded(), tile.outputs))
 	if f.Shrink == nil {
 		return e, []compute.Dispatch{projection}, p.tiling(tile)
-	}
-	if k.Panels(p.W.Type) && p.Tokens > mostDeltas && !p.byCoopMany(k) {
-		panic(fmt.Sprintf("shaders: a product of %d rows by matrices leaves outputs with deltas to a stage behind; see Kernels.Fuses", p.Tokens))
 	}
 	shrink := *f.Shrink
 	if k.ShrinksHalves(shrink.Type) && (shrink.Half == nil || shrink.MaxRank%CoopRanks != 0) {

@@ -41,6 +41,14 @@ func TestFuses(t *testing.T) {
 		require.Equal(t, order, k.Flows(mostFused, BF16))
 		require.False(t, k.Flows(mostFused+1, BF16))
 	}
+	few := Fused{
+		Project: Project{W: Matrix{Type: BF16, Panels: true}, In: 64, Out: 64, Half: Halves{Address: 1, Width: 64}, Tokens: mostDeltas + 1},
+		Ending:  Residual{}, Shrink: &Shrink{},
+	}
+	require.PanicsWithValue(t, "shaders: a product of 33 rows by matrices leaves outputs with deltas to a stage behind; see Kernels.Fuses",
+		func() { few.Dispatches(k) })
+	few.Ending = Residual{Slices: 2}
+	require.PanicsWithValue(t, "shaders: a residual sum in a Fused adds up no slices", func() { few.Dispatches(k) })
 	require.True(t, k.ShrinksBefore(BF16, false))
 	require.False(t, k.ShrinksBefore(BF16, true))
 	require.False(t, k.ShrinksBefore(F32, false))

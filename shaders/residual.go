@@ -15,6 +15,7 @@ type Residual struct {
 	Width     int
 	Tiles     uint64     // RowTile [TileCount]; rows outside every tile are left alone
 	Lora      *SiteDelta // one site; nil without adapters
+	Slices    int        // as Shrink.Slices: so many columns of Hidden, MaxRank apart, are added up for a product; not in a Fused
 	Type      Type       // of the adapters
 	Count     int        // rows, for the estimate of the work
 	TileCount int        // tiles of the grid; an Indirect decides over it
@@ -27,7 +28,6 @@ func ResidualGroups(width, tiles int) [3]uint32 {
 
 // Dispatch returns the launch. Bytes and flops leave the adapters out.
 func (r Residual) Dispatch(k *Kernels) compute.Dispatch {
-	slices := 1
 	push := residualPush{
 		X: r.X.Address, Y: r.Y.Address, Squares: r.Squares, Tiles: r.Tiles,
 		XStride: count32(r.X.Stride), YStride: count32(r.Y.Stride), Width: count32(r.Width),
@@ -37,13 +37,12 @@ func (r Residual) Dispatch(k *Kernels) compute.Dispatch {
 		push.Table, push.Hidden = r.Lora.Table, r.Lora.Hidden.Address
 		push.SitesPerSlot, push.FirstSite = count32(r.Lora.SitesPerSlot), count32(r.Lora.FirstSite)
 		push.HiddenStride, push.MaxRank = count32(r.Lora.Hidden.Stride), count32(r.Lora.MaxRank)
-		slices = max(slices, r.Lora.Slices)
 	}
 	values := int64(r.Count) * int64(r.Width)
 	return compute.Dispatch{
 		Label: "residual",
 		Kernel: k.kernel("residual", residualSpec{
-			Type: uint32(r.Type), Lora: r.Lora != nil, Fine: r.Fine, Half: r.Half != nil, Slices: count32(slices),
+			Type: uint32(r.Type), Lora: r.Lora != nil, Fine: r.Fine, Half: r.Half != nil, Slices: count32(max(1, r.Slices)),
 		}),
 		Push:   pushBytes(push),
 		Groups: ResidualGroups(r.Width, r.TileCount),
@@ -53,6 +52,9 @@ func (r Residual) Dispatch(k *Kernels) compute.Dispatch {
 }
 
 func (r Residual) ending() (kind uint32, e Epilogue) {
+	if r.Slices > 1 {
+		panic("shaders: a residual sum in a Fused adds up no slices")
+	}
 	e = Epilogue{
 		Result: r.X.Address, ResultStride: count32(r.X.Stride), Width: count32(r.Width), Squares: r.Squares,
 	}

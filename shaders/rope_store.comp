@@ -12,7 +12,7 @@
 layout(constant_id = 1) const uint HEAD_DIM = 128; // a multiple of 8, at most 256
 layout(constant_id = 2) const bool LORA = false;
 layout(constant_id = 3) const uint TOGETHER = 1; // heads of a workgroup, all of one kind
-const uint SLICES = 1;
+#define SLICES 1
 const bool APART = true;
 
 #include "include/ends.glsl"

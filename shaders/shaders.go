@@ -79,14 +79,12 @@ type Norm struct {
 
 // SiteDelta is where a kernel finds the low-rank products to expand into its own columns:
 // delta(t, n) = scale * sum_r B[r, n] * Hidden[t, s*MaxRank + r], s counting the kernel's sites from 0.
-// With Slices, for a kernel of one site, Hidden[t, r] is the sum of so many columns, MaxRank apart.
 type SiteDelta struct {
 	Table        uint64 // AdapterSite [slot][SitesPerSlot]
 	SitesPerSlot int
 	FirstSite    int  // table column of the kernel's site 0
 	Hidden       Rows // what Shrink wrote
 	MaxRank      int
-	Slices       int // as Shrink.Slices; more than one only in a Residual that is a stage of its own
 }
 
 // Style is how kernels divide work between the lanes of a device.

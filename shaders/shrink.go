@@ -1,6 +1,10 @@
 package shaders
 
-import "lorikeet/compute"
+import (
+	"fmt"
+
+	"lorikeet/compute"
+)
 
 // Shrink is the first half of the LoRA products of one input, for Sites consecutive columns of the adapter table:
 //
@@ -41,7 +45,8 @@ func HiddenColumns(rank int) int { return ceilDiv(rank, CoopRanks) * CoopRanks }
 const MostSites = 3
 
 // ShrinkSlices is Shrink.Slices beside a product whose outputs end in a stage behind: as many as Hidden has room for, which is for MostSites.
-// The shrink of one site has one workgroup per adapter, which would read on when the product beside it is done.
+// The shrink of one site has one workgroup for 16 ranks and eight rows of an adapter, which would read on when the product beside
+// it is done.
 func (k *Kernels) ShrinkSlices(t Type, sites int) int {
 	if !k.ShrinksHalves(t) {
 		return 1
@@ -69,7 +74,11 @@ func (k *Kernels) ShrinksHalves(t Type) bool {
 
 // Dispatch returns the launch. Bytes and flops are those of tiles that all have MaxRank.
 func (s Shrink) Dispatch(k *Kernels) compute.Dispatch {
-	if s.Half != nil && k.ShrinksHalves(s.Type) {
+	halves := s.Half != nil && k.ShrinksHalves(s.Type)
+	if s.Slices > 1 && (!halves || s.scaled) {
+		panic(fmt.Sprintf("shaders: a shrink of %d slices takes halves (%v), and is in no Fused", s.Slices, halves))
+	}
+	if halves {
 		return s.coop(k)
 	}
 	push := shrinkPush{

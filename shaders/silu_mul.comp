@@ -7,7 +7,7 @@
 layout(constant_id = 1) const bool LORA = false;
 layout(constant_id = 2) const bool FLOATS = true; // the result is left as fp32 rows
 layout(constant_id = 3) const bool HALF = false;  // and as halves
-const uint SLICES = 1;
+#define SLICES 1
 const bool APART = false;
 
 #include "include/ends.glsl"

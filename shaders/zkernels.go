@@ -54,7 +54,6 @@ const (
 	embedFromLast              = 0x80000000 // marks a token that is sampled on the device
 	embedThreads               = 64
 	expandColumns              = 256 // a workgroup has
-	expandSlices               = 1
 	packRowsColumns            = 512 // of a workgroup
 	projectFewSmallestSubgroup = 8
 	projectFewThreads          = 256
@@ -62,7 +61,6 @@ const (
 	projectLanesThreads        = 8
 	projectManyNormLanes       = 1
 	projectManySide            = 16 // invocations along each edge of the tile
-	ropeStoreSlices            = 1
 	sampleCandidates           = 2048
 	sampleDepth                = 4
 	sampleMaxTop               = 64 // entries of a row's list of most likely tokens
@@ -77,7 +75,6 @@ const (
 	shrinkRanks                = 4 // rows of A a workgroup has
 	shrinkThreads              = 256
 	siluMulColumns             = 256 // a workgroup has
-	siluMulSlices              = 1
 )
 
 // AdapterSite: one adapter's low-rank pair for one site: A is [rank - biases][in], B is stored transposed, [rank][out], both of TYPE with

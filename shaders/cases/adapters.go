@@ -182,9 +182,7 @@ type deltas struct {
 func (s *Setup) deltas(batch tiled, in int, outs []int, t shaders.Type, slices int) deltas {
 	set := s.adapters(batch.ranks, in, outs, t)
 	at, hidden := s.hidden(set, batch.slots, len(outs), slices)
-	site := set.delta(at)
-	site.Slices = slices
-	return deltas{set, site, hidden}
+	return deltas{set, set.delta(at), hidden}
 }
 
 // noDeltas is rows without adapters.

@@ -65,6 +65,7 @@ func fusedShapes() []fusedShape {
 		{ending: "rope_store", t: shaders.BF16, in: 40, normed: true, lora: true, describe: "many outputs", batch: some, heads: headShape{40, 8, 128}},
 		{ending: "rope_store", t: shaders.F16, in: 40, normed: true, lora: true, describe: "many outputs", batch: some, heads: headShape{44, 8, 96}},
 		{ending: "rope_store", t: shaders.F16, in: 136, normed: true, describe: "no adapters", batch: baseTiles(13), heads: headShape{4, 2, 256}},
+		{ending: "rope_store", t: shaders.BF16, in: 136, normed: true, describe: "no adapters, 50 rows", batch: baseTiles(50), heads: headShape{6, 1, 128}},
 		{ending: "rope_store", t: shaders.BF16, in: 264, normed: true, describe: "no adapters, 100 rows", batch: baseTiles(100), heads: headShape{34, 8, 128}},
 		{ending: "residual", t: shaders.F32, in: 72, lora: true, describe: "few", batch: few, outputs: 100},
 		{ending: "residual", t: shaders.F16, in: 1000, lora: true, describe: "mixed", batch: mixed, outputs: 523},

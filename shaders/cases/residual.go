@@ -54,7 +54,7 @@ func buildResidual(s *Setup, t shaders.Type, width int, fine, lora bool, slices 
 	}
 	op, check := s.residual(batch, yValues, d, block, half)
 	op.Fine = fine
-	op.Y, op.Type = y, t
+	op.Y, op.Type, op.Slices = y, t, slices
 	return Run{Dispatches: []compute.Dispatch{op.Dispatch(s.Kernels)}, Check: check}
 }
 

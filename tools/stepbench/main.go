@@ -13,6 +13,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"text/tabwriter"
@@ -53,6 +54,10 @@ func main() {
 	flag.StringVar(&o.json, "json", "", "write the results here")
 	flag.StringVar(&o.baseline, "baseline", "", "JSON of tools/cudabench, from the same machine")
 	flag.Parse()
+	if slices.Contains(o.drawn, 0) {
+		fmt.Fprintln(os.Stderr, "stepbench: -drawn 0: there is nothing to draw from")
+		os.Exit(2)
+	}
 	if o.idle && (o.stages || o.trace != "") {
 		fmt.Fprintln(os.Stderr, "stepbench: -idle needs steps that -stages and -trace do not slow down")
 		os.Exit(2)

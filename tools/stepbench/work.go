@@ -5,7 +5,6 @@ import (
 	"math"
 	"math/rand/v2"
 	"slices"
-	"sort"
 )
 
 // work is a batch that is run step after step.
@@ -88,7 +87,7 @@ func share(k int) float64 { return math.Pow(float64(k+1), -1.5) }
 // drawn is a batch whose sequences have each drawn one of many adapters by their shares, always the same ones.
 func drawn(batch, context, many, rank int) work {
 	w := work{name: fmt.Sprintf("step/batch=%d/context=%d/drawn=%d", batch, context, many)}
-	up := make([]float64, max(1, many)) // shares added up
+	up := make([]float64, many) // shares added up
 	total := 0.0
 	for k := range up {
 		total += share(k)
@@ -97,7 +96,7 @@ func drawn(batch, context, many, rank int) work {
 	random := rand.New(rand.NewPCG(1, uint64(batch)))
 	picks := make([]int, batch)
 	for i := range picks {
-		picks[i] = sort.SearchFloat64s(up, random.Float64()*total)
+		picks[i], _ = slices.BinarySearch(up, random.Float64()*total)
 	}
 	slices.Sort(picks)
 	for i, pick := range picks {
