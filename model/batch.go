@@ -67,16 +67,14 @@ func (b *Batch) Rows() int {
 	return n
 }
 
-// decodes says whether every run is a single row, so that the decode programs
-// can run the batch.
-func (b *Batch) decodes() bool {
-	for i := range b.Runs {
-		if b.Runs[i].Rows != 1 {
-			return false
-		}
-	}
-	return true
-}
+// shortRows bounds the runs of several rows that decode programs run.
+const shortRows = 16
+
+// short says whether decode attention may take the run row by row. It reads keys
+// that the rows share again for each, so they are few. And where stages flow it
+// reads a row's first keys while the stage before may still write those of the
+// run's other rows, unless there are no more than it reads together.
+func (r *Run) short() bool { return r.Rows <= shortRows && r.Start+r.Rows <= shaders.DecodeChunk }
 
 // adapted says whether any row has an adapter.
 func (b *Batch) adapted() bool {

@@ -28,11 +28,12 @@ type fixture struct {
 }
 
 func newFixture(t testing.TB, m tinyModel, r *rand.Rand) *fixture {
-	return newFixtureOf(t, m, r, shaders.New(computetest.Device(t)), 48)
+	return newFixtureOf(t, m, r, shaders.New(computetest.Device(t)), 48, 4)
 }
 
-// newFixtureOf runs a model with given kernels and up to so many rows at once.
-func newFixtureOf(t testing.TB, m tinyModel, r *rand.Rand, kernels *shaders.Kernels, rows int) *fixture {
+// newFixtureOf runs a model with given kernels and up to so many rows and lanes
+// at once.
+func newFixtureOf(t testing.TB, m tinyModel, r *rand.Rand, kernels *shaders.Kernels, rows, lanes int) *fixture {
 	device := computetest.Device(t)
 	c, tensors := m.write(t, r)
 	shape, err := ShapeOf(c.Config(), 0)
@@ -49,7 +50,7 @@ func newFixtureOf(t testing.TB, m tinyModel, r *rand.Rand, kernels *shaders.Kern
 	require.NoError(t, err)
 	t.Cleanup(f.residency.Close)
 	f.model, err = open(t.Context(), device, kernels, c.Config(), c, Options{
-		Rows: rows, Lanes: 4, MemoryFraction: 0.5,
+		Rows: rows, Lanes: lanes, MemoryFraction: 0.5,
 		Adapters: Adapters{
 			Table: f.residency.Table(), SitesPerSlot: f.residency.SitesPerSlot(), MaxRank: largest.Products(), Targets: largest.Targets,
 			Slots: 4, Bytes: base.DeviceBytes(largest),
@@ -209,30 +210,73 @@ func TestWholeModel(t *testing.T) {
 	}
 }
 
+// halves has heads whose halves are whole panels' rows.
+var halves = tinyModel{
+	name: "f16 heads of 64", hidden: 80, inner: 40, layers: 2, vocab: 99, heads: 2, kvHeads: 1, headDim: 64, dtype: checkpoint.F16, limit: 2e-2,
+}
+
+// has says whether the device can run kernels of a style.
+func has(device *compute.Device, style shaders.Style) bool {
+	return slices.ContainsFunc(device.Info().Variants(), func(v compute.Variant) bool {
+		return slices.Contains(shaders.Styles(device.Info(), v.Name), style)
+	})
+}
+
+// TestShortRuns has decode programs run prompts, of which a step has up to 16
+// rows, beside others' and beside rows that decode.
+func TestShortRuns(t *testing.T) {
+	device := computetest.Device(t)
+	for style, m := range map[shaders.Style]tinyModel{shaders.Groups: tinyModels[0], shaders.Matrices: halves} {
+		if !has(device, style) {
+			continue
+		}
+		t.Run(style.String(), func(t *testing.T) {
+			seed := rand.Uint64()
+			t.Logf("seed %d", seed)
+			r := rand.New(rand.NewPCG(seed, 0))
+			f := newFixtureOf(t, m, r, shaders.NewStyle(device, style), 64, 64)
+			var all []*testSequence
+			for lane, adapter := range []int{0, 1, 3, -1} {
+				all = append(all, f.sequence(t, r, lane, adapter, 20+r.IntN(40)))
+			}
+			for range 12 {
+				var step []piece
+				for _, s := range all {
+					step = append(step, piece{s, min(1+r.IntN(shortRows), max(1, s.prompt-s.done()))})
+				}
+				batch := &Batch{}
+				for _, p := range step {
+					batch.Runs = append(batch.Runs, Run{Start: p.s.done(), Rows: p.rows})
+				}
+				require.True(t, f.model.rowByRow(batch))
+				f.step(t, step...)
+			}
+			for _, s := range all {
+				t.Logf("largest difference of a log probability: %.2g (limit %.2g)", f.verify(t, s, m.limit), m.limit)
+			}
+		})
+	}
+}
+
 // TestManyRows runs the kernels for GPUs with more rows than flow, or than
 // projections end by themselves, then the same sequences with few: bodies of
 // every kind must agree about what one leaves to the other and to the head.
 func TestManyRows(t *testing.T) {
 	device := computetest.Device(t)
-	halves := tinyModel{
-		name: "f16 heads of 64", hidden: 80, inner: 40, layers: 2, vocab: 99, heads: 2, kvHeads: 1, headDim: 64, dtype: checkpoint.F16, limit: 2e-2,
-	}
 	for _, c := range []struct {
 		style shaders.Style
 		model tinyModel
 		rows  int
 	}{{shaders.Groups, tinyModels[0], 66}, {shaders.Matrices, halves, 212}} {
-		if !slices.ContainsFunc(device.Info().Variants(), func(v compute.Variant) bool {
-			return slices.Contains(shaders.Styles(device.Info(), v.Name), c.style)
-		}) {
-			continue // the device cannot
+		if !has(device, c.style) {
+			continue
 		}
 		t.Run(fmt.Sprintf("%v, %d rows", c.style, c.rows), func(t *testing.T) {
 			seed := rand.Uint64()
 			t.Logf("seed %d", seed)
 			r := rand.New(rand.NewPCG(seed, 0))
 			kernels := shaders.NewStyle(device, c.style)
-			f := newFixtureOf(t, c.model, r, kernels, c.rows+14)
+			f := newFixtureOf(t, c.model, r, kernels, c.rows+14, 4)
 			require.Equal(t, c.style == shaders.Matrices, kernels.Fuses(c.rows, c.model.headDim, f.model.shape.Type, true))
 			long := func(lane, adapter, prompt int) *testSequence {
 				s := f.sequence(t, r, lane, adapter, prompt)

@@ -23,7 +23,7 @@ type programKey struct {
 type part int
 
 const (
-	decodeBody part = iota // every run is one row
+	decodeBody part = iota // every row attends by itself
 	mixedBody              // prompt chunks as well
 	head                   // logits and sampling
 )
@@ -123,6 +123,7 @@ func (m *Llama) programKeys() []programKey {
 // program is a recorded one.
 type program struct {
 	*compute.Program
+	part     part
 	tilings  tilings
 	adapters bool
 	slices   int              // of the shrinks of one site
@@ -161,7 +162,7 @@ func (f *forward) record() (*program, error) {
 		}
 	}
 	recorded, err := f.device.Record(f.key.String(), f.stages, f.profiler)
-	return &program{recorded, f.tilings, f.key.adapters, f.slices(1), f.flow != nil, f.owed}, err
+	return &program{recorded, f.key.part, f.tilings, f.key.adapters, f.slices(1), f.flow != nil, f.owed}, err
 }
 
 // variants are the kinds of program that are recorded: without adapter work and,

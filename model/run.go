@@ -95,7 +95,7 @@ func warmRuns(context, rows int, rowwise bool) []Run {
 // choose picks the programs that run the batch.
 func (m *Llama) choose(s *Step, adapters bool) {
 	key := programKey{part: mixedBody, adapters: adapters, turn: m.turn}
-	if s.batch.decodes() && s.batch.Rows() <= m.limits.Lanes {
+	if m.rowByRow(s.batch) {
 		key.part = decodeBody
 	}
 	key.rows = bucket(m.buckets[key.part], s.batch.Rows())
@@ -106,6 +106,21 @@ func (m *Llama) choose(s *Step, adapters bool) {
 			part: head, rows: bucket(m.buckets[head], logits), adapters: s.batch.Targets[lora.LMHead], adjusts: s.batch.adjustments() > 0, turn: m.turn,
 		}]
 	}
+}
+
+// rowByRow says whether the decode programs can run the batch, in which every row
+// attends by itself: its runs are single rows, or short. Where attention takes
+// rows one by one in all programs, those for prompts pad less.
+func (m *Llama) rowByRow(b *Batch) bool {
+	if b.Rows() > m.limits.Lanes {
+		return false
+	}
+	for i := range b.Runs {
+		if r := &b.Runs[i]; r.Rows > 1 && (m.rowwise() || !r.short()) {
+			return false
+		}
+	}
+	return true
 }
 
 // writePages enters the runs' new pages in the page table. Entries that steps

@@ -249,7 +249,8 @@ void main() {
     DecodeItem item = DecodeItems(push.items).at[gl_WorkGroupID.y];
     uint page = pageOf(item, thread);
     keepPages(page, thread);
-    // The stage before writes the last key and value of the row; a chunk without them may be on its way meanwhile.
+    // The stage before writes the last key and value of the row, and others only of rows with no more than a chunk; a chunk without what it writes
+    // may be on its way meanwhile.
     const uint ranges = (item.count + item.rangeKeys - 1) / item.rangeKeys;
     const bool early = !FLOW || item.count > CHUNK || item.split + ranges < item.splits;
     if (early) {

@@ -98,6 +98,10 @@ func DecodeItems(items []DecodeItem, rows []DecodeRow, workgroups int) []DecodeI
 // query heads of 128 columns per key head.
 const attendPlaces = 3
 
+// DecodeChunk is how many keys attend_decode reads together. In a stage that flows it reads the first ones of a row that has more while the stage
+// before may still write: only the row's last key and value may be among what that writes then.
+const DecodeChunk = attendDecodeThreads / attendDecodeKeyLanes * attendDecodeKeys
+
 // manyAttend is how many keep a device busy whose multiprocessors are not known.
 const manyAttend = 512
 
