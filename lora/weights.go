@@ -63,7 +63,10 @@ func convertFile(file fs.File, size int64, base Base, settings []setting) ([]Wei
 // them together. A quarter of the cores, or of two one, is left to those who
 // launch steps and deliver tokens: where every core converts, a goroutine that
 // comes back from the device waits until one of them is done.
-var converting = make(chan struct{}, max(1, runtime.GOMAXPROCS(0)*3/4))
+var converting = make(chan struct{}, places(runtime.GOMAXPROCS(0)))
+
+// places is how many of so many cores convert.
+func places(cores int) int { return max(1, cores*3/4) }
 
 // convert reads and converts the matrices of all sites. All of it is done by many
 // cores: the copy out of the page cache, and the zeros that new memory is filled

@@ -116,4 +116,7 @@ func TestReadsShareTheCores(t *testing.T) {
 	}
 	require.NoError(t, reads.Wait())
 	require.EqualValues(t, cap(converting), most.Load())
+	for cores, want := range map[int]int{1: 1, 2: 1, 3: 2, 4: 3, 16: 12} {
+		require.Equal(t, want, places(cores), "%d cores", cores)
+	}
 }

@@ -42,4 +42,6 @@ func TestDrawn(t *testing.T) {
 	require.InDelta(t, 33, len(drawn(128, 512, 1000, 16).ranks), 6)
 	require.Equal(t, drawn(128, 512, 1000, 16), drawn(128, 512, 1000, 16))
 	require.Equal(t, []int{16}, drawn(4, 512, 1, 16).ranks)
+	require.Equal(t, []part{{adapter: 0, start: 511, rows: 1}}, drawn(1, 512, 1, 16).runs)
+	require.InDelta(t, 0.125, share(3)/share(0), 1e-12)
 }
