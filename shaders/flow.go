@@ -23,8 +23,8 @@ func (f *Flow) Stage(i int) uint64 {
 	return f.Counters + 4*FlowStride*uint64(i)
 }
 
-// Flows says whether stages of so many rows with weights of the type may flow, if products end their outputs: they are few, the device starts workgroups in the order of
-// their dispatches, and the kernels for cooperative matrices run.
+// Flows says whether stages of so many rows with weights of the type may flow, if products end their outputs: they are few, the device starts
+// workgroups in the order of their dispatches, and the kernels for cooperative matrices run.
 func (k *Kernels) Flows(rows int, t Type) bool {
 	return rows <= mostFused && k.info.InOrder && k.Panels(t)
 }

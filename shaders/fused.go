@@ -29,8 +29,8 @@ type Fused struct {
 	Flow     uint64  // of the stage, if it flows; see Flow
 }
 
-// mostFused is the number of rows up to which stages flow where products end their outputs, and up to which a fused projection is used on GPUs where products do not go by
-// cooperative matrices: with more, the stages between are small beside such products, which have other kernels.
+// mostFused is the number of rows up to which stages flow where products end their outputs, and up to which a fused projection is used on GPUs
+// where products do not go by cooperative matrices: with more, the stages between are small beside such products, which have other kernels.
 const mostFused = mostFew
 
 // mostDeltas is the number of rows up to which products of few rows by matrices end outputs with deltas faster than a stage behind them does.
