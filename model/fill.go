@@ -35,7 +35,7 @@ func (m *Llama) fill(b *block, batch *Batch, p *program) {
 	for i := range batch.Runs {
 		run := &batch.Runs[i]
 		b.fillRows(run, rows)
-		if run.Rows == 1 || p.part == decodeBody || m.rowwise() {
+		if run.Rows == 1 || p.key.part == decodeBody || m.rowwise() {
 			ranges = m.addDecode(run, rows, ranges)
 		} else {
 			prefills += b.fillPrefill(run, rows, prefills, queryTile)

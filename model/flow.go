@@ -53,7 +53,7 @@ func (b *block) fillOwed(p *program) {
 	b.owed[flowAttend] = shaders.FlowOwed{Stage: b.workgroups[gridAttendDecode]}
 	for i, kind := range productFlow {
 		b.owed[kind] = shaders.FlowOwed{Stage: p.owed[i]}
-		if p.adapters {
+		if p.key.adapters {
 			b.owed[kind].Shrink = b.workgroups[gridShrinkQKV+grid(i)]
 		}
 	}

@@ -123,12 +123,11 @@ func (m *Llama) programKeys() []programKey {
 // program is a recorded one.
 type program struct {
 	*compute.Program
-	part     part
-	tilings  tilings
-	adapters bool
-	slices   int              // of the shrinks of one site
-	flows    bool             // its layers' stages do
-	owed     [perLayer]uint32 // workgroups of the products, where stages flow
+	key     programKey
+	tilings tilings
+	slices  int              // of the shrinks of one site
+	flows   bool             // its layers' stages do
+	owed    [perLayer]uint32 // workgroups of the products, where stages flow
 }
 
 // tilings are how the products of a layer cover rows, in the order of their
@@ -162,7 +161,7 @@ func (f *forward) record() (*program, error) {
 		}
 	}
 	recorded, err := f.device.Record(f.key.String(), f.stages, f.profiler)
-	return &program{recorded, f.key.part, f.tilings, f.key.adapters, f.slices(1), f.flow != nil, f.owed}, err
+	return &program{recorded, f.key, f.tilings, f.slices(1), f.flow != nil, f.owed}, err
 }
 
 // variants are the kinds of program that are recorded: without adapter work and,
