@@ -6,17 +6,26 @@ import "lorikeet/shaders"
 // slot stands for the base model alone.
 type Run struct{ Slot, Rows int }
 
-// Tiles appends the tiles of a batch, whose rows the runs cover in order, and
+// Tiles appends the tiles of a batch's shrinks, whose rows the runs cover in order, and
 // returns how many of them have an adapter. Those come first. Neighbouring runs
 // with one slot share tiles.
 func Tiles(tiles []shaders.RowTile, runs []Run) ([]shaders.RowTile, int) {
-	before := len(tiles)
-	tiles = appendTiles(tiles, runs, true)
-	adapted := len(tiles) - before
-	return appendTiles(tiles, runs, false), adapted
+	return adaptedFirst(tiles, runs, shaders.TileRows)
 }
 
-func appendTiles(tiles []shaders.RowTile, runs []Run, adapted bool) []shaders.RowTile {
+// Quads is Tiles for the kernels that expand, which take fewer rows together.
+func Quads(quads []shaders.RowTile, runs []Run) ([]shaders.RowTile, int) {
+	return adaptedFirst(quads, runs, shaders.QuadRows)
+}
+
+func adaptedFirst(tiles []shaders.RowTile, runs []Run, most int) ([]shaders.RowTile, int) {
+	before := len(tiles)
+	tiles = appendTiles(tiles, runs, most, true)
+	adapted := len(tiles) - before
+	return appendTiles(tiles, runs, most, false), adapted
+}
+
+func appendTiles(tiles []shaders.RowTile, runs []Run, most int, adapted bool) []shaders.RowTile {
 	first := 0
 	for i := 0; i < len(runs); {
 		slot, rows := runs[i].Slot, 0
@@ -24,7 +33,7 @@ func appendTiles(tiles []shaders.RowTile, runs []Run, adapted bool) []shaders.Ro
 			rows += runs[i].Rows
 		}
 		if (slot >= 0) == adapted {
-			tiles = cut(tiles, first, rows, slot)
+			tiles = cut(tiles, first, rows, most, slot)
 		}
 		first += rows
 	}
@@ -33,14 +42,14 @@ func appendTiles(tiles []shaders.RowTile, runs []Run, adapted bool) []shaders.Ro
 
 func sameSlot(a, b int) bool { return a == b || a < 0 && b < 0 }
 
-func cut(tiles []shaders.RowTile, first, rows, slot int) []shaders.RowTile {
+func cut(tiles []shaders.RowTile, first, rows, most, slot int) []shaders.RowTile {
 	number := uint32(shaders.BaseSlot)
 	if slot >= 0 {
 		number = uint32(slot)
 	}
-	for ; rows > 0; rows -= shaders.TileRows {
-		tiles = append(tiles, shaders.RowTile{First: uint32(first), Count: uint32(min(rows, shaders.TileRows)), Slot: number})
-		first += shaders.TileRows
+	for ; rows > 0; rows -= most {
+		tiles = append(tiles, shaders.RowTile{First: uint32(first), Count: uint32(min(rows, most)), Slot: number})
+		first += most
 	}
 	return tiles
 }

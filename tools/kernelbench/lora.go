@@ -37,7 +37,9 @@ func (t *trial) lora(width, tokens, rank, adapters int) {
 	squares, _ := t.Output(tokens, (width+shaders.SquaresBlock-1)/shaders.SquaresBlock)
 	list := runs(tokens, adapters)
 	tiles, adapted := lora.Tiles(nil, list)
-	at := cases.Place(t.Setup, tiles)
+	tilesAt := cases.Place(t.Setup, tiles)
+	quads, _ := lora.Quads(nil, list)
+	quadsAt := cases.Place(t.Setup, quads)
 	half, before := t.Halved(x, tokens, width, shaders.BF16, nil, 0)
 	t.fills = append(t.fills, before...)
 	matrix := rank * cases.Pad8(width)
@@ -51,13 +53,13 @@ func (t *trial) lora(width, tokens, rank, adapters int) {
 		sites := cases.Place(t.Setup, table)
 		t.sets = append(t.sets, []compute.Dispatch{
 			shaders.Shrink{
-				Tiles: at, Table: sites, SitesPerSlot: 1, Sites: 1, X: x, Half: half, In: width, Hidden: hidden, MaxRank: rank,
+				Tiles: tilesAt, Table: sites, SitesPerSlot: 1, Sites: 1, X: x, Half: half, In: width, Hidden: hidden, MaxRank: rank,
 				Type: shaders.BF16, Count: tokens, TileCount: adapted,
 			}.Dispatch(t.Kernels),
 			shaders.Residual{
-				X: stream, Y: base, Squares: squares.Address, Width: width, Tiles: at,
+				X: stream, Y: base, Squares: squares.Address, Width: width, Quads: quadsAt,
 				Lora: &shaders.SiteDelta{Table: sites, SitesPerSlot: 1, Hidden: hidden, MaxRank: rank},
-				Type: shaders.BF16, Count: tokens, TileCount: len(tiles),
+				Type: shaders.BF16, Count: tokens, QuadCount: len(quads),
 			}.Dispatch(t.Kernels),
 		})
 	}
