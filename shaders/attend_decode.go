@@ -50,30 +50,40 @@ type DecodeRow struct {
 // Ranges is how many ranges the row has.
 func (r DecodeRow) Ranges() int { return ceilDiv(r.Keys, r.Length) }
 
+// chunks is how many chunks of keys so many ranges of the row have.
+func (r DecodeRow) chunks(ranges int) int {
+	whole := min(ranges, r.Keys/r.Length)
+	n := whole * ceilDiv(r.Length, DecodeChunk)
+	if ranges > whole {
+		n += ceilDiv(r.Keys%r.Length, DecodeChunk)
+	}
+	return n
+}
+
 // DecodeItems appends the items of rows to an empty list, so that each of the workgroups of a key head, of which there are at most as many as
-// ranges, has about as many keys: whole ranges, at least one, in the order of the keys of one row after the other.
+// ranges, has about as many chunks of keys: whole ranges, at least one, in the order of the keys of one row after the other. By chunks, since
+// one key waits for memory as long as a chunk of them does.
 func DecodeItems(items []DecodeItem, rows []DecodeRow, workgroups int) []DecodeItem {
-	left, keys := 0, 0 // ranges that nobody has yet
+	left, chunks := 0, 0 // ranges that nobody has yet
 	for _, r := range rows {
-		left, keys = left+r.Ranges(), keys+r.Keys
+		left, chunks = left+r.Ranges(), chunks+r.chunks(r.Ranges())
 	}
 	if workgroups > left {
 		panic(fmt.Sprintf("shaders: %d workgroups for %d ranges of keys", workgroups, left))
 	}
 	items = append(items, make([]DecodeItem, workgroups)...)
-	before := 0                           // keys of the rows before
+	before := 0                           // chunks of the rows before
 	workgroup, last, begun := 0, 0, false // last is the workgroup's last item, if it has begun
 	for _, r := range rows {
 		splits := r.Ranges()
 		for split := 0; split < splits; {
-			end := ceilDiv((workgroup+1)*keys, workgroups) // of the keys that the workgroups up to this one have, or more
-			others := workgroups - workgroup - 1           // who have one range each at least
+			end := ceilDiv((workgroup+1)*chunks, workgroups) // of the chunks that the workgroups up to this one have, or more
+			others := workgroups - workgroup - 1             // who have one range each at least
 			first := split
-			split += min(max(ceilDiv(end-before, r.Length)-split, 1), left-others, splits-split)
+			split += min(max(ceilDiv(end-before, r.chunks(1))-split, 1), left-others, splits-split)
 			left -= split - first
-			done := min(split*r.Length, r.Keys)
 			item := DecodeItem{
-				Row: count32(r.Row), Lane: count32(r.Lane), Count: count32(done - first*r.Length),
+				Row: count32(r.Row), Lane: count32(r.Lane), Count: count32(min(split*r.Length, r.Keys) - first*r.Length),
 				RangeKeys: count32(r.Length), Split: count32(first), Splits: count32(splits), Base: count32(r.Base),
 			}
 			if begun {
@@ -84,12 +94,12 @@ func DecodeItems(items []DecodeItem, rows []DecodeRow, workgroups int) []DecodeI
 				last = workgroup
 				items[last] = item
 			}
-			begun = before+done < end && left > others
+			begun = before+r.chunks(split) < end && left > others
 			if !begun {
 				workgroup++
 			}
 		}
-		before += r.Keys
+		before += r.chunks(splits)
 	}
 	return items
 }
