@@ -6,26 +6,17 @@ import "lorikeet/shaders"
 // slot stands for the base model alone.
 type Run struct{ Slot, Rows int }
 
-// Tiles appends the tiles of a batch's shrinks, whose rows the runs cover in order, and
+// Tiles appends the tiles of a batch, whose rows the runs cover in order, and
 // returns how many of them have an adapter. Those come first. Neighbouring runs
 // with one slot share tiles.
 func Tiles(tiles []shaders.RowTile, runs []Run) ([]shaders.RowTile, int) {
-	return adaptedFirst(tiles, runs, shaders.TileRows)
-}
-
-// Quads is Tiles for the kernels that expand, which take fewer rows together.
-func Quads(quads []shaders.RowTile, runs []Run) ([]shaders.RowTile, int) {
-	return adaptedFirst(quads, runs, shaders.QuadRows)
-}
-
-func adaptedFirst(tiles []shaders.RowTile, runs []Run, most int) ([]shaders.RowTile, int) {
 	before := len(tiles)
-	tiles = appendTiles(tiles, runs, most, true)
+	tiles = appendTiles(tiles, runs, true)
 	adapted := len(tiles) - before
-	return appendTiles(tiles, runs, most, false), adapted
+	return appendTiles(tiles, runs, false), adapted
 }
 
-func appendTiles(tiles []shaders.RowTile, runs []Run, most int, adapted bool) []shaders.RowTile {
+func appendTiles(tiles []shaders.RowTile, runs []Run, adapted bool) []shaders.RowTile {
 	first := 0
 	for i := 0; i < len(runs); {
 		slot, rows := runs[i].Slot, 0
@@ -33,7 +24,7 @@ func appendTiles(tiles []shaders.RowTile, runs []Run, most int, adapted bool) []
 			rows += runs[i].Rows
 		}
 		if (slot >= 0) == adapted {
-			tiles = cut(tiles, first, rows, most, slot)
+			tiles = cut(tiles, first, rows, slot)
 		}
 		first += rows
 	}
@@ -42,14 +33,14 @@ func appendTiles(tiles []shaders.RowTile, runs []Run, most int, adapted bool) []
 
 func sameSlot(a, b int) bool { return a == b || a < 0 && b < 0 }
 
-func cut(tiles []shaders.RowTile, first, rows, most, slot int) []shaders.RowTile {
+func cut(tiles []shaders.RowTile, first, rows, slot int) []shaders.RowTile {
 	number := uint32(shaders.BaseSlot)
 	if slot >= 0 {
 		number = uint32(slot)
 	}
-	for ; rows > 0; rows -= most {
-		tiles = append(tiles, shaders.RowTile{First: uint32(first), Count: uint32(min(rows, most)), Slot: number})
-		first += most
+	for ; rows > 0; rows -= shaders.TileRows {
+		tiles = append(tiles, shaders.RowTile{First: uint32(first), Count: uint32(min(rows, shaders.TileRows)), Slot: number})
+		first += shaders.TileRows
 	}
 	return tiles
 }

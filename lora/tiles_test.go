@@ -22,47 +22,40 @@ func TestTiles(t *testing.T) {
 	require.Zero(t, adapted)
 }
 
-// TestTilesCover checks that the tiles, and the quads, cover each row of random
-// batches once, under its slot, and that their number is the least possible.
+// TestTilesCover checks that the tiles cover each row of random batches once,
+// under its slot, and that their number is the least possible.
 func TestTilesCover(t *testing.T) {
-	for name, of := range map[string]struct {
-		cut  func([]shaders.RowTile, []Run) ([]shaders.RowTile, int)
-		most int
-	}{"tiles": {Tiles, shaders.TileRows}, "quads": {Quads, shaders.QuadRows}} {
-		t.Run(name, func(t *testing.T) {
-			r := random(t)
-			for range 300 {
-				var runs []Run
-				var slots []int
-				for range r.IntN(20) {
-					run := Run{Slot: r.IntN(4) - 1, Rows: 1 + r.IntN(30)}
-					runs = append(runs, run)
-					for range run.Rows {
-						slots = append(slots, run.Slot)
-					}
-				}
-				tiles, adapted := of.cut(nil, runs)
-				seen := make([]bool, len(slots))
-				for i, tile := range tiles {
-					require.Equal(t, i < adapted, tile.Slot != shaders.BaseSlot)
-					require.LessOrEqual(t, tile.Count, uint32(of.most))
-					for row := tile.First; row < tile.First+tile.Count; row++ {
-						require.False(t, seen[row])
-						seen[row] = true
-						require.Equal(t, slots[row], int(int32(tile.Slot)))
-					}
-				}
-				require.NotContains(t, seen, false)
-				least := 0
-				for i := 0; i < len(slots); {
-					first := i
-					for ; i < len(slots) && slots[i] == slots[first]; i++ {
-					}
-					least += (i - first + of.most - 1) / of.most
-				}
-				require.Len(t, tiles, least)
+	r := random(t)
+	for range 300 {
+		var runs []Run
+		var slots []int
+		for range r.IntN(20) {
+			run := Run{Slot: r.IntN(4) - 1, Rows: 1 + r.IntN(30)}
+			runs = append(runs, run)
+			for range run.Rows {
+				slots = append(slots, run.Slot)
 			}
-		})
+		}
+		tiles, adapted := Tiles(nil, runs)
+		seen := make([]bool, len(slots))
+		for i, tile := range tiles {
+			require.Equal(t, i < adapted, tile.Slot != shaders.BaseSlot)
+			require.LessOrEqual(t, tile.Count, uint32(shaders.TileRows))
+			for row := tile.First; row < tile.First+tile.Count; row++ {
+				require.False(t, seen[row])
+				seen[row] = true
+				require.Equal(t, slots[row], int(int32(tile.Slot)))
+			}
+		}
+		require.NotContains(t, seen, false)
+		least := 0
+		for i := 0; i < len(slots); {
+			first := i
+			for ; i < len(slots) && slots[i] == slots[first]; i++ {
+			}
+			least += (i - first + 7) / 8
+		}
+		require.Len(t, tiles, least)
 	}
 }
 

@@ -44,13 +44,11 @@ type block struct {
 	positions []uint32           // [row]
 	lanes     []uint32           // [row]
 	slots     []uint32           // [row] of the adapter table, shaders.BaseSlot, or shaders.NoRow behind the step's rows
-	tiles     []shaders.RowTile  // of the shrinks
-	quads     []shaders.RowTile  // of what ends outputs apart
+	tiles     []shaders.RowTile
 	decodes   []shaders.DecodeItem
 	prefills  []shaders.PrefillItem
 	gather    []uint32          // [logit row] row
 	headTiles []shaders.RowTile // of logit rows
-	headQuads []shaders.RowTile
 	samples   []shaders.SampleRow
 	ids       []uint32 // the tokens that Logprobs.IDs name, all logit rows'
 
@@ -109,12 +107,10 @@ func (b *block) layOut(written, answered []byte, l Limits) blockSize {
 	b.lanes = carve[uint32](&w, l.Rows)
 	b.slots = carve[uint32](&w, l.Rows)
 	b.tiles = carve[shaders.RowTile](&w, l.Rows)
-	b.quads = carve[shaders.RowTile](&w, l.Rows)
 	b.decodes = carve[shaders.DecodeItem](&w, max(l.Lanes*maxSplits, l.Rows))
 	b.prefills = carve[shaders.PrefillItem](&w, l.Rows)
 	b.gather = carve[uint32](&w, l.Logits)
 	b.headTiles = carve[shaders.RowTile](&w, l.Logits)
-	b.headQuads = carve[shaders.RowTile](&w, l.Logits)
 	b.samples = carve[shaders.SampleRow](&w, l.Logits)
 	b.ids = carve[uint32](&w, l.Logits*MaxLogprobIDs)
 	b.adjusted = carve[shaders.AdjustRow](&w, l.Logits)

@@ -220,7 +220,7 @@ func (f *forward) shrinkHead(gather uint64, half *shaders.Halves) *compute.Dispa
 // expandHead adds what adapters of the head change to the logits.
 func (f *forward) expandHead() *compute.Dispatch {
 	d := shaders.Expand{
-		Y: f.activations.logits, Width: f.shape.Vocab, Quads: address(f.block.buffer, f.block.headQuads),
+		Y: f.activations.logits, Width: f.shape.Vocab, Tiles: address(f.block.buffer, f.block.headTiles),
 		Lora: shaders.SiteDelta{
 			Table: f.adapters.Table, SitesPerSlot: f.adapters.SitesPerSlot, FirstSite: f.shape.Sites().Index(0, lora.LMHead),
 			Hidden: f.activations.hidden, MaxRank: f.adapters.MaxRank,
@@ -236,18 +236,15 @@ func (f *forward) varying(d compute.Dispatch, g grid) *compute.Dispatch {
 	return &d
 }
 
-// tiles is where the tiles of the step's shrinks are; those with adapters come first.
+// tiles is where the step's row tiles are; adapter tiles come first.
 func (f *forward) tiles() uint64 { return address(f.block.buffer, f.block.tiles) }
-
-// quads is where those of what ends outputs apart are.
-func (f *forward) quads() uint64 { return address(f.block.buffer, f.block.quads) }
 
 func (f *forward) ropeStore(layer int) shaders.RopeStore {
 	s := &f.shape
 	return shaders.RopeStore{
 		QKV:       f.activations.qkv,
 		Positions: address(f.block.buffer, f.block.positions), Lanes: address(f.block.buffer, f.block.lanes),
-		Quads: f.quads(), PageTable: f.pageBuffer.Address(), MaxPages: f.pagesPerLane,
+		Tiles: f.tiles(), PageTable: f.pageBuffer.Address(), MaxPages: f.pagesPerLane,
 		Pool: f.pool.base, PageBytes: pageUnit, LayerOffset: s.layerOffset(layer),
 		Heads: s.Heads, KVHeads: s.KVHeads, HeadDim: s.HeadDim, Rope: f.weights.rope.Address(),
 		Lora: f.delta(layer, lora.Q), Type: s.Type, Count: f.key.rows,
@@ -293,14 +290,14 @@ func (f *forward) residual(layer int, site lora.Site, half *shaders.Halves, last
 	a := &f.activations
 	return shaders.Residual{
 		X: a.x, Y: a.y, Half: half, Squares: a.squares, Fine: last,
-		Width: f.shape.Hidden, Quads: f.quads(), Lora: f.delta(layer, site), Slices: f.slices(1), Type: f.shape.Type, Count: f.key.rows,
+		Width: f.shape.Hidden, Tiles: f.tiles(), Lora: f.delta(layer, site), Slices: f.slices(1), Type: f.shape.Type, Count: f.key.rows,
 	}
 }
 
 func (f *forward) siluMul(layer int) shaders.SiluMul {
 	a := &f.activations
 	return shaders.SiluMul{
-		GateUp: a.gateUp, UpOffset: f.shape.upRow(), Out: a.inner, Half: f.half(a.halfInner, 0), Inner: f.shape.Inner, Quads: f.quads(),
+		GateUp: a.gateUp, UpOffset: f.shape.upRow(), Out: a.inner, Half: f.half(a.halfInner, 0), Inner: f.shape.Inner, Tiles: f.tiles(),
 		Lora: f.delta(layer, lora.Gate), Type: f.shape.Type, Count: f.key.rows,
 	}
 }

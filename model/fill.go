@@ -47,10 +47,8 @@ func (m *Llama) fill(b *block, batch *Batch, p *program) {
 	b.endRows(rows)
 	workgroups := m.kernels.DecodeWorkgroups(ranges, s.KVHeads)
 	b.fillDecodes(m.decodes, workgroups)
-	_, tiles := lora.Tiles(b.tiles[:0], m.runs)
-	quads, _ := lora.Quads(b.quads[:0], m.runs)
+	tiles, adapterTiles := lora.Tiles(b.tiles[:0], m.runs)
 	_, headTiles := lora.Tiles(b.headTiles[:0], m.headRuns)
-	_, headQuads := lora.Quads(b.headQuads[:0], m.headRuns)
 
 	b.setGrid(gridEmbed, shaders.EmbedGroups(s.Hidden, rows))
 	for i, tiling := range p.tilings {
@@ -58,18 +56,18 @@ func (m *Llama) fill(b *block, batch *Batch, p *program) {
 	}
 	// Where tiles meet the shrink at counters, somebody has to arrive for it even in a program whose step has no adapter; that one sees
 	// a base tile.
-	rank, shrinkTiles := max(1, batch.Rank), max(1, tiles)
+	rank, shrinkTiles := max(1, batch.Rank), max(1, adapterTiles)
 	b.setGrid(gridShrinkQKV, m.kernels.ShrinkGroups(s.Type, rank, shrinkTiles, 3))
 	b.setGrid(gridShrinkO, m.kernels.ShrinkGroups(s.Type, rank, shrinkTiles, p.slices))
 	b.setGrid(gridShrinkGateUp, m.kernels.ShrinkGroups(s.Type, rank, shrinkTiles, 2))
 	b.setGrid(gridShrinkDown, m.kernels.ShrinkGroups(s.Type, rank, shrinkTiles, p.slices))
-	b.setGrid(gridRopeStore, shaders.RopeStoreGroups(s.Heads, s.KVHeads, s.HeadDim, len(quads)))
+	b.setGrid(gridRopeStore, shaders.RopeStoreGroups(s.Heads, s.KVHeads, s.HeadDim, len(tiles)))
 	b.setGrid(gridAttendDecode, m.kernels.AttendDecodeGroups(s.Heads, s.KVHeads, s.HeadDim, workgroups))
 	b.setGrid(gridAttendPrefill, m.kernels.AttendPrefillGroups(s.Heads, s.KVHeads, s.HeadDim, s.Type, prefills))
-	b.setGrid(gridResidual, shaders.ResidualGroups(s.Hidden, len(quads)))
-	b.setGrid(gridSiluMul, shaders.SiluMulGroups(s.Inner, len(quads)))
+	b.setGrid(gridResidual, shaders.ResidualGroups(s.Hidden, len(tiles)))
+	b.setGrid(gridSiluMul, shaders.SiluMulGroups(s.Inner, len(tiles)))
 	b.setGrid(gridShrinkHead, m.kernels.ShrinkGroups(s.Type, batch.Rank, headTiles, 1))
-	b.setGrid(gridExpandHead, shaders.ExpandGroups(s.Vocab, headQuads))
+	b.setGrid(gridExpandHead, shaders.ExpandGroups(s.Vocab, headTiles))
 	b.setGrid(gridSample, shaders.SampleGroups(logits.rows))
 	b.fillOwed(p)
 }

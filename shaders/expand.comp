@@ -1,5 +1,5 @@
 // y[t,n] += scale * sum_r B[r,n] * hidden[t,r]: the second half of a LoRA product, where no later kernel folds it in.
-// Grid: {blocks of 256 columns, adapter quads}; 32 invocations end a row's 256 columns.
+// Grid: {blocks of 256 columns, adapter tiles, TILE_ROWS / QUAD_ROWS}; 32 invocations end a row's 256 columns.
 #version 460
 #extension GL_GOOGLE_include_directive : require
 
@@ -14,7 +14,7 @@ layout(local_size_x = EXPAND_THREADS) in;
 
 layout(push_constant) uniform Push {
     uint64_t y;      // fp32 [t][yStride], read and written
-    uint64_t quads;  // RowTile [gl_WorkGroupID.y]
+    uint64_t tiles;  // RowTile [gl_WorkGroupID.y]
     uint64_t table;  // AdapterSite [slot][sitesPerSlot]
     uint64_t hidden; // fp32 [t][hiddenStride]
     uint yStride;
@@ -25,7 +25,10 @@ layout(push_constant) uniform Push {
 } push;
 
 void main() {
-    const RowTile quad = RowTiles(push.quads).at[gl_WorkGroupID.y];
+    RowTile quad = quadOf(RowTiles(push.tiles).at[gl_WorkGroupID.y]);
+    if (quad.count == 0) {
+        return;
+    }
     AdapterSite site = adapterSite(push.table, quad.slot, push.sitesPerSlot, push.site);
     if (site.rank == 0) {
         return;

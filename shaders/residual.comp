@@ -1,5 +1,5 @@
 // x[t,n] += y[t,n] + scale * sum_r B[r,n] * hidden[t,r], and the squares of the new x summed by blocks of columns.
-// Grid: {blocks of columns, quads}; 32 invocations end a row's 256 columns.
+// Grid: {blocks of columns, tiles, TILE_ROWS / QUAD_ROWS}; 32 invocations end a row's 256 columns.
 #version 460
 #extension GL_GOOGLE_include_directive : require
 
@@ -21,7 +21,7 @@ layout(push_constant) uniform Push {
     uint64_t x;       // fp32 [t][xStride], read and written
     uint64_t y;       // fp32 [t][yStride]
     uint64_t squares; // fp32 [t][block], written
-    uint64_t quads;   // RowTile [gl_WorkGroupID.y]
+    uint64_t tiles;   // RowTile [gl_WorkGroupID.y]
     uint64_t table;   // AdapterSite [slot][sitesPerSlot]
     uint64_t hidden;  // fp32 [t][hiddenStride]
     uint64_t halves;  // TYPE, in panels, written with HALF
@@ -39,7 +39,10 @@ layout(push_constant) uniform Push {
 shared float sums[QUAD_ROWS * LANES];
 
 void main() {
-    const RowTile quad = RowTiles(push.quads).at[gl_WorkGroupID.y];
+    RowTile quad = quadOf(RowTiles(push.tiles).at[gl_WorkGroupID.y]);
+    if (quad.count == 0) {
+        return;
+    }
     Place place = placeOf(LANES);
     uint padded = (push.width + 7) & ~7u;
     uint column = gl_WorkGroupID.x * SQUARES_BLOCK + place.lane * 8;

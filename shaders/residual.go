@@ -13,23 +13,23 @@ type Residual struct {
 	Squares   uint64  // fp32 [t][ceil(Width/c)], written, sums of c columns: with Fine Kernels.SquaresUnit, else SquaresBlock, in a Fused FusedSquares
 	Fine      bool    // see Squares
 	Width     int
-	Quads     uint64     // RowTile [QuadCount], up to QuadRows rows each; rows outside every quad are left alone
+	Tiles     uint64     // RowTile [TileCount]; rows outside every tile are left alone
 	Lora      *SiteDelta // one site; nil without adapters
 	Slices    int        // as Shrink.Slices: so many columns of Hidden, MaxRank apart, are added up for a product; not in a Fused
 	Type      Type       // of the adapters
 	Count     int        // rows, for the estimate of the work
-	QuadCount int        // quads of the grid; an Indirect decides over it
+	TileCount int        // tiles of the grid; an Indirect decides over it
 }
 
-// ResidualGroups is the grid for so many quads.
-func ResidualGroups(width, quads int) [3]uint32 {
-	return [3]uint32{count32(ceilDiv(width, SquaresBlock)), count32(quads), 1}
+// ResidualGroups is the grid for so many tiles.
+func ResidualGroups(width, tiles int) [3]uint32 {
+	return [3]uint32{count32(ceilDiv(width, SquaresBlock)), count32(tiles), tileQuads}
 }
 
 // Dispatch returns the launch. Bytes and flops leave the adapters out.
 func (r Residual) Dispatch(k *Kernels) compute.Dispatch {
 	push := residualPush{
-		X: r.X.Address, Y: r.Y.Address, Squares: r.Squares, Quads: r.Quads,
+		X: r.X.Address, Y: r.Y.Address, Squares: r.Squares, Tiles: r.Tiles,
 		XStride: count32(r.X.Stride), YStride: count32(r.Y.Stride), Width: count32(r.Width),
 		Halves: r.Half.address(), Gamma: r.Half.gamma(), HalfPanels: r.Half.panels(),
 	}
@@ -45,7 +45,7 @@ func (r Residual) Dispatch(k *Kernels) compute.Dispatch {
 			Type: uint32(r.Type), Lora: r.Lora != nil, Fine: r.Fine, Half: r.Half != nil, Slices: count32(max(1, r.Slices)),
 		}),
 		Push:   pushBytes(push),
-		Groups: ResidualGroups(r.Width, r.QuadCount),
+		Groups: ResidualGroups(r.Width, r.TileCount),
 		Bytes:  12 * values,
 		Flops:  3 * values,
 	}

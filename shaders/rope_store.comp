@@ -4,7 +4,7 @@
 //	out[i]       = v[i] * cos(p, i) - v[i + D/2] * sin(p, i)
 //	out[i + D/2] = v[i + D/2] * cos(p, i) + v[i] * sin(p, i)
 //
-// Grid: {query heads, then key heads, then value heads, so many TOGETHER; quads}. An invocation has four
+// Grid: {query heads, then key heads, then value heads, so many TOGETHER; tiles; TILE_ROWS / QUAD_ROWS}. An invocation has four
 // columns of each half.
 #version 460
 #extension GL_GOOGLE_include_directive : require
@@ -24,7 +24,7 @@ layout(push_constant) uniform Push {
     uint64_t qkv;       // fp32 [t][qkvStride]: query, key, value heads; the query part is written
     uint64_t positions; // uint32 [t]
     uint64_t lanes;     // uint32 [t]: row of the page table
-    uint64_t quads;     // RowTile [gl_WorkGroupID.y]
+    uint64_t tiles;     // RowTile [gl_WorkGroupID.y]
     uint64_t pageTable; // uint32 [lane][maxPages]
     uint64_t pool;      // page p begins at pool + p * pageBytes
     uint64_t rope;      // fp32 [position][HEAD_DIM]: cosines, then sines, of each pair
@@ -47,7 +47,10 @@ const uint HEAD_LANES = HEAD_DIM / 8;
 const uint LANES = TOGETHER * HEAD_LANES; // invocations per row
 
 void main() {
-    const RowTile quad = RowTiles(push.quads).at[gl_WorkGroupID.y];
+    RowTile quad = quadOf(RowTiles(push.tiles).at[gl_WorkGroupID.y]);
+    if (quad.count == 0) {
+        return;
+    }
     Place place = placeOf(LANES);
     uint firstHead = gl_WorkGroupID.x * TOGETHER;
     uint kind = firstHead < push.heads ? 0 : firstHead < push.heads + push.kvHeads ? 1 : 2; // q, k, v

@@ -9,7 +9,7 @@ type RopeStore struct {
 	QKV         Rows   // [t]: Heads query heads, KVHeads key heads, KVHeads value heads
 	Positions   uint64 // uint32 [t]
 	Lanes       uint64 // uint32 [t]: row of PageTable
-	Quads       uint64 // RowTile [QuadCount], up to QuadRows rows each; rows outside every quad are left alone
+	Tiles       uint64 // RowTile [TileCount]; rows outside every tile are left alone
 	PageTable   uint64 // uint32 [lane][MaxPages]: page numbers
 	MaxPages    int
 	Pool        uint64 // address of page 0
@@ -22,12 +22,12 @@ type RopeStore struct {
 	Lora        *SiteDelta
 	Type        Type // of the pages and the adapters
 	Count       int  // rows, for the estimate of the work
-	QuadCount   int  // quads of the grid; an Indirect decides over it
+	TileCount   int  // tiles of the grid; an Indirect decides over it
 }
 
-// RopeStoreGroups is the grid for so many quads.
-func RopeStoreGroups(heads, kvHeads, headDim, quads int) [3]uint32 {
-	return [3]uint32{count32((heads + 2*kvHeads) / headsTogether(heads, kvHeads, headDim)), count32(quads), 1}
+// RopeStoreGroups is the grid for so many tiles.
+func RopeStoreGroups(heads, kvHeads, headDim, tiles int) [3]uint32 {
+	return [3]uint32{count32((heads + 2*kvHeads) / headsTogether(heads, kvHeads, headDim)), count32(tiles), tileQuads}
 }
 
 // headsTogether is how many heads a workgroup ends, as many of each kind as leave none over: for each of four rows it has 32 invocations,
@@ -43,7 +43,7 @@ func headsTogether(heads, kvHeads, headDim int) int {
 // Dispatch returns the launch. Bytes and flops leave the adapters out.
 func (r RopeStore) Dispatch(k *Kernels) compute.Dispatch {
 	push := ropeStorePush{
-		Qkv: r.QKV.Address, Positions: r.Positions, Lanes: r.Lanes, Quads: r.Quads, PageTable: r.PageTable, Pool: r.Pool,
+		Qkv: r.QKV.Address, Positions: r.Positions, Lanes: r.Lanes, Tiles: r.Tiles, PageTable: r.PageTable, Pool: r.Pool,
 		Rope: r.Rope, QkvStride: count32(r.QKV.Stride), MaxPages: count32(r.MaxPages), PageBytes: count32(int(r.PageBytes)),
 		LayerOffset: count32(int(r.LayerOffset)), Heads: count32(r.Heads), KvHeads: count32(r.KVHeads),
 	}
@@ -60,7 +60,7 @@ func (r RopeStore) Dispatch(k *Kernels) compute.Dispatch {
 			Together: count32(headsTogether(r.Heads, r.KVHeads, r.HeadDim)),
 		}),
 		Push:   pushBytes(push),
-		Groups: RopeStoreGroups(r.Heads, r.KVHeads, r.HeadDim, r.QuadCount),
+		Groups: RopeStoreGroups(r.Heads, r.KVHeads, r.HeadDim, r.TileCount),
 		Bytes:  columns * int64(8*r.Heads+2*r.KVHeads*(4+r.Type.Size())),
 		Flops:  columns * 3 * int64(r.Heads+r.KVHeads),
 	}

@@ -1,6 +1,6 @@
 // out[t,n] = silu(gate + delta) * (up + delta), silu(g) = g / (1 + exp(-g)); gate and up are two runs of columns of one
 // projection's output, each with the LoRA delta of its own site.
-// Grid: {blocks of 256 columns, quads}; 32 invocations end a row's 256 columns.
+// Grid: {blocks of 256 columns, tiles, TILE_ROWS / QUAD_ROWS}; 32 invocations end a row's 256 columns.
 #version 460
 #extension GL_GOOGLE_include_directive : require
 
@@ -21,7 +21,7 @@ layout(local_size_x = EXPAND_THREADS) in;
 layout(push_constant) uniform Push {
     uint64_t gateUp; // fp32 [t][gateUpStride]
     uint64_t result; // fp32 [t][outStride], written with FLOATS
-    uint64_t quads;  // RowTile [gl_WorkGroupID.y]
+    uint64_t tiles;  // RowTile [gl_WorkGroupID.y]
     uint64_t table;  // AdapterSite [slot][sitesPerSlot]
     uint64_t hidden; // fp32 [t][hiddenStride]
     uint64_t halves; // TYPE, in panels, written with HALF
@@ -37,7 +37,10 @@ layout(push_constant) uniform Push {
 } push;
 
 void main() {
-    const RowTile quad = RowTiles(push.quads).at[gl_WorkGroupID.y];
+    RowTile quad = quadOf(RowTiles(push.tiles).at[gl_WorkGroupID.y]);
+    if (quad.count == 0) {
+        return;
+    }
     Place place = placeOf(LANES);
     uint padded = (push.width + 7) & ~7u;
     uint column = gl_WorkGroupID.x * COLUMNS + place.lane * 8;

@@ -11,23 +11,23 @@ type SiluMul struct {
 	Out       Rows    // written, pad too; without an address, which takes Half: not
 	Half      *Halves // Out once more, written; nil: not
 	Inner     int
-	Quads     uint64     // RowTile [QuadCount], up to QuadRows rows each; rows outside every quad are left alone
+	Tiles     uint64     // RowTile [TileCount]; rows outside every tile are left alone
 	Lora      *SiteDelta // two sites; nil without adapters
 	Type      Type       // of the adapters
 	Count     int        // rows, for the estimate of the work
-	QuadCount int        // quads of the grid; an Indirect decides over it
+	TileCount int        // tiles of the grid; an Indirect decides over it
 }
 
-// SiluMulGroups is the grid for so many quads.
-func SiluMulGroups(inner, quads int) [3]uint32 {
-	return [3]uint32{count32(ceilDiv(inner, siluMulColumns)), count32(quads), 1}
+// SiluMulGroups is the grid for so many tiles.
+func SiluMulGroups(inner, tiles int) [3]uint32 {
+	return [3]uint32{count32(ceilDiv(inner, siluMulColumns)), count32(tiles), tileQuads}
 }
 
 // Dispatch returns the launch. Bytes and flops leave the adapters out.
 func (s SiluMul) Dispatch(k *Kernels) compute.Dispatch {
 	mustLeave("silu_mul", s.Out, s.Half)
 	push := siluMulPush{
-		GateUp: s.GateUp.Address, Result: s.Out.Address, Quads: s.Quads,
+		GateUp: s.GateUp.Address, Result: s.Out.Address, Tiles: s.Tiles,
 		GateUpStride: count32(s.GateUp.Stride), UpOffset: count32(s.UpOffset),
 		OutStride: count32(s.Out.Stride), Width: count32(s.Inner),
 		Halves: s.Half.address(), HalfPanels: s.Half.panels(),
@@ -42,7 +42,7 @@ func (s SiluMul) Dispatch(k *Kernels) compute.Dispatch {
 		Label:  "silu_mul",
 		Kernel: k.kernel("silu_mul", siluMulSpec{Type: uint32(s.Type), Lora: s.Lora != nil, Floats: s.Out.Address != 0, Half: s.Half != nil}),
 		Push:   pushBytes(push),
-		Groups: SiluMulGroups(s.Inner, s.QuadCount),
+		Groups: SiluMulGroups(s.Inner, s.TileCount),
 		Bytes:  12 * values,
 		Flops:  5 * values,
 	}

@@ -31,12 +31,12 @@ const (
 	PanelColumns               = 32
 	PanelRows                  = 16
 	PatchStride                = 20  // floats between rows of a block, which keep banks apart
-	QuadRows                   = 4   // rows of a RowTile, here called a quad, that an invocation adds up, and parts
+	QuadRows                   = 4   // rows that an invocation adds up, and parts
 	QuadUnits                  = 4   // that two blocks have
 	SquaresBlock               = 256 // and by residual as a stage of its own; tiles of many rows sum their own columns
 	SquaresQuad                = 32  // the same where halves are left beside, whose products end four units of a row together
 	SquaresUnit                = 8   // columns in one partial sum of squares where few rows run
-	TileRows                   = 8   // most rows in one RowTile, of the shrinks
+	TileRows                   = 8   // most rows in one RowTile
 	TilesTogether              = 16
 	adjustThreads              = 256
 	attendDecodeKeyLanes       = 4 // Scores: KEY_LANES invocations share a key, each group of them has KEYS keys at once.
@@ -422,7 +422,7 @@ func (s embedSpec) constants() []uint32 {
 
 type expandPush struct {
 	Y            uint64
-	Quads        uint64
+	Tiles        uint64
 	Table        uint64
 	Hidden       uint64
 	YStride      uint32
@@ -805,7 +805,7 @@ type residualPush struct {
 	X            uint64
 	Y            uint64
 	Squares      uint64
-	Quads        uint64
+	Tiles        uint64
 	Table        uint64
 	Hidden       uint64
 	Halves       uint64
@@ -838,7 +838,7 @@ type ropeStorePush struct {
 	Qkv          uint64
 	Positions    uint64
 	Lanes        uint64
-	Quads        uint64
+	Tiles        uint64
 	PageTable    uint64
 	Pool         uint64
 	Rope         uint64
@@ -1041,7 +1041,7 @@ func (s shrinkLanesSpec) constants() []uint32 {
 type siluMulPush struct {
 	GateUp       uint64
 	Result       uint64
-	Quads        uint64
+	Tiles        uint64
 	Table        uint64
 	Hidden       uint64
 	Halves       uint64

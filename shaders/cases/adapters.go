@@ -32,10 +32,9 @@ var (
 	tallRanks = []int{130, 64, 16, 8, 128, 128, 12, 5}
 )
 
-// tiled is a batch cut into tiles and into quads, with the slot of every row.
+// tiled is a batch cut into tiles, with the slot of every row.
 type tiled struct {
 	tiles []shaders.RowTile
-	quads []shaders.RowTile
 	slots []int
 	ranks []int // of the slots
 }
@@ -59,13 +58,7 @@ func tile(runs []run) tiled {
 			if r.slot != base {
 				slot = uint32(r.slot)
 			}
-			tile := shaders.RowTile{First: uint32(len(b.slots)), Count: uint32(r.count), Slot: slot}
-			b.tiles = append(b.tiles, tile)
-			for ; tile.Count > shaders.QuadRows; tile.Count -= shaders.QuadRows {
-				b.quads = append(b.quads, shaders.RowTile{First: tile.First, Count: shaders.QuadRows, Slot: slot})
-				tile.First += shaders.QuadRows
-			}
-			b.quads = append(b.quads, tile)
+			b.tiles = append(b.tiles, shaders.RowTile{First: uint32(len(b.slots)), Count: uint32(r.count), Slot: slot})
 		}
 		for range r.count {
 			b.slots = append(b.slots, r.slot)

@@ -58,7 +58,7 @@ func buildExpandAlike(s *Setup) Run {
 	}
 	want := reference.Expand(values, adapters, products)
 	d := shaders.Expand{
-		Y: y, Width: width, Quads: Place(s, batch.quads), Lora: *set.delta(hidden), Type: shaders.F32, Count: rows, QuadCount: len(batch.quads),
+		Y: y, Width: width, Tiles: Place(s, batch.tiles), Lora: *set.delta(hidden), Type: shaders.F32, Count: rows, TileCount: len(batch.tiles),
 	}.Dispatch(s.Kernels)
 	return Run{Dispatches: []compute.Dispatch{d}, Check: func() (float64, error) {
 		if same, err := s.sameRows(span, y.Stride, inputs); err != nil || !same {
@@ -79,7 +79,7 @@ func buildExpand(s *Setup, t shaders.Type, width int, batch tiled) Run {
 	}
 	want := reference.Expand(values, adapters, products)
 	d := shaders.Expand{
-		Y: y, Width: width, Quads: Place(s, batch.quads), Lora: *set.delta(hidden), Type: t, Count: rows, QuadCount: len(batch.quads),
+		Y: y, Width: width, Tiles: Place(s, batch.tiles), Lora: *set.delta(hidden), Type: t, Count: rows, TileCount: len(batch.tiles),
 	}.Dispatch(s.Kernels)
 	return Run{Dispatches: []compute.Dispatch{d}, Check: func() (float64, error) {
 		return s.worst(output{span, y.Stride, want})

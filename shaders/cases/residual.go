@@ -77,8 +77,8 @@ func (s *Setup) residual(batch tiled, y reference.Matrix, d deltas, block int, h
 	// A skipped row keeps what was there, so that is written there first.
 	squaresSpan := s.Bytes(shaders.F32.Encode(keepSkipped(squares, batch.slots)))
 	op := shaders.Residual{
-		X: x, Half: half.Halves, Squares: address(squaresSpan), Width: y.Columns, Quads: Place(s, batch.quads), Lora: d.site,
-		Count: rows, QuadCount: len(batch.quads),
+		X: x, Half: half.Halves, Squares: address(squaresSpan), Width: y.Columns, Tiles: Place(s, batch.tiles), Lora: d.site,
+		Count: rows, TileCount: len(batch.tiles),
 	}
 	return op, s.andHalves(half, xSpan, rows, x.Stride, batch.skips, func() (float64, error) {
 		return s.worst(output{xSpan, x.Stride, want}, output{squaresSpan, squares.Columns, squares})

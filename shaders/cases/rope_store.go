@@ -94,10 +94,10 @@ func (s *Setup) ropeStore(batch tiled, h headShape, values reference.Matrix, d d
 	turned := reference.RopeStore(values, h.heads, h.kvHeads, h.headDim, positions, cosine, sine,
 		d.set.ofRows(batch.slots, 3), d.hidden, d.set.maxRank)
 	op := shaders.RopeStore{
-		Positions: Place(s, words(positions)), Lanes: Place(s, words(laneOf)), Quads: Place(s, batch.quads),
+		Positions: Place(s, words(positions)), Lanes: Place(s, words(laneOf)), Tiles: Place(s, batch.tiles),
 		PageTable: Place(s, words(pool.table)), MaxPages: maxPages, Pool: address(pool.span), PageBytes: pool.pageBytes,
 		LayerOffset: pool.layerOffset, Heads: h.heads, KVHeads: h.kvHeads, HeadDim: h.headDim, Rope: rope, Lora: d.site,
-		Type: t, Count: rows, QuadCount: len(batch.quads),
+		Type: t, Count: rows, TileCount: len(batch.tiles),
 	}
 	return op, func() (float64, error) {
 		data, err := Read[byte](s, pool.span, int(pool.span.Size))

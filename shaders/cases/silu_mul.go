@@ -72,7 +72,7 @@ func (s *Setup) siluMul(batch tiled, gate, up reference.Matrix, d deltas, half h
 	span := s.Bytes(shaders.F32.Encode(keepSkipped(padMatrix(want), batch.slots)))
 	op := shaders.SiluMul{
 		Out: shaders.Rows{Address: address(span), Stride: stride}, Half: half.Halves, Inner: gate.Columns,
-		Quads: Place(s, batch.quads), Lora: d.site, Count: len(batch.slots), QuadCount: len(batch.quads),
+		Tiles: Place(s, batch.tiles), Lora: d.site, Count: len(batch.slots), TileCount: len(batch.tiles),
 	}
 	check := func() (float64, error) { return s.worst(output{span, stride, want}) }
 	return op, s.andHalves(half, span, len(batch.slots), stride, batch.skips, check)

@@ -1,5 +1,6 @@
-// The second half of a LoRA product for a quad, up to four rows of an adapter, for kernels that are a stage of their own: what an
-// invocation loads of B it multiplies with all of them. A workgroup has a quad: of small ones more wait for memory at once.
+// The second half of a LoRA product for four rows of a tile at once, a quad, for kernels that are a stage of their own: what an
+// invocation loads of B it multiplies with all of them. A workgroup has a quad, and gl_WorkGroupID.z is which of its tile's: of small workgroups
+// more wait for memory at once.
 //
 // The kernel says by APART whether an invocation's eight columns are two runs of four or one of eight, and by SLICES in how many parts, a
 // site's columns apart, the shrink left the products.
@@ -17,12 +18,18 @@
 #include "lora.glsl"
 
 const uint EXPAND_THREADS = 128;       // invocations in a workgroup
-const uint QUAD_ROWS = 4;              // rows of a RowTile, here called a quad, that an invocation adds up, and parts
+const uint QUAD_ROWS = 4;              // rows that an invocation adds up, and parts
 const uint QUAD_BATCH = 4 * QUAD_ROWS; // rows of B on their way, four for each part
 const uint STAGED = EXPAND_THREADS;    // products of a row in shared memory together, a multiple of QUAD_BATCH
 
 // scale * hidden[r] of the quad's rows, zero from the rank on.
 shared vec4 stagedHidden[STAGED];
+
+// The workgroup's quad of a tile, itself a tile, which may have no rows.
+RowTile quadOf(RowTile tile) {
+    const uint first = min(gl_WorkGroupID.z * QUAD_ROWS, tile.count);
+    return RowTile(tile.first + first, min(tile.count - first, QUAD_ROWS), tile.slot, 0);
+}
 
 // Where an invocation stands whose lanes, up to EXPAND_THREADS / QUAD_ROWS, cover the columns of a row.
 struct Place {

@@ -4,7 +4,7 @@
 
 #include "weights.glsl"
 
-const uint TILE_ROWS = 8;           // most rows in one RowTile, of the shrinks
+const uint TILE_ROWS = 8;           // most rows in one RowTile
 const uint BASE_SLOT = 0xffffffffu; // the slot of rows without an adapter
 
 // Consecutive rows of the batch that share one adapter slot.

@@ -30,8 +30,8 @@ func (t *trial) expand(width, tokens, rank, adapters int) {
 	y, span := t.random(tokens, width, 1)
 	hidden, hiddenSpan := t.random(tokens, rank, 1)
 	list := runs(tokens, adapters)
-	quads, adapted := lora.Quads(nil, list)
-	at := cases.Place(t.Setup, quads)
+	tiles, adapted := lora.Tiles(nil, list)
+	at := cases.Place(t.Setup, tiles)
 	matrix := rank * cases.Pad8(width)
 	weights := t.sized(2 * matrix * adapters)
 	for _, w := range weights {
@@ -40,9 +40,9 @@ func (t *trial) expand(width, tokens, rank, adapters int) {
 			table = append(table, shaders.AdapterSite{B: w.Address() + uint64(2*matrix*i), Rank: uint32(rank), Scale: 2})
 		}
 		t.sets = append(t.sets, []compute.Dispatch{shaders.Expand{
-			Y: y, Width: width, Quads: at,
+			Y: y, Width: width, Tiles: at,
 			Lora: shaders.SiteDelta{Table: cases.Place(t.Setup, table), SitesPerSlot: 1, Hidden: hidden, MaxRank: rank},
-			Type: shaders.BF16, Count: tokens, QuadCount: adapted,
+			Type: shaders.BF16, Count: tokens, TileCount: adapted,
 		}.Dispatch(t.Kernels)})
 	}
 	t.bytes = int64(2*matrix*adapters) + int64(8*tokens*width)

@@ -37,9 +37,7 @@ func (t *trial) lora(width, tokens, rank, adapters int) {
 	squares, _ := t.Output(tokens, (width+shaders.SquaresBlock-1)/shaders.SquaresBlock)
 	list := runs(tokens, adapters)
 	tiles, adapted := lora.Tiles(nil, list)
-	tilesAt := cases.Place(t.Setup, tiles)
-	quads, _ := lora.Quads(nil, list)
-	quadsAt := cases.Place(t.Setup, quads)
+	at := cases.Place(t.Setup, tiles)
 	half, before := t.Halved(x, tokens, width, shaders.BF16, nil, 0)
 	t.fills = append(t.fills, before...)
 	matrix := rank * cases.Pad8(width)
@@ -53,13 +51,13 @@ func (t *trial) lora(width, tokens, rank, adapters int) {
 		sites := cases.Place(t.Setup, table)
 		t.sets = append(t.sets, []compute.Dispatch{
 			shaders.Shrink{
-				Tiles: tilesAt, Table: sites, SitesPerSlot: 1, Sites: 1, X: x, Half: half, In: width, Hidden: hidden, MaxRank: rank,
+				Tiles: at, Table: sites, SitesPerSlot: 1, Sites: 1, X: x, Half: half, In: width, Hidden: hidden, MaxRank: rank,
 				Type: shaders.BF16, Count: tokens, TileCount: adapted,
 			}.Dispatch(t.Kernels),
 			shaders.Residual{
-				X: stream, Y: base, Squares: squares.Address, Width: width, Quads: quadsAt,
+				X: stream, Y: base, Squares: squares.Address, Width: width, Tiles: at,
 				Lora: &shaders.SiteDelta{Table: sites, SitesPerSlot: 1, Hidden: hidden, MaxRank: rank},
-				Type: shaders.BF16, Count: tokens, QuadCount: len(quads),
+				Type: shaders.BF16, Count: tokens, TileCount: len(tiles),
 			}.Dispatch(t.Kernels),
 		})
 	}

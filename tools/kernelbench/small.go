@@ -35,10 +35,10 @@ func (t *trial) only(d compute.Dispatch) {
 	t.sets, t.bytes, t.flops = [][]compute.Dispatch{{d}}, d.Bytes, d.Flops
 }
 
-// base is the quads of rows without adapters.
+// base is the tiles of rows without adapters.
 func (t *trial) base(tokens int) (at uint64, count int) {
-	quads, _ := lora.Quads(nil, runs(tokens, 0))
-	return cases.Place(t.Setup, quads), len(quads)
+	tiles, _ := lora.Tiles(nil, runs(tokens, 0))
+	return cases.Place(t.Setup, tiles), len(tiles)
 }
 
 func (t *trial) embed(s *model.Shape, tokens int) {
@@ -75,9 +75,9 @@ func (t *trial) residual(s *model.Shape, tokens int) {
 	x, span := t.random(tokens, s.Hidden, 1)
 	y, ySpan := t.random(tokens, s.Hidden, 1)
 	squares, _ := t.Output(tokens, (s.Hidden+shaders.SquaresBlock-1)/shaders.SquaresBlock)
-	quads, count := t.base(tokens)
+	tiles, count := t.base(tokens)
 	t.only(shaders.Residual{
-		X: x, Y: y, Squares: squares.Address, Width: s.Hidden, Quads: quads, Type: shaders.BF16, Count: tokens, QuadCount: count,
+		X: x, Y: y, Squares: squares.Address, Width: s.Hidden, Tiles: tiles, Type: shaders.BF16, Count: tokens, TileCount: count,
 	}.Dispatch(t.Kernels))
 	t.check = func() (float64, error) {
 		after, err := t.floats(span, 0, tokens*x.Stride)
@@ -104,9 +104,9 @@ func (t *trial) siluMul(s *model.Shape, tokens int) {
 	inner := cases.Pad8(s.Inner)
 	both, bothSpan := t.random(tokens, 2*inner, 2)
 	y, span := t.Output(tokens, s.Inner)
-	quads, count := t.base(tokens)
+	tiles, count := t.base(tokens)
 	t.only(shaders.SiluMul{
-		GateUp: both, UpOffset: inner, Out: y, Inner: s.Inner, Quads: quads, Type: shaders.BF16, Count: tokens, QuadCount: count,
+		GateUp: both, UpOffset: inner, Out: y, Inner: s.Inner, Tiles: tiles, Type: shaders.BF16, Count: tokens, TileCount: count,
 	}.Dispatch(t.Kernels))
 	t.check = func() (float64, error) {
 		return t.compareSome(tokens, s.Inner, func(row, column int) (got, want float64, err error) {
@@ -146,15 +146,15 @@ func (t *trial) ropeStore(s *model.Shape, tokens int) {
 			rotations = append(rotations, float32(sin))
 		}
 	}
-	quads, count := t.base(tokens)
+	tiles, count := t.base(tokens)
 	if pages.Buffer == nil {
 		return
 	}
 	t.only(shaders.RopeStore{
-		QKV: qkv, Positions: cases.Place(t.Setup, positions), Lanes: cases.Place(t.Setup, make([]uint32, tokens)), Quads: quads,
+		QKV: qkv, Positions: cases.Place(t.Setup, positions), Lanes: cases.Place(t.Setup, make([]uint32, tokens)), Tiles: tiles,
 		PageTable: cases.Place(t.Setup, kv.pages), MaxPages: kv.maxPages, Pool: pages.Address(), PageBytes: int64(kv.pageBytes),
 		Heads: s.Heads, KVHeads: s.KVHeads, HeadDim: s.HeadDim, Rope: cases.Place(t.Setup, rotations),
-		Type: shaders.BF16, Count: tokens, QuadCount: count,
+		Type: shaders.BF16, Count: tokens, TileCount: count,
 	}.Dispatch(t.Kernels))
 	t.check = func() (float64, error) {
 		after, err := t.floats(span, 0, tokens*qkv.Stride)

@@ -27,8 +27,7 @@ func (t *trial) lora() {
 	for _, s := range t.Segments {
 		runs = append(runs, lora.Run{Slot: s[0], Rows: s[1]})
 	}
-	tiles, adapted := t.tiles(runs)
-	quads, quadCount := t.quads(runs)
+	tiles, adapted, all := t.tiles(runs)
 	at, maxRank := cases.Place(t.Setup, table), slices.Max(t.Ranks)
 	hidden, hiddenSpan := t.Output(t.Tokens, maxRank)
 	stream := reference.NewMatrix(t.Tokens, t.Out)
@@ -46,9 +45,9 @@ func (t *trial) lora() {
 			Type: t.kind, Count: t.Tokens, TileCount: adapted,
 		}.Dispatch(t.Kernels),
 		shaders.Residual{
-			X: y, Y: t.rows(base), Squares: squares.Address, Width: t.Out, Quads: quads,
+			X: y, Y: t.rows(base), Squares: squares.Address, Width: t.Out, Tiles: tiles,
 			Lora: &shaders.SiteDelta{Table: at, SitesPerSlot: 1, Hidden: hidden, MaxRank: maxRank},
-			Type: t.kind, Count: t.Tokens, QuadCount: quadCount,
+			Type: t.kind, Count: t.Tokens, TileCount: all,
 		}.Dispatch(t.Kernels))
 	compareSums := t.compareRows(span, y.Stride, t.Tokens, t.Out)
 	t.compare = func(label string) (float64, error) {

@@ -119,12 +119,12 @@ func (t *trial) rope() {
 	for i, at := range t.Positions {
 		positions[i] = uint32(at)
 	}
-	quads, quadCount := t.quads([]lora.Run{{Slot: -1, Rows: rows}})
+	tiles, _, tileCount := t.tiles([]lora.Run{{Slot: -1, Rows: rows}})
 	t.dispatches = []compute.Dispatch{shaders.RopeStore{
 		QKV: shaders.Rows{Address: qkv.Address(), Stride: stride}, Positions: cases.Place(t.Setup, positions),
-		Lanes: cases.Place(t.Setup, make([]uint32, rows)), Quads: quads, PageTable: p.table, MaxPages: p.maxPages,
+		Lanes: cases.Place(t.Setup, make([]uint32, rows)), Tiles: tiles, PageTable: p.table, MaxPages: p.maxPages,
 		Pool: p.address(), PageBytes: p.pageBytes, Heads: t.Heads, KVHeads: t.KVHeads, HeadDim: t.HeadDim,
-		Rope: t.place(shaders.F32, t.rotations()), Type: t.kind, Count: rows, QuadCount: quadCount,
+		Rope: t.place(shaders.F32, t.rotations()), Type: t.kind, Count: rows, TileCount: tileCount,
 	}.Dispatch(t.Kernels)}
 	t.compare = func(label string) (float64, error) {
 		queries, err := t.want("q", label, rows, q.Columns)

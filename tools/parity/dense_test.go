@@ -53,11 +53,11 @@ func (t *trial) project() {
 func (t *trial) siluMul() {
 	gate, up := t.input("gate", t.Rows, t.Width, 3, 0), t.input("up", t.Rows, t.Width, 3, 0)
 	gap := reference.NewMatrix(t.Rows, cases.Pad8(t.Width)-t.Width)
-	quads, count := t.quads([]lora.Run{{Slot: -1, Rows: t.Rows}})
+	tiles, _, count := t.tiles([]lora.Run{{Slot: -1, Rows: t.Rows}})
 	y, span := t.Output(t.Rows, t.Width)
 	t.dispatches = []compute.Dispatch{shaders.SiluMul{
 		GateUp: t.rows(beside(gate, gap, up)), UpOffset: cases.Pad8(t.Width), Out: y, Inner: t.Width,
-		Quads: quads, Type: t.kind, Count: t.Rows, QuadCount: count,
+		Tiles: tiles, Type: t.kind, Count: t.Rows, TileCount: count,
 	}.Dispatch(t.Kernels)}
 	t.compare = t.compareRows(span, y.Stride, t.Rows, t.Width)
 }

@@ -156,15 +156,9 @@ func (t *trial) rows(m reference.Matrix) shaders.Rows {
 }
 
 // tiles cuts a batch into tiles and returns how many of them have an adapter.
-func (t *trial) tiles(runs []lora.Run) (at uint64, adapted int) {
+func (t *trial) tiles(runs []lora.Run) (at uint64, adapted, all int) {
 	tiles, adapted := lora.Tiles(nil, runs)
-	return cases.Place(t.Setup, tiles), adapted
-}
-
-// quads cuts a batch into quads.
-func (t *trial) quads(runs []lora.Run) (at uint64, count int) {
-	quads, _ := lora.Quads(nil, runs)
-	return cases.Place(t.Setup, quads), len(quads)
+	return cases.Place(t.Setup, tiles), adapted, len(tiles)
 }
 
 // compareRows is a comparison of rows on the device with the output "y".

@@ -82,12 +82,12 @@ func (t *trial) rope() {
 		positions[row] = uint32(at)
 	}
 	qkv := t.Bytes(shaders.F32.Encode(joined))
-	quads, count := t.quads(lora.Run{Slot: -1, Rows: rows})
+	tiles, _, count := t.tiles(lora.Run{Slot: -1, Rows: rows})
 	t.dispatches = []compute.Dispatch{shaders.RopeStore{
 		QKV: shaders.Rows{Address: address(qkv), Stride: q + 2*kv}, Positions: cases.Place(t.Setup, positions),
-		Lanes: cases.Place(t.Setup, make([]uint32, rows)), Quads: quads, PageTable: p.table(), MaxPages: p.maxPages,
+		Lanes: cases.Place(t.Setup, make([]uint32, rows)), Tiles: tiles, PageTable: p.table(), MaxPages: p.maxPages,
 		Pool: p.place(), PageBytes: int64(p.pageBytes), Heads: t.Heads, KVHeads: t.KVHeads, HeadDim: t.HeadDim,
-		Rope: address(t.Bytes(shaders.F32.Encode(t.rotations()))), Type: shaders.BF16, Count: rows, QuadCount: count,
+		Rope: address(t.Bytes(shaders.F32.Encode(t.rotations()))), Type: shaders.BF16, Count: rows, TileCount: count,
 	}.Dispatch(t.Kernels)}
 	t.compare = func() (map[string]float64, error) { return t.compareRope(p, qkv) }
 }

@@ -53,11 +53,11 @@ func (t *trial) siluMul() {
 	for row := range t.Tokens {
 		both = append(append(both, gate[row*t.In:(row+1)*t.In]...), up[row*t.In:(row+1)*t.In]...)
 	}
-	quads, count := t.quads(lora.Run{Slot: -1, Rows: t.Tokens})
+	tiles, _, count := t.tiles(lora.Run{Slot: -1, Rows: t.Tokens})
 	y, span := t.Output(t.Tokens, t.In)
 	t.dispatches = []compute.Dispatch{shaders.SiluMul{
 		GateUp: shaders.Rows{Address: address(t.Bytes(shaders.F32.Encode(both))), Stride: 2 * t.In}, UpOffset: t.In, Out: y, Inner: t.In,
-		Quads: quads, Type: shaders.BF16, Count: t.Tokens, QuadCount: count,
+		Tiles: tiles, Type: shaders.BF16, Count: t.Tokens, TileCount: count,
 	}.Dispatch(t.Kernels)}
 	t.compareRows(span, t.Tokens, t.In)
 }
@@ -75,8 +75,7 @@ func (t *trial) lora() {
 	for _, s := range t.Segments {
 		runs = append(runs, lora.Run{Slot: s[0], Rows: s[1]})
 	}
-	tiles, adapted := t.tiles(runs...)
-	quads, quadCount := t.quads(runs...)
+	tiles, adapted, all := t.tiles(runs...)
 	at, maxRank := cases.Place(t.Setup, table), slices.Max(t.Ranks)
 	hidden, _ := t.Output(t.Tokens, maxRank)
 	base, _ := t.zeros(t.Tokens, t.Out)
@@ -90,9 +89,9 @@ func (t *trial) lora() {
 			MaxRank: maxRank, Type: shaders.BF16, Count: t.Tokens, TileCount: adapted,
 		}.Dispatch(t.Kernels),
 		shaders.Residual{
-			X: stream, Y: base, Squares: squares.Address, Width: t.Out, Quads: quads,
+			X: stream, Y: base, Squares: squares.Address, Width: t.Out, Tiles: tiles,
 			Lora: &shaders.SiteDelta{Table: at, SitesPerSlot: 1, Hidden: hidden, MaxRank: maxRank},
-			Type: shaders.BF16, Count: t.Tokens, QuadCount: quadCount,
+			Type: shaders.BF16, Count: t.Tokens, TileCount: all,
 		}.Dispatch(t.Kernels))
 	t.compareRows(span, t.Tokens, t.Out)
 }

@@ -126,15 +126,9 @@ func (t *trial) zeros(rows, columns int) (shaders.Rows, compute.Span) {
 }
 
 // tiles cuts a batch into tiles; adapted counts those with an adapter.
-func (t *trial) tiles(runs ...lora.Run) (at uint64, adapted int) {
+func (t *trial) tiles(runs ...lora.Run) (at uint64, adapted, all int) {
 	tiles, adapted := lora.Tiles(nil, runs)
-	return cases.Place(t.Setup, tiles), adapted
-}
-
-// quads cuts a batch into quads.
-func (t *trial) quads(runs ...lora.Run) (at uint64, count int) {
-	quads, _ := lora.Quads(nil, runs)
-	return cases.Place(t.Setup, quads), len(quads)
+	return cases.Place(t.Setup, tiles), adapted, len(tiles)
 }
 
 // compareRows makes rows on the device the case's only output, "y".
