@@ -10,10 +10,11 @@ import (
 // activations are the intermediate results of a step, fp32 [row][width].
 type activations struct {
 	arena    *compute.Arena
-	x        shaders.Rows // residual stream
-	squares  uint64       // partial sums of squares of x, [row][parts]
+	x        shaders.Rows // residual stream, [row], then [logit row] of the tail
+	squares  uint64       // partial sums of squares of x, [row][parts], then the tail's
 	qkv      shaders.Rows // queries, keys and values; the queries rotated in place
 	attended shaders.Rows // attention's output
+	kept     shaders.Rows // the same of the tail's rows
 	y        shaders.Rows // o and down projections, where they wait for the residual addition; [rowsApart]
 	gateUp   shaders.Rows // gate and up projections, where they wait for silu_mul; [rowsApart]
 	inner    shaders.Rows // silu(gate) ⊙ up
@@ -24,6 +25,7 @@ type activations struct {
 	// there are none.
 	halfX        shaders.Halves // gamma · x, of the norm that comes next
 	halfAttended shaders.Halves
+	halfKept     shaders.Halves
 	halfInner    shaders.Halves
 	halfHead     shaders.Halves // [logit row]: gamma · x of the last norm
 
@@ -65,13 +67,14 @@ func (m *Llama) allocateActivations() error {
 	}
 	a.halfX = halves(l.Rows, s.Hidden)
 	a.halfAttended = halves(l.Rows, s.Heads*s.HeadDim)
+	a.halfKept = halves(l.Logits, s.Heads*s.HeadDim)
 	a.halfInner = halves(l.Rows, s.Inner)
 	a.halfHead = halves(l.Logits, s.Hidden)
-	a.x = rows(l.Rows, s.Hidden)
-	a.squares = alloc(int64(l.Rows) * int64(squareParts(s.Hidden, m.kernels.SquaresUnit(s.Type))) * 4)
+	a.x = rows(l.Rows+l.Logits, s.Hidden)
+	a.squares = alloc(int64(l.Rows+l.Logits) * int64(m.finestParts()) * 4)
 	a.qkv = rows(l.Rows, s.QKV())
 	if m.readsRows() {
-		a.attended = rows(l.Rows, s.Heads*s.HeadDim)
+		a.attended, a.kept = rows(l.Rows, s.Heads*s.HeadDim), rows(l.Logits, s.Heads*s.HeadDim)
 		a.inner = rows(l.Rows, s.Inner)
 	}
 	apart := m.rowsApart()
@@ -96,6 +99,11 @@ func (m *Llama) allocateActivations() error {
 		return fmt.Errorf("model: activations of %d rows; lower --chunked-prefill-size, --max-running-requests or --max-lora-rank: %w", l.Rows, err)
 	}
 	return nil
+}
+
+// finestParts is the most parts that the squares of a row of x are summed by.
+func (m *Llama) finestParts() int {
+	return squareParts(m.shape.Hidden, m.kernels.SquaresUnit(m.shape.Type))
 }
 
 // rowsApart is the most rows of a step whose projections leave their outputs to

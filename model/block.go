@@ -47,7 +47,9 @@ type block struct {
 	tiles     []shaders.RowTile
 	decodes   []shaders.DecodeItem
 	prefills  []shaders.PrefillItem
-	gather    []uint32          // [logit row] row
+	gather    []uint32          // [logit row] row of the residual stream
+	kept      []uint32          // [logit row] row
+	headSlots []uint32          // like slots, of logit rows
 	headTiles []shaders.RowTile // of logit rows
 	samples   []shaders.SampleRow
 	ids       []uint32 // the tokens that Logprobs.IDs name, all logit rows'
@@ -55,9 +57,9 @@ type block struct {
 	adjusted    []shaders.AdjustRow  // [logit row], in steps that adjust any
 	adjustments []shaders.Adjustment // all logit rows'
 
-	rows int // that have a slot
+	rows, logits int // that have a slot
 
-	workgroups [grids]uint32 // of each dispatch: the grids themselves are not to be read back
+	workgroups [2 * grids]uint32 // of each dispatch: the grids themselves are not to be read back
 
 	results  []shaders.SampleResult // [logit row]
 	top      []shaders.TopEntry     // [logit row][MaxTop]
@@ -88,8 +90,7 @@ func newBlock(d *compute.Device, l Limits) (*block, error) {
 	b.buffer, b.answers = buffer, answers
 	b.layOut(buffer.Bytes(), answers.Bytes(), l)
 	clear(buffer.Bytes())
-	b.rows = l.Rows
-	b.endRows(0)
+	b.rows, b.logits = endSlots(b.slots, 0, l.Rows), endSlots(b.headSlots, 0, l.Logits)
 	clear(answers.Bytes())
 	return b, nil
 }
@@ -100,7 +101,7 @@ type blockSize struct{ written, answered int64 }
 // measures.
 func (b *block) layOut(written, answered []byte, l Limits) blockSize {
 	w, a := carver{memory: written}, carver{memory: answered}
-	b.grids = carve[gridSize](&w, int(grids))
+	b.grids = carve[gridSize](&w, int(2*grids))
 	b.owed = carve[shaders.FlowOwed](&w, int(flowKinds))
 	b.tokens = carve[uint32](&w, l.Rows)
 	b.positions = carve[uint32](&w, l.Rows)
@@ -110,6 +111,8 @@ func (b *block) layOut(written, answered []byte, l Limits) blockSize {
 	b.decodes = carve[shaders.DecodeItem](&w, max(l.Lanes*maxSplits, l.Rows))
 	b.prefills = carve[shaders.PrefillItem](&w, l.Rows)
 	b.gather = carve[uint32](&w, l.Logits)
+	b.kept = carve[uint32](&w, l.Logits)
+	b.headSlots = carve[uint32](&w, l.Logits)
 	b.headTiles = carve[shaders.RowTile](&w, l.Logits)
 	b.samples = carve[shaders.SampleRow](&w, l.Logits)
 	b.ids = carve[uint32](&w, l.Logits*MaxLogprobIDs)

@@ -94,7 +94,7 @@ func (f *forward) projected(layer int, p projection, s shrinkage, e ending) {
 	before := f.kernels.ShrinksBefore(f.shape.Type, f.flow != nil)
 	epilogue, dispatches, tiling := shaders.Fused{
 		Project: project, Ending: e.op, Shrink: shrink,
-		Slots: address(f.block.buffer, f.block.slots), Arrivals: f.activations.arrivals,
+		Slots: f.slots(), Arrivals: f.activations.arrivals,
 		Flow: f.flowOf(layer, productFlow[product]),
 		At:   f.epiloguesAt + uint64(len(f.epilogues))*uint64(unsafe.Sizeof(shaders.Epilogue{})),
 	}.Dispatches(f.kernels)
@@ -130,6 +130,7 @@ func (f *forward) fused() bool {
 // residual stream sums squares by larger blocks where many rows run, except
 // before the head, which reads what bodies of every kind leave.
 func (f *forward) norm(n shaders.Norm, embedded bool) shaders.Norm {
+	n.Squares = f.squares()
 	switch {
 	case embedded:
 	case f.fused():
@@ -205,7 +206,7 @@ func siteIndex(layer int, s lora.Site) int { return layer*int(lora.Sites) + int(
 // shrinkHead computes A·norm(x) of the rows that want logits; nil in a program
 // without adapters of the head.
 func (f *forward) shrinkHead(gather uint64, half *shaders.Halves) *compute.Dispatch {
-	if !f.key.adapters {
+	if !f.key.headAdapters {
 		return nil
 	}
 	d := shaders.Shrink{
@@ -232,12 +233,12 @@ func (f *forward) expandHead() *compute.Dispatch {
 
 // varying makes the step block decide the size of a dispatch.
 func (f *forward) varying(d compute.Dispatch, g grid) *compute.Dispatch {
+	if f.key.part == tail {
+		g = ofTail(g)
+	}
 	d.Indirect = f.block.indirect(g)
 	return &d
 }
-
-// tiles is where the step's row tiles are; adapter tiles come first.
-func (f *forward) tiles() uint64 { return address(f.block.buffer, f.block.tiles) }
 
 func (f *forward) ropeStore(layer int) shaders.RopeStore {
 	s := &f.shape
@@ -289,7 +290,7 @@ func (f *forward) attentionScale() float32 {
 func (f *forward) residual(layer int, site lora.Site, half *shaders.Halves, last bool) shaders.Residual {
 	a := &f.activations
 	return shaders.Residual{
-		X: a.x, Y: a.y, Half: half, Squares: a.squares, Fine: last,
+		X: f.x(), Y: a.y, Half: half, Squares: f.squares(), Fine: last,
 		Width: f.shape.Hidden, Tiles: f.tiles(), Lora: f.delta(layer, site), Slices: f.slices(1), Type: f.shape.Type, Count: f.key.rows,
 	}
 }

@@ -24,11 +24,15 @@ func SplitLength(keys int) int {
 	return length
 }
 
-// fill writes a batch into the step block of a program.
-func (m *Llama) fill(b *block, batch *Batch, p *program) {
+// fill writes a step's batch into its block.
+func (m *Llama) fill(step *Step) {
+	b, batch, p := step.block, step.batch, step.body
 	rows, ranges, prefills := 0, 0, 0
 	m.decodes = m.decodes[:0]
 	logits := logitRows{block: b, adjusts: batch.adjustments() > 0}
+	if p.key.cut() {
+		logits.behind = m.limits.Rows
+	}
 	m.runs, m.headRuns = m.runs[:0], m.headRuns[:0]
 	s := &m.shape
 	queryTile := m.kernels.QueryTile(s.Heads, s.KVHeads, s.HeadDim, s.Type)
@@ -44,32 +48,49 @@ func (m *Llama) fill(b *block, batch *Batch, p *program) {
 		m.runs = append(m.runs, lora.Run{Slot: run.Slot, Rows: run.Rows})
 		rows += run.Rows
 	}
-	b.endRows(rows)
+	b.rows, b.logits = endSlots(b.slots, rows, b.rows), endSlots(b.headSlots, logits.rows, b.logits)
 	workgroups := m.kernels.DecodeWorkgroups(ranges, s.KVHeads)
 	b.fillDecodes(m.decodes, workgroups)
 	tiles, adapterTiles := lora.Tiles(b.tiles[:0], m.runs)
-	_, headTiles := lora.Tiles(b.headTiles[:0], m.headRuns)
+	headTiles, headAdapterTiles := lora.Tiles(b.headTiles[:0], m.headRuns)
 
 	b.setGrid(gridEmbed, shaders.EmbedGroups(s.Hidden, rows))
-	for i, tiling := range p.tilings {
-		b.setGrid(gridQKV+grid(i), tiling.Groups(rows))
+	m.setLayerGrids(b, p, rows, batch.Rank, len(tiles), adapterTiles)
+	if step.head != nil && step.head.key.part == tail {
+		m.setLayerGrids(b, step.head, logits.rows, batch.Rank, len(headTiles), headAdapterTiles)
 	}
-	// Where tiles meet the shrink at counters, somebody has to arrive for it even in a program whose step has no adapter; that one sees
-	// a base tile.
-	rank, shrinkTiles := max(1, batch.Rank), max(1, adapterTiles)
-	b.setGrid(gridShrinkQKV, m.kernels.ShrinkGroups(s.Type, rank, shrinkTiles, 3))
-	b.setGrid(gridShrinkO, m.kernels.ShrinkGroups(s.Type, rank, shrinkTiles, p.slices))
-	b.setGrid(gridShrinkGateUp, m.kernels.ShrinkGroups(s.Type, rank, shrinkTiles, 2))
-	b.setGrid(gridShrinkDown, m.kernels.ShrinkGroups(s.Type, rank, shrinkTiles, p.slices))
 	b.setGrid(gridRopeStore, shaders.RopeStoreGroups(s.Heads, s.KVHeads, s.HeadDim, len(tiles)))
 	b.setGrid(gridAttendDecode, m.kernels.AttendDecodeGroups(s.Heads, s.KVHeads, s.HeadDim, workgroups))
 	b.setGrid(gridAttendPrefill, m.kernels.AttendPrefillGroups(s.Heads, s.KVHeads, s.HeadDim, s.Type, prefills))
-	b.setGrid(gridResidual, shaders.ResidualGroups(s.Hidden, len(tiles)))
-	b.setGrid(gridSiluMul, shaders.SiluMulGroups(s.Inner, len(tiles)))
-	b.setGrid(gridShrinkHead, m.kernels.ShrinkGroups(s.Type, batch.Rank, headTiles, 1))
-	b.setGrid(gridExpandHead, shaders.ExpandGroups(s.Vocab, headTiles))
-	b.setGrid(gridSample, shaders.SampleGroups(logits.rows))
+	for _, of := range [...]func(grid) grid{func(g grid) grid { return g }, ofTail} { // which of them the head has
+		b.setGrid(of(gridShrinkHead), m.kernels.ShrinkGroups(s.Type, batch.Rank, headAdapterTiles, 1))
+		b.setGrid(of(gridExpandHead), shaders.ExpandGroups(s.Vocab, headAdapterTiles))
+		b.setGrid(of(gridSample), shaders.SampleGroups(logits.rows))
+	}
 	b.fillOwed(p)
+}
+
+// setLayerGrids sizes the dispatches that both bodies and tails have.
+func (m *Llama) setLayerGrids(b *block, p *program, rows, rank, tiles, adapterTiles int) {
+	s, k := &m.shape, m.kernels
+	set := func(g grid, size [3]uint32) {
+		if p.key.part == tail {
+			g = ofTail(g)
+		}
+		b.setGrid(g, size)
+	}
+	for i, tiling := range p.tilings {
+		set(gridQKV+grid(i), tiling.Groups(rows))
+	}
+	// Where tiles meet the shrink at counters, somebody has to arrive for it even in a program whose step has no adapter; that one sees
+	// a base tile.
+	rank, adapterTiles = max(1, rank), max(1, adapterTiles)
+	set(gridShrinkQKV, k.ShrinkGroups(s.Type, rank, adapterTiles, 3))
+	set(gridShrinkO, k.ShrinkGroups(s.Type, rank, adapterTiles, p.slices))
+	set(gridShrinkGateUp, k.ShrinkGroups(s.Type, rank, adapterTiles, 2))
+	set(gridShrinkDown, k.ShrinkGroups(s.Type, rank, adapterTiles, p.slices))
+	set(gridResidual, shaders.ResidualGroups(s.Hidden, tiles))
+	set(gridSiluMul, shaders.SiluMulGroups(s.Inner, tiles))
 }
 
 // fillRows writes each row's token, position, lane and slot.
@@ -94,13 +115,14 @@ func slotOf(run *Run) uint32 {
 	return uint32(run.Slot)
 }
 
-// endRows marks the rows from the step's last one on, as far as the step before
-// had any, so that programs with more rows leave them alone.
-func (b *block) endRows(rows int) {
-	for r := rows; r < b.rows; r++ {
-		b.slots[r] = shaders.NoRow
+// endSlots marks the rows from the step's last one on, as far as the step before
+// had any, so that programs with more rows leave them alone. It returns how many
+// rows there are now.
+func endSlots(slots []uint32, rows, before int) int {
+	for r := rows; r < before; r++ {
+		slots[r] = shaders.NoRow
 	}
-	b.rows = rows
+	return rows
 }
 
 // rowwise says whether attention takes the rows of prompt chunks one by one, as
@@ -152,6 +174,7 @@ func (b *block) fillPrefill(run *Run, row, at, tile int) int {
 type logitRows struct {
 	block     *block
 	adjusts   bool // some of them are adjusted
+	behind    int  // rows that the tail's are behind; 0: there is no tail
 	rows, ids int
 	adjusted  int // adjustments of those before
 }
@@ -180,7 +203,10 @@ func (l *logitRows) adjust(list []Adjustment) {
 }
 
 func (l *logitRows) addRow(run *Run, row, position int, target uint32, s *Sampling) {
-	l.block.gather[l.rows] = uint32(row)
+	l.block.kept[l.rows], l.block.headSlots[l.rows] = uint32(row), slotOf(run)
+	if l.block.gather[l.rows] = uint32(row); l.behind > 0 {
+		l.block.gather[l.rows] = uint32(l.behind + l.rows)
+	}
 	l.block.samples[l.rows] = shaders.SampleRow{
 		Lane: uint32(run.Lane), Target: target,
 		Temperature: s.Temperature, TopK: uint32(s.TopK), TopP: s.TopP, MinP: s.MinP,

@@ -21,6 +21,7 @@ type forward struct {
 	tilings     tilings
 	owed        [perLayer]uint32 // workgroups of the projections, where stages flow
 	flow        *shaders.Flow    // nil: barriers are between the stages
+	layerStages int              // of the first layer
 }
 
 // body is the forward pass up to the residual stream after the last layer:
@@ -41,17 +42,28 @@ type forward struct {
 //
 // Where projections go by cooperative matrices, who writes their input also
 // leaves it as halves, which is what they read.
+//
+// With many rows the last layer ends with its attention: what is behind it
+// concerns the rows that want logits alone, and is left to the tail.
 func (f *forward) body() {
 	f.flow = f.newFlow()
 	f.stage("embed", f.embed())
 	for l := range f.weights.layers {
-		f.layer(l, &f.weights.layers[l])
+		w := &f.weights.layers[l]
+		f.attention(l, w)
+		if l < f.shape.Layers-1 || !f.key.cut() {
+			f.mlp(l, w)
+		}
+		if l == 0 {
+			f.layerStages = len(f.stages) - 1
+		}
 	}
 }
 
-func (f *forward) layer(l int, w *layerWeights) {
+// attention is a layer up to what attention answers.
+func (f *forward) attention(l int, w *layerWeights) {
 	s, a := &f.shape, &f.activations
-	attentionNorm, mlpNorm := f.norm(w.attentionNorm, l == 0), f.norm(w.mlpNorm, false)
+	attentionNorm := f.norm(w.attentionNorm, l == 0)
 	qkv := projection{
 		label: "qkv", grid: gridQKV, w: w.qkv, x: a.x, half: f.half(a.halfX, w.attentionNorm.Weight), y: a.qkv,
 		in: s.Hidden, out: s.QKV(), norm: &attentionNorm,
@@ -61,15 +73,22 @@ func (f *forward) layer(l int, w *layerWeights) {
 		ending{label: "rope_store", op: f.ropeStore(l), grid: gridRopeStore})
 	f.stage("attend", f.attendDecode(l), f.attendPrefill(l))
 	f.last().Flows = f.flows(l, flowAttend)
+}
+
+// mlp is the rest of a layer: attention's projection and the gated one.
+func (f *forward) mlp(l int, w *layerWeights) {
+	s, a := &f.shape, &f.activations
+	mlpNorm := f.norm(w.mlpNorm, false)
+	attended, halfAttended := f.attended()
 	o := projection{
-		label: "o", grid: gridO, w: w.o, x: a.attended, half: f.half(a.halfAttended, 0), y: a.y,
+		label: "o", grid: gridO, w: w.o, x: attended, half: f.half(halfAttended, 0), y: a.y,
 		in: s.Heads * s.HeadDim, out: s.Hidden,
 	}
 	f.projected(l, o,
 		shrinkage{sites: []lora.Site{lora.O}, grid: gridShrinkO},
 		ending{label: "residual", op: f.residual(l, lora.O, f.half(a.halfX, w.mlpNorm.Weight), false), grid: gridResidual})
 	gateUp := projection{
-		label: "gate_up", grid: gridGateUp, w: w.gateUp, x: a.x, half: f.half(a.halfX, w.mlpNorm.Weight), y: a.gateUp,
+		label: "gate_up", grid: gridGateUp, w: w.gateUp, x: f.x(), half: f.half(a.halfX, w.mlpNorm.Weight), y: a.gateUp,
 		in: s.Hidden, out: 2 * s.upRow(), norm: &mlpNorm,
 	}
 	f.projected(l, gateUp,
@@ -99,7 +118,7 @@ func (f *forward) head() {
 		norm: &f.weights.finalNorm, gather: address(f.block.buffer, f.block.gather),
 	})
 	f.stage("lm_head", f.shrinkHead(logits.Gather, half), labelled("lm_head", logits.Dispatch(f.kernels)))
-	if f.key.adapters {
+	if f.key.headAdapters {
 		f.stage("expand", f.expandHead())
 	}
 	if f.key.adjusts {

@@ -71,8 +71,9 @@ type testSequence struct {
 	prompt     int
 	pages      []int32
 	tabled     int
-	unscored   int      // rows of its first step whose next tokens nobody asks about
-	outputs    []Output // one per token after the first and those
+	done       int      // rows that have run
+	unscored   int      // the first rows, whose next tokens nobody asks about
+	outputs    []Output // one for each other row that has run
 }
 
 // sequence makes a random prompt in a lane, under an adapter or, with -1, none.
@@ -98,7 +99,7 @@ func (s *testSequence) run(start, rows int) Run {
 	s.tabled = len(s.pages)
 	if start < s.prompt {
 		run.Token = s.tokens[start : start+rows]
-		run.ScoreFrom = max(0, s.unscored-start)
+		run.ScoreFrom = min(rows, max(0, s.unscored-start))
 		run.Score = s.tokens[start+run.ScoreFrom+1 : min(start+rows+1, s.prompt)]
 	}
 	if start+rows >= s.prompt {
@@ -122,13 +123,14 @@ func (f *fixture) step(t testing.TB, pieces ...piece) {
 			batch.Rank = max(batch.Rank, p.s.adapter.Products)
 			batch.Targets = batch.Targets.Union(p.s.adapter.Targets)
 		}
-		batch.Runs = append(batch.Runs, p.s.run(p.s.done(), p.rows))
+		batch.Runs = append(batch.Runs, p.s.run(p.s.done, p.rows))
 	}
 	handle, err := f.model.Launch(batch)
 	require.NoError(t, err)
 	out, err := f.model.Collect(handle, nil)
 	require.NoError(t, err)
 	for i, p := range pieces {
+		p.s.done += p.rows
 		n := len(batch.Runs[i].Score)
 		if batch.Runs[i].Sample != nil {
 			n++
@@ -140,20 +142,12 @@ func (f *fixture) step(t testing.TB, pieces ...piece) {
 	require.Empty(t, out)
 }
 
-// done is the number of rows that have run: every one had one output, but those
-// that nobody asks about.
-func (s *testSequence) done() int {
-	if len(s.outputs) == 0 {
-		return 0
-	}
-	return s.unscored + len(s.outputs)
-}
-
 // verify compares everything a sequence was answered with the oracle and
 // returns the largest difference of a log probability.
 func (f *fixture) verify(t testing.TB, s *testSequence, limit float64) float64 {
 	worst := 0.0
-	for i, logits := range f.oracle.logits(s.tokens[:s.done()], s.adapter) {
+	require.Len(t, s.outputs, s.done-s.unscored)
+	for i, logits := range f.oracle.logits(s.tokens[:s.done], s.adapter) {
 		if i < s.unscored {
 			continue
 		}
@@ -242,11 +236,11 @@ func TestShortRuns(t *testing.T) {
 			for range 12 {
 				var step []piece
 				for _, s := range all {
-					step = append(step, piece{s, min(1+r.IntN(shortRows), max(1, s.prompt-s.done()))})
+					step = append(step, piece{s, min(1+r.IntN(shortRows), max(1, s.prompt-s.done))})
 				}
 				batch := &Batch{}
 				for _, p := range step {
-					batch.Runs = append(batch.Runs, Run{Start: p.s.done(), Rows: p.rows})
+					batch.Runs = append(batch.Runs, Run{Start: p.s.done, Rows: p.rows})
 				}
 				require.True(t, f.model.rowByRow(batch))
 				f.step(t, step...)
@@ -307,6 +301,51 @@ func TestManyRows(t *testing.T) {
 	}
 }
 
+// TestTails runs steps of so many rows that a tail ends the last layer: of no
+// row, of few and of many, under adapters, with one of the head, and under none.
+func TestTails(t *testing.T) {
+	device := computetest.Device(t)
+	for style, m := range map[shaders.Style]tinyModel{shaders.Groups: tinyModels[0], shaders.Lanes: tinyModels[0], shaders.Matrices: halves} {
+		if !has(device, style) {
+			continue
+		}
+		t.Run(style.String(), func(t *testing.T) {
+			seed := rand.Uint64()
+			t.Logf("seed %d", seed)
+			r := rand.New(rand.NewPCG(seed, 0))
+			f := newFixtureOf(t, m, r, shaders.NewStyle(device, style), mostWhole+40, 4)
+			var all []*testSequence
+			sequence := func(lane, adapter, prompt, scored int) *testSequence {
+				s := f.sequence(t, r, lane, adapter, prompt)
+				s.unscored = prompt - scored
+				all = append(all, s)
+				return s
+			}
+			step := func(pieces ...piece) {
+				rows := 0
+				for _, p := range pieces {
+					rows += p.rows
+				}
+				require.Greater(t, rows, mostWhole)
+				f.step(t, pieces...)
+			}
+			const many = mostWhole + 9
+			long, a, b := sequence(0, 1, 2*many, 3), sequence(1, 3, 9, 9), sequence(2, -1, 11, 11)
+			step(piece{long, many}) // no row wants logits
+			step(piece{long, many}, piece{a, 9}, piece{b, 11})
+			f.step(t, piece{long, 1}, piece{a, 1}, piece{b, 1})
+			step(piece{sequence(3, 2, many, 40), many}, piece{a, 1}, piece{b, 1})
+			alone := sequence(0, -1, many, 1)
+			step(piece{alone, many})
+			step(piece{sequence(1, -1, many, 50), many}, piece{alone, 1}, piece{b, 1})
+			f.step(t, piece{alone, 1}, piece{b, 1})
+			for _, s := range all {
+				t.Logf("largest difference of a log probability: %.2g (limit %.2g)", f.verify(t, s, m.limit), m.limit)
+			}
+		})
+	}
+}
+
 // TestLaunchRefuses asks for steps that are larger than the model was opened for.
 func TestLaunchRefuses(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
@@ -332,7 +371,7 @@ func TestStepAllocatesNothing(t *testing.T) {
 	f := newFixture(t, tinyModels[0], r)
 	a, b := f.sequence(t, r, 0, 1, 9), f.sequence(t, r, 1, -1, 12)
 	f.step(t, piece{a, 9}, piece{b, 12})
-	batch := &Batch{Rank: 16, Runs: []Run{a.run(a.done(), 1), b.run(b.done(), 1)}}
+	batch := &Batch{Rank: 16, Runs: []Run{a.run(a.done, 1), b.run(b.done, 1)}}
 	outputs := make([]Output, 0, 2)
 	require.Zero(t, testing.AllocsPerRun(20, func() {
 		step, err := f.model.Launch(batch)

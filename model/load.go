@@ -44,7 +44,7 @@ type Llama struct {
 	lastTokens   *compute.Buffer // uint32 [lane]
 
 	blocks   [2]*block
-	buckets  [3][]int // by part
+	buckets  [parts][]int
 	programs map[programKey]*program
 	// epilogues are the parameters of the programs' fused projections.
 	epilogues *compute.Arena

@@ -27,19 +27,19 @@ func (m *Llama) Plan(w io.Writer, tokens int, adapters bool) error {
 		p = mixedBody
 	}
 	body := programKey{part: p, rows: bucket(m.buckets[p], tokens), adapters: adapters}
-	head := programKey{
-		part: head, rows: bucket(m.buckets[head], min(tokens, m.limits.Logits)), adapters: adapters && m.adapters.Targets[lora.LMHead],
+	end := programKey{part: head, headAdapters: adapters && m.adapters.Targets[lora.LMHead]}
+	if body.cut() {
+		end.part, end.adapters = tail, adapters
 	}
+	end.rows = bucket(m.buckets[end.part], min(tokens, m.limits.Logits))
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintf(table, "stage\tdispatch\tvariant\tkernel\tMB\tMFLOP\t\n")
-	bodyStages, headStages := m.stages(body), m.stages(head)
-	n := planStages(table, 0, bodyStages)
-	planStages(table, n, headStages)
+	first, second := m.unrun(body), m.unrun(end)
+	n := planStages(table, planStages(table, 0, first.stages), second.stages)
 	if err := table.Flush(); err != nil {
 		return fmt.Errorf("model: print the plan: %w", err)
 	}
-	perLayer := (n - 1) / m.shape.Layers
-	if _, err := fmt.Fprintf(w, "programs: %s, %s\nstages: %d\nstages per layer: %d\n", body, head, n+len(headStages), perLayer); err != nil {
+	if _, err := fmt.Fprintf(w, "programs: %s, %s\nstages: %d\nstages per layer: %d\n", body, end, n, first.layerStages); err != nil {
 		return fmt.Errorf("model: print the plan: %w", err)
 	}
 	return nil

@@ -15,9 +15,12 @@ import (
 type programKey struct {
 	part     part
 	rows     int  // bucket: the most rows it can run
-	adapters bool // whether it has LoRA work in it
-	adjusts  bool // whether it adjusts logits; heads
+	adapters bool // whether it has LoRA work of the embedding and the layers in it
 	turn     int  // which step block it reads
+
+	// Of heads and tails: whether it has LoRA work of the head in it, and whether
+	// it adjusts logits.
+	headAdapters, adjusts bool
 }
 
 type part int
@@ -26,14 +29,31 @@ const (
 	decodeBody part = iota // every row attends by itself
 	mixedBody              // prompt chunks as well
 	head                   // logits and sampling
+	tail                   // the end of the last layer for the rows that want logits, and the head
+	parts
 )
 
-func (p part) String() string { return [...]string{"decode", "mixed", "head"}[p] }
+func (p part) String() string { return [...]string{"decode", "mixed", "head", "tail"}[p] }
+
+// needed says whether a model whose adapters have such targets needs the
+// program.
+func (k programKey) needed(targets lora.Targets) bool {
+	switch k.part {
+	case head:
+		return !k.adapters && (!k.headAdapters || targets[lora.LMHead])
+	case tail:
+		return !k.headAdapters || k.adapters && targets[lora.LMHead]
+	}
+	return !k.headAdapters && !k.adjusts
+}
 
 func (k programKey) String() string {
 	s := fmt.Sprintf("%s %d", k.part, k.rows)
 	if k.adapters {
 		s += " lora"
+	}
+	if k.headAdapters {
+		s += " lora head"
 	}
 	if k.adjusts {
 		s += " adjusted"
@@ -43,7 +63,7 @@ func (k programKey) String() string {
 
 // buckets are the row counts that programs are recorded for: 1, 2, 4, then four
 // steps per doubling for mixed batches, so that padding wastes little, and one
-// per doubling for decode and heads; decode has 48, too, since products of up
+// per doubling for the others; decode has 48, too, since products of up
 // to 64 rows go by tiles of 16.
 func buckets(p part, most int) []int {
 	var list []int
@@ -73,6 +93,7 @@ func (m *Llama) record(ctx context.Context) error {
 		decodeBody: buckets(decodeBody, m.limits.Lanes),
 		mixedBody:  buckets(mixedBody, m.limits.Rows),
 		head:       buckets(head, m.limits.Logits),
+		tail:       buckets(tail, min(m.limits.Logits, m.limits.Rows)),
 	}
 	m.programs = map[programKey]*program{}
 	m.epilogues = m.device.NewArena("epilogues", compute.Local, 1<<20)
@@ -100,18 +121,18 @@ func (m *Llama) record(ctx context.Context) error {
 // programKeys are the programs that the model can need.
 func (m *Llama) programKeys() []programKey {
 	var keys []programKey
+	either := []bool{false, true}
 	for p, list := range m.buckets {
 		for _, rows := range list {
 			for _, adapters := range m.variants() {
-				if part(p) == head && adapters && !m.adapters.Targets[lora.LMHead] {
-					continue
-				}
-				for turn := range m.blocks {
-					key := programKey{part: part(p), rows: rows, adapters: adapters, turn: turn}
-					keys = append(keys, key)
-					if key.part == head {
-						key.adjusts = true
-						keys = append(keys, key)
+				for _, headAdapters := range either {
+					for _, adjusts := range either {
+						for turn := range m.blocks {
+							key := programKey{part: part(p), rows: rows, adapters: adapters, turn: turn, headAdapters: headAdapters, adjusts: adjusts}
+							if key.needed(m.adapters.Targets) {
+								keys = append(keys, key)
+							}
+						}
 					}
 				}
 			}
@@ -143,8 +164,12 @@ const perLayer = 4
 func (m *Llama) listed(key programKey) (*forward, error) {
 	f := &forward{Llama: m, block: m.blocks[key.turn], key: key}
 	if key.part != head && f.fused() {
+		most := m.shape.Layers * perLayer
+		if key.part == tail {
+			most = perLayer
+		}
 		var err error
-		if f.parameters, err = m.epilogues.Alloc(int64(m.shape.Layers*perLayer) * int64(unsafe.Sizeof(shaders.Epilogue{}))); err != nil {
+		if f.parameters, err = m.epilogues.Alloc(int64(most) * int64(unsafe.Sizeof(shaders.Epilogue{}))); err != nil {
 			return nil, err
 		}
 		f.epiloguesAt = f.parameters.Address()
@@ -156,7 +181,8 @@ func (m *Llama) listed(key programKey) (*forward, error) {
 // record makes the program that is listed.
 func (f *forward) record() (*program, error) {
 	if len(f.epilogues) > 0 {
-		if err := f.device.Upload(f.parameters, bytesOf(f.epilogues)); err != nil {
+		bytes := bytesOf(f.epilogues)
+		if err := f.device.Upload(f.parameters.Slice(0, int64(len(bytes))), bytes); err != nil {
 			return nil, err
 		}
 	}
@@ -175,16 +201,19 @@ func (m *Llama) variants() []bool {
 
 // list lists the program's stages.
 func (f *forward) list() {
-	if f.key.part == head {
+	switch f.key.part {
+	case head:
 		f.head()
-	} else {
+	case tail:
+		f.tail()
+	default:
 		f.body()
 	}
 }
 
-// stages lists the stages of a program that nobody will run.
-func (m *Llama) stages(key programKey) []compute.Stage {
-	f := forward{Llama: m, block: m.blocks[key.turn], key: key}
+// unrun lists the stages of a program that nobody will run.
+func (m *Llama) unrun(key programKey) *forward {
+	f := &forward{Llama: m, block: m.blocks[key.turn], key: key}
 	f.list()
-	return f.stages
+	return f
 }

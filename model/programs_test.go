@@ -4,6 +4,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"lorikeet/lora"
 )
 
 func TestBuckets(t *testing.T) {
@@ -14,6 +16,32 @@ func TestBuckets(t *testing.T) {
 	for rows, want := range map[int]int{1: 1, 3: 4, 33: 48, 48: 48, 49: 64, 100: 100} {
 		require.Equal(t, want, bucket(buckets(decodeBody, 100), rows), "%d rows", rows)
 	}
+}
+
+// A tail is for bodies that were cut, and has adapters of the head only where the
+// layers may have some, too.
+func TestNeededPrograms(t *testing.T) {
+	withHead, without := lora.Targets{lora.Q: true, lora.LMHead: true}, lora.Targets{lora.Q: true}
+	for _, c := range []struct {
+		key             programKey
+		with, otherwise bool
+	}{
+		{programKey{part: mixedBody, adapters: true}, true, true},
+		{programKey{part: mixedBody, adjusts: true}, false, false},
+		{programKey{part: decodeBody, headAdapters: true}, false, false},
+		{programKey{part: head, adjusts: true}, true, true},
+		{programKey{part: head, adapters: true}, false, false},
+		{programKey{part: head, headAdapters: true}, true, false},
+		{programKey{part: tail, adapters: true}, true, true},
+		{programKey{part: tail, headAdapters: true}, false, false},
+		{programKey{part: tail, adapters: true, headAdapters: true, adjusts: true}, true, false},
+	} {
+		require.Equal(t, c.with, c.key.needed(withHead), c.key)
+		require.Equal(t, c.otherwise, c.key.needed(without), c.key)
+	}
+	require.False(t, programKey{part: mixedBody, rows: mostWhole}.cut())
+	require.True(t, programKey{part: mixedBody, rows: mostWhole + 1}.cut())
+	require.False(t, programKey{part: decodeBody, rows: mostWhole + 1}.cut())
 }
 
 // The warm-up stays within the context, and within the pages it enters.

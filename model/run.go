@@ -13,7 +13,7 @@ type Step struct {
 	block  *block
 	ticket compute.Ticket
 	body   *program
-	head   *program // nil: no row wants logits
+	head   *program // or a tail; nil: no row wants logits
 }
 
 // Launch starts a step. The batch may not change until it was collected, and no
@@ -42,7 +42,7 @@ func (m *Llama) launch(batch *Batch, adapters bool) (*Step, error) {
 	s.batch, s.block = batch, m.blocks[m.turn]
 	m.writePages(batch)
 	m.choose(s, adapters)
-	m.fill(s.block, batch, s.body)
+	m.fill(s)
 	m.turn = 1 - m.turn
 	var err error
 	if s.head == nil {
@@ -102,9 +102,12 @@ func (m *Llama) choose(s *Step, adapters bool) {
 	s.body = m.programs[key]
 	s.head = nil
 	if logits := s.batch.logits(); logits > 0 {
-		s.head = m.programs[programKey{
-			part: head, rows: bucket(m.buckets[head], logits), adapters: s.batch.Targets[lora.LMHead], adjusts: s.batch.adjustments() > 0, turn: m.turn,
-		}]
+		end := programKey{part: head, headAdapters: s.batch.Targets[lora.LMHead], adjusts: s.batch.adjustments() > 0, turn: m.turn}
+		if key.cut() {
+			end.part, end.adapters = tail, adapters
+		}
+		end.rows = bucket(m.buckets[end.part], logits)
+		s.head = m.programs[end]
 	}
 }
 

@@ -54,6 +54,7 @@ const (
 	embedFromLast              = 0x80000000 // marks a token that is sampled on the device
 	embedThreads               = 64
 	expandColumns              = 256 // a workgroup has
+	gatherRowsChunks           = 64  // of a workgroup
 	packRowsColumns            = 512 // of a workgroup
 	projectFewSmallestSubgroup = 8
 	projectFewThreads          = 256
@@ -468,6 +469,24 @@ var fragmentsF16Defaults = fragmentsF16Spec{Type: 0}
 
 func (s fragmentsF16Spec) constants() []uint32 {
 	return []uint32{s.Type}
+}
+
+type gatherRowsPush struct {
+	From   uint64
+	To     uint64
+	Gather uint64
+	Chunks uint32
+}
+
+type gatherRowsSpec struct {
+	Type   uint32
+	Panels bool
+}
+
+var gatherRowsDefaults = gatherRowsSpec{Type: 0, Panels: false}
+
+func (s gatherRowsSpec) constants() []uint32 {
+	return []uint32{s.Type, boolWord(s.Panels)}
 }
 
 type packRowsPush struct {

@@ -88,6 +88,7 @@ func All() []Case {
 		residualCases(),
 		siluMulCases(),
 		randomFillCases(),
+		gatherRowsCases(),
 		projectCases(),
 		fusedCases(),
 		attendDecodeCases(),
