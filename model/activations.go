@@ -9,31 +9,36 @@ import (
 
 // activations are the intermediate results of a step, fp32 [row][width].
 type activations struct {
-	arena    *compute.Arena
-	x        shaders.Rows // residual stream, [row], then [logit row] of the tail
-	squares  uint64       // partial sums of squares of x, [row][parts], then the tail's
-	qkv      shaders.Rows // queries, keys and values; the queries rotated in place
-	attended shaders.Rows // attention's output
-	kept     shaders.Rows // the same of the tail's rows
-	y        shaders.Rows // o and down projections, where they wait for the residual addition; [rowsApart]
-	gateUp   shaders.Rows // gate and up projections, where they wait for silu_mul; [rowsApart]
-	inner    shaders.Rows // silu(gate) ⊙ up
-	hidden   shaders.Rows // shrink outputs, [row or logit row][MostSites·MaxRank]; some kernels leave 16 bits of each
-	logits   shaders.Rows // [logit row][vocab]
+	arena  *compute.Arena
+	step   layerRows    // [row]
+	tail   layerRows    // [logit row]
+	qkv    shaders.Rows // queries, keys and values; the queries rotated in place
+	y      shaders.Rows // o and down projections, where they wait for the residual addition; [rowsApart]
+	gateUp shaders.Rows // gate and up projections, where they wait for silu_mul; [rowsApart]
+	inner  shaders.Rows // silu(gate) ⊙ up
+	hidden shaders.Rows // shrink outputs, [row or logit row][MostSites·MaxRank]; some kernels leave 16 bits of each
+	logits shaders.Rows // [logit row][vocab]
 
 	// What projections by cooperative matrices read; without addresses where
 	// there are none.
-	halfX        shaders.Halves // gamma · x, of the norm that comes next
-	halfAttended shaders.Halves
-	halfKept     shaders.Halves
-	halfInner    shaders.Halves
-	halfHead     shaders.Halves // [logit row]: gamma · x of the last norm
+	halfX     shaders.Halves // gamma · x, of the norm that comes next
+	halfInner shaders.Halves
+	halfHead  shaders.Halves // [logit row]: gamma · x of the last norm
 
 	scratch  uint64 // attention over split keys: partial results
 	counters uint64 // and how many of a row's parts have arrived
 	arrivals uint64 // who arrived at the tiles of fused projections
 	flow     uint64 // counters of the stages that flow
 	parts    shaders.Parts
+}
+
+// layerRows are what the two parts of a layer hand on, and the last layer to the
+// head.
+type layerRows struct {
+	x            shaders.Rows   // residual stream
+	squares      uint64         // partial sums of squares of x, [row][parts]; at most finestParts
+	attended     shaders.Rows   // attention's output
+	halfAttended shaders.Halves // the same as halves
 }
 
 func (m *Llama) allocateActivations() error {
@@ -60,21 +65,27 @@ func (m *Llama) allocateActivations() error {
 		return shaders.Rows{Address: alloc(int64(n) * int64(pad(width)) * 4), Stride: pad(width)}
 	}
 	halves := func(n, width int) shaders.Halves {
-		if !m.kernels.Panels(s.Type) {
+		if n == 0 || !m.kernels.Panels(s.Type) {
 			return shaders.Halves{}
 		}
 		return shaders.Halves{Address: alloc(shaders.PanelsBytes(n, width)), Width: width}
 	}
 	a.halfX = halves(l.Rows, s.Hidden)
-	a.halfAttended = halves(l.Rows, s.Heads*s.HeadDim)
-	a.halfKept = halves(l.Logits, s.Heads*s.HeadDim)
 	a.halfInner = halves(l.Rows, s.Inner)
 	a.halfHead = halves(l.Logits, s.Hidden)
-	a.x = rows(l.Rows+l.Logits, s.Hidden)
-	a.squares = alloc(int64(l.Rows+l.Logits) * int64(m.finestParts()) * 4)
+	handedOn := func(n int) layerRows {
+		r := layerRows{x: rows(n, s.Hidden), halfAttended: halves(n, s.Heads*s.HeadDim)}
+		if n > 0 {
+			r.squares = alloc(int64(n) * int64(m.finestParts()) * 4)
+		}
+		if m.readsRows() {
+			r.attended = rows(n, s.Heads*s.HeadDim)
+		}
+		return r
+	}
+	a.step, a.tail = handedOn(l.Rows), handedOn(m.tailRows())
 	a.qkv = rows(l.Rows, s.QKV())
 	if m.readsRows() {
-		a.attended, a.kept = rows(l.Rows, s.Heads*s.HeadDim), rows(l.Logits, s.Heads*s.HeadDim)
 		a.inner = rows(l.Rows, s.Inner)
 	}
 	apart := m.rowsApart()

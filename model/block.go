@@ -38,26 +38,25 @@ type block struct {
 	buffer  *compute.Buffer // the host writes
 	answers *compute.Buffer // the host reads
 
-	grids     []gridSize
-	owed      []shaders.FlowOwed // [flowKinds]
-	tokens    []uint32           // [row] id, or lastToken|lane
-	positions []uint32           // [row]
-	lanes     []uint32           // [row]
-	slots     []uint32           // [row] of the adapter table, shaders.BaseSlot, or shaders.NoRow behind the step's rows
-	tiles     []shaders.RowTile
-	decodes   []shaders.DecodeItem
-	prefills  []shaders.PrefillItem
-	gather    []uint32          // [logit row] row of the residual stream
-	kept      []uint32          // [logit row] row
-	headSlots []uint32          // like slots, of logit rows
-	headTiles []shaders.RowTile // of logit rows
-	samples   []shaders.SampleRow
-	ids       []uint32 // the tokens that Logprobs.IDs name, all logit rows'
+	grids      []gridSize
+	owed       []shaders.FlowOwed // [flowKinds]
+	tokens     []uint32           // [row] id, or lastToken|lane
+	positions  []uint32           // [row]
+	lanes      []uint32           // [row]
+	slots      []uint32           // [row] of the adapter table, shaders.BaseSlot, or shaders.NoRow behind the step's rows
+	tiles      []shaders.RowTile
+	decodes    []shaders.DecodeItem
+	prefills   []shaders.PrefillItem
+	gather     []uint32          // [logit row] row
+	logitSlots []uint32          // [logit row] as slots
+	logitTiles []shaders.RowTile // of logit rows
+	samples    []shaders.SampleRow
+	ids        []uint32 // the tokens that Logprobs.IDs name, all logit rows'
 
 	adjusted    []shaders.AdjustRow  // [logit row], in steps that adjust any
 	adjustments []shaders.Adjustment // all logit rows'
 
-	rows, logits int // that have a slot
+	rows, logits int // rows and logit rows of the step
 
 	workgroups [2 * grids]uint32 // of each dispatch: the grids themselves are not to be read back
 
@@ -90,7 +89,8 @@ func newBlock(d *compute.Device, l Limits) (*block, error) {
 	b.buffer, b.answers = buffer, answers
 	b.layOut(buffer.Bytes(), answers.Bytes(), l)
 	clear(buffer.Bytes())
-	b.rows, b.logits = endSlots(b.slots, 0, l.Rows), endSlots(b.headSlots, 0, l.Logits)
+	b.rows, b.logits = l.Rows, l.Logits
+	b.endSlots(0, 0)
 	clear(answers.Bytes())
 	return b, nil
 }
@@ -111,9 +111,8 @@ func (b *block) layOut(written, answered []byte, l Limits) blockSize {
 	b.decodes = carve[shaders.DecodeItem](&w, max(l.Lanes*maxSplits, l.Rows))
 	b.prefills = carve[shaders.PrefillItem](&w, l.Rows)
 	b.gather = carve[uint32](&w, l.Logits)
-	b.kept = carve[uint32](&w, l.Logits)
-	b.headSlots = carve[uint32](&w, l.Logits)
-	b.headTiles = carve[shaders.RowTile](&w, l.Logits)
+	b.logitSlots = carve[uint32](&w, l.Logits)
+	b.logitTiles = carve[shaders.RowTile](&w, l.Logits)
 	b.samples = carve[shaders.SampleRow](&w, l.Logits)
 	b.ids = carve[uint32](&w, l.Logits*MaxLogprobIDs)
 	b.adjusted = carve[shaders.AdjustRow](&w, l.Logits)

@@ -51,10 +51,13 @@ func (f *forward) halfAfter(layer int) *shaders.Halves {
 	return f.half(f.activations.halfX, norm.Weight)
 }
 
+// gather is the rows that want logits.
+func (f *forward) gather() uint64 { return address(f.block.buffer, f.block.gather) }
+
 // gatherHalves takes the rows that want logits.
 func (f *forward) gatherHalves(h shaders.Halves) *compute.Dispatch {
 	d := shaders.PackRows{
-		X: f.activations.x, Gather: address(f.block.buffer, f.block.gather), Halves: h, Type: f.shape.Type, Count: f.key.rows,
+		X: f.rows.x, Gather: f.gather(), Halves: h, Type: f.shape.Type, Count: f.key.rows,
 	}.Dispatch(f.kernels)
 	return &d
 }
@@ -94,7 +97,7 @@ func (f *forward) projected(layer int, p projection, s shrinkage, e ending) {
 	before := f.kernels.ShrinksBefore(f.shape.Type, f.flow != nil)
 	epilogue, dispatches, tiling := shaders.Fused{
 		Project: project, Ending: e.op, Shrink: shrink,
-		Slots: f.slots(), Arrivals: f.activations.arrivals,
+		Slots: f.slots, Arrivals: f.activations.arrivals,
 		Flow: f.flowOf(layer, productFlow[product]),
 		At:   f.epiloguesAt + uint64(len(f.epilogues))*uint64(unsafe.Sizeof(shaders.Epilogue{})),
 	}.Dispatches(f.kernels)
@@ -128,9 +131,9 @@ func (f *forward) fused() bool {
 
 // norm is a norm as its readers in this program find it: who adds to the
 // residual stream sums squares by larger blocks where many rows run, except
-// before the head, which reads what bodies of every kind leave.
+// before the head, which reads what bodies and tails of every kind leave.
 func (f *forward) norm(n shaders.Norm, embedded bool) shaders.Norm {
-	n.Squares = f.squares()
+	n.Squares = f.rows.squares
 	switch {
 	case embedded:
 	case f.fused():
@@ -145,7 +148,7 @@ func (f *forward) embed() *compute.Dispatch {
 	a := &f.activations
 	d := shaders.Embed{
 		Table: f.weights.embedding, Tokens: address(f.block.buffer, f.block.tokens), LastTokens: f.lastTokens.Address(),
-		X: a.x, Squares: a.squares, Width: f.shape.Hidden, Half: f.half(a.halfX, f.weights.layers[0].attentionNorm.Weight), Lora: f.embedDelta(), Flow: f.flow, Count: f.key.rows,
+		X: f.rows.x, Squares: f.rows.squares, Width: f.shape.Hidden, Half: f.half(a.halfX, f.weights.layers[0].attentionNorm.Weight), Lora: f.embedDelta(), Flow: f.flow, Count: f.key.rows,
 	}.Dispatch(f.kernels)
 	return f.varying(d, gridEmbed)
 }
@@ -156,7 +159,7 @@ func (f *forward) embedDelta() *shaders.EmbedDelta {
 		return nil
 	}
 	return &shaders.EmbedDelta{
-		Slots: address(f.block.buffer, f.block.slots), Table: f.adapters.Table, SitesPerSlot: f.adapters.SitesPerSlot,
+		Slots: f.slots, Table: f.adapters.Table, SitesPerSlot: f.adapters.SitesPerSlot,
 		Site: f.shape.Sites().Index(0, lora.EmbedTokens), Vocabulary: f.shape.Vocab,
 	}
 }
@@ -167,7 +170,7 @@ func (f *forward) shrink(layer int, p projection, s shrinkage) *shaders.Shrink {
 		return nil
 	}
 	return &shaders.Shrink{
-		Tiles: f.tiles(), Table: f.adapters.Table, SitesPerSlot: f.adapters.SitesPerSlot,
+		Tiles: f.tiles, Table: f.adapters.Table, SitesPerSlot: f.adapters.SitesPerSlot,
 		FirstSite: siteIndex(layer, s.sites[0]), Sites: len(s.sites), X: p.x, Half: p.half, In: p.in, Norm: p.norm,
 		Hidden: f.activations.hidden, MaxRank: f.adapters.MaxRank, Type: f.shape.Type, Beside: !f.fused(), Slices: f.slices(len(s.sites)),
 		Count: f.key.rows,
@@ -205,14 +208,13 @@ func siteIndex(layer int, s lora.Site) int { return layer*int(lora.Sites) + int(
 
 // shrinkHead computes A·norm(x) of the rows that want logits; nil in a program
 // without adapters of the head.
-func (f *forward) shrinkHead(gather uint64, half *shaders.Halves) *compute.Dispatch {
+func (f *forward) shrinkHead(p projection) *compute.Dispatch {
 	if !f.key.headAdapters {
 		return nil
 	}
 	d := shaders.Shrink{
-		Tiles: address(f.block.buffer, f.block.headTiles), Table: f.adapters.Table, SitesPerSlot: f.adapters.SitesPerSlot,
-		FirstSite: f.shape.Sites().Index(0, lora.LMHead), Sites: 1, X: f.activations.x, Half: half, In: f.shape.Hidden,
-		Norm: &f.weights.finalNorm, Gather: gather, Beside: true,
+		Tiles: address(f.block.buffer, f.block.logitTiles), Table: f.adapters.Table, SitesPerSlot: f.adapters.SitesPerSlot,
+		FirstSite: f.shape.Sites().Index(0, lora.LMHead), Sites: 1, X: p.x, Half: p.half, In: p.in, Norm: p.norm, Gather: p.gather, Beside: true,
 		Hidden: f.activations.hidden, MaxRank: f.adapters.MaxRank, Type: f.shape.Type, Count: f.key.rows,
 	}.Dispatch(f.kernels)
 	return f.varying(d, gridShrinkHead)
@@ -221,7 +223,7 @@ func (f *forward) shrinkHead(gather uint64, half *shaders.Halves) *compute.Dispa
 // expandHead adds what adapters of the head change to the logits.
 func (f *forward) expandHead() *compute.Dispatch {
 	d := shaders.Expand{
-		Y: f.activations.logits, Width: f.shape.Vocab, Tiles: address(f.block.buffer, f.block.headTiles),
+		Y: f.activations.logits, Width: f.shape.Vocab, Tiles: address(f.block.buffer, f.block.logitTiles),
 		Lora: shaders.SiteDelta{
 			Table: f.adapters.Table, SitesPerSlot: f.adapters.SitesPerSlot, FirstSite: f.shape.Sites().Index(0, lora.LMHead),
 			Hidden: f.activations.hidden, MaxRank: f.adapters.MaxRank,
@@ -233,10 +235,7 @@ func (f *forward) expandHead() *compute.Dispatch {
 
 // varying makes the step block decide the size of a dispatch.
 func (f *forward) varying(d compute.Dispatch, g grid) *compute.Dispatch {
-	if f.key.part == tail {
-		g = ofTail(g)
-	}
-	d.Indirect = f.block.indirect(g)
+	d.Indirect = f.block.indirect(f.key.grid(g))
 	return &d
 }
 
@@ -245,7 +244,7 @@ func (f *forward) ropeStore(layer int) shaders.RopeStore {
 	return shaders.RopeStore{
 		QKV:       f.activations.qkv,
 		Positions: address(f.block.buffer, f.block.positions), Lanes: address(f.block.buffer, f.block.lanes),
-		Tiles: f.tiles(), PageTable: f.pageBuffer.Address(), MaxPages: f.pagesPerLane,
+		Tiles: f.tiles, PageTable: f.pageBuffer.Address(), MaxPages: f.pagesPerLane,
 		Pool: f.pool.base, PageBytes: pageUnit, LayerOffset: s.layerOffset(layer),
 		Heads: s.Heads, KVHeads: s.KVHeads, HeadDim: s.HeadDim, Rope: f.weights.rope.Address(),
 		Lora: f.delta(layer, lora.Q), Type: s.Type, Count: f.key.rows,
@@ -255,7 +254,7 @@ func (f *forward) ropeStore(layer int) shaders.RopeStore {
 func (f *forward) attendDecode(layer int) *compute.Dispatch {
 	s, a := &f.shape, &f.activations
 	d := shaders.AttendDecode{
-		QKV: a.qkv, Out: a.attended, Half: f.half(a.halfAttended, 0), Items: address(f.block.buffer, f.block.decodes),
+		QKV: a.qkv, Out: f.rows.attended, Half: f.half(f.rows.halfAttended, 0), Items: address(f.block.buffer, f.block.decodes),
 		PageTable: f.pageBuffer.Address(), MaxPages: f.pagesPerLane,
 		Pool: f.pool.base, PageBytes: pageUnit, LayerOffset: s.layerOffset(layer),
 		Heads: s.Heads, KVHeads: s.KVHeads, HeadDim: s.HeadDim,
@@ -271,7 +270,7 @@ func (f *forward) attendPrefill(layer int) *compute.Dispatch {
 	}
 	s, a := &f.shape, &f.activations
 	d := shaders.AttendPrefill{
-		QKV: a.qkv, Out: a.attended, Half: f.half(a.halfAttended, 0), Items: address(f.block.buffer, f.block.prefills),
+		QKV: a.qkv, Out: f.rows.attended, Half: f.half(f.rows.halfAttended, 0), Items: address(f.block.buffer, f.block.prefills),
 		PageTable: f.pageBuffer.Address(), MaxPages: f.pagesPerLane,
 		Pool: f.pool.base, PageBytes: pageUnit, LayerOffset: s.layerOffset(layer),
 		Heads: s.Heads, KVHeads: s.KVHeads, HeadDim: s.HeadDim,
@@ -290,15 +289,15 @@ func (f *forward) attentionScale() float32 {
 func (f *forward) residual(layer int, site lora.Site, half *shaders.Halves, last bool) shaders.Residual {
 	a := &f.activations
 	return shaders.Residual{
-		X: f.x(), Y: a.y, Half: half, Squares: f.squares(), Fine: last,
-		Width: f.shape.Hidden, Tiles: f.tiles(), Lora: f.delta(layer, site), Slices: f.slices(1), Type: f.shape.Type, Count: f.key.rows,
+		X: f.rows.x, Y: a.y, Half: half, Squares: f.rows.squares, Fine: last,
+		Width: f.shape.Hidden, Tiles: f.tiles, Lora: f.delta(layer, site), Slices: f.slices(1), Type: f.shape.Type, Count: f.key.rows,
 	}
 }
 
 func (f *forward) siluMul(layer int) shaders.SiluMul {
 	a := &f.activations
 	return shaders.SiluMul{
-		GateUp: a.gateUp, UpOffset: f.shape.upRow(), Out: a.inner, Half: f.half(a.halfInner, 0), Inner: f.shape.Inner, Tiles: f.tiles(),
+		GateUp: a.gateUp, UpOffset: f.shape.upRow(), Out: a.inner, Half: f.half(a.halfInner, 0), Inner: f.shape.Inner, Tiles: f.tiles,
 		Lora: f.delta(layer, lora.Gate), Type: f.shape.Type, Count: f.key.rows,
 	}
 }

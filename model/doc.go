@@ -10,7 +10,9 @@
 //   - slot: the place of a resident adapter in the adapter table; Base is none.
 //   - page: the keys and values of PageTokens tokens in all layers.
 //   - tile: up to eight consecutive rows that share a slot.
-//   - regime: decode (every run is one row) or mixed (prompt chunks as well).
+//   - regime: decode (every row attends by itself) or mixed (prompt chunks as
+//     well).
+//   - logit row: a row that wants logits, in the order of the runs.
 //
 // Activations are fp32 matrices [row][column] whose row stride is the width
 // rounded up to a multiple of eight; the columns beyond the width stay zero.

@@ -30,10 +30,7 @@ func (m *Llama) fill(step *Step) {
 	rows, ranges, prefills := 0, 0, 0
 	m.decodes = m.decodes[:0]
 	logits := logitRows{block: b, adjusts: batch.adjustments() > 0}
-	if p.key.cut() {
-		logits.behind = m.limits.Rows
-	}
-	m.runs, m.headRuns = m.runs[:0], m.headRuns[:0]
+	m.runs, m.logitRuns = m.runs[:0], m.logitRuns[:0]
 	s := &m.shape
 	queryTile := m.kernels.QueryTile(s.Heads, s.KVHeads, s.HeadDim, s.Type)
 	for i := range batch.Runs {
@@ -44,28 +41,28 @@ func (m *Llama) fill(step *Step) {
 		} else {
 			prefills += b.fillPrefill(run, rows, prefills, queryTile)
 		}
-		m.headRuns = append(m.headRuns, lora.Run{Slot: run.Slot, Rows: logits.add(run, rows)})
+		m.logitRuns = append(m.logitRuns, lora.Run{Slot: run.Slot, Rows: logits.add(run, rows)})
 		m.runs = append(m.runs, lora.Run{Slot: run.Slot, Rows: run.Rows})
 		rows += run.Rows
 	}
-	b.rows, b.logits = endSlots(b.slots, rows, b.rows), endSlots(b.headSlots, logits.rows, b.logits)
+	b.endSlots(rows, logits.rows)
 	workgroups := m.kernels.DecodeWorkgroups(ranges, s.KVHeads)
 	b.fillDecodes(m.decodes, workgroups)
 	tiles, adapterTiles := lora.Tiles(b.tiles[:0], m.runs)
-	headTiles, headAdapterTiles := lora.Tiles(b.headTiles[:0], m.headRuns)
+	logitTiles, adapterLogitTiles := lora.Tiles(b.logitTiles[:0], m.logitRuns)
 
 	b.setGrid(gridEmbed, shaders.EmbedGroups(s.Hidden, rows))
 	m.setLayerGrids(b, p, rows, batch.Rank, len(tiles), adapterTiles)
-	if step.head != nil && step.head.key.part == tail {
-		m.setLayerGrids(b, step.head, logits.rows, batch.Rank, len(headTiles), headAdapterTiles)
-	}
 	b.setGrid(gridRopeStore, shaders.RopeStoreGroups(s.Heads, s.KVHeads, s.HeadDim, len(tiles)))
 	b.setGrid(gridAttendDecode, m.kernels.AttendDecodeGroups(s.Heads, s.KVHeads, s.HeadDim, workgroups))
 	b.setGrid(gridAttendPrefill, m.kernels.AttendPrefillGroups(s.Heads, s.KVHeads, s.HeadDim, s.Type, prefills))
-	for _, of := range [...]func(grid) grid{func(g grid) grid { return g }, ofTail} { // which of them the head has
-		b.setGrid(of(gridShrinkHead), m.kernels.ShrinkGroups(s.Type, batch.Rank, headAdapterTiles, 1))
-		b.setGrid(of(gridExpandHead), shaders.ExpandGroups(s.Vocab, headAdapterTiles))
-		b.setGrid(of(gridSample), shaders.SampleGroups(logits.rows))
+	if end := step.end; end != nil {
+		if end.key.part == tail {
+			m.setLayerGrids(b, end, logits.rows, batch.Rank, len(logitTiles), adapterLogitTiles)
+		}
+		b.setGrid(end.key.grid(gridShrinkHead), m.kernels.ShrinkGroups(s.Type, batch.Rank, adapterLogitTiles, 1))
+		b.setGrid(end.key.grid(gridExpandHead), shaders.ExpandGroups(s.Vocab, adapterLogitTiles))
+		b.setGrid(end.key.grid(gridSample), shaders.SampleGroups(logits.rows))
 	}
 	b.fillOwed(p)
 }
@@ -73,12 +70,7 @@ func (m *Llama) fill(step *Step) {
 // setLayerGrids sizes the dispatches that both bodies and tails have.
 func (m *Llama) setLayerGrids(b *block, p *program, rows, rank, tiles, adapterTiles int) {
 	s, k := &m.shape, m.kernels
-	set := func(g grid, size [3]uint32) {
-		if p.key.part == tail {
-			g = ofTail(g)
-		}
-		b.setGrid(g, size)
-	}
+	set := func(g grid, size [3]uint32) { b.setGrid(p.key.grid(g), size) }
 	for i, tiling := range p.tilings {
 		set(gridQKV+grid(i), tiling.Groups(rows))
 	}
@@ -115,14 +107,16 @@ func slotOf(run *Run) uint32 {
 	return uint32(run.Slot)
 }
 
-// endSlots marks the rows from the step's last one on, as far as the step before
-// had any, so that programs with more rows leave them alone. It returns how many
-// rows there are now.
-func endSlots(slots []uint32, rows, before int) int {
-	for r := rows; r < before; r++ {
-		slots[r] = shaders.NoRow
+// endSlots marks the rows and the logit rows behind the step's, as far as the
+// step before had any, so that programs with more rows leave them alone.
+func (b *block) endSlots(rows, logits int) {
+	for r := rows; r < b.rows; r++ {
+		b.slots[r] = shaders.NoRow
 	}
-	return rows
+	for r := logits; r < b.logits; r++ {
+		b.logitSlots[r] = shaders.NoRow
+	}
+	b.rows, b.logits = rows, logits
 }
 
 // rowwise says whether attention takes the rows of prompt chunks one by one, as
@@ -174,7 +168,6 @@ func (b *block) fillPrefill(run *Run, row, at, tile int) int {
 type logitRows struct {
 	block     *block
 	adjusts   bool // some of them are adjusted
-	behind    int  // rows that the tail's are behind; 0: there is no tail
 	rows, ids int
 	adjusted  int // adjustments of those before
 }
@@ -203,10 +196,7 @@ func (l *logitRows) adjust(list []Adjustment) {
 }
 
 func (l *logitRows) addRow(run *Run, row, position int, target uint32, s *Sampling) {
-	l.block.kept[l.rows], l.block.headSlots[l.rows] = uint32(row), slotOf(run)
-	if l.block.gather[l.rows] = uint32(row); l.behind > 0 {
-		l.block.gather[l.rows] = uint32(l.behind + l.rows)
-	}
+	l.block.gather[l.rows], l.block.logitSlots[l.rows] = uint32(row), slotOf(run)
 	l.block.samples[l.rows] = shaders.SampleRow{
 		Lane: uint32(run.Lane), Target: target,
 		Temperature: s.Temperature, TopK: uint32(s.TopK), TopP: s.TopP, MinP: s.MinP,

@@ -15,16 +15,33 @@ type forward struct {
 	key    programKey
 	stages []compute.Stage
 
+	rows         layerRows
+	tiles, slots uint64 // of the rows, in the step block; adapter tiles come first
+
 	epilogues   []shaders.Epilogue // of the fused projections so far
 	epiloguesAt uint64             // where they will lie
 	parameters  compute.Span       // the same, of a program that is recorded
 	tilings     tilings
 	owed        [perLayer]uint32 // workgroups of the projections, where stages flow
 	flow        *shaders.Flow    // nil: barriers are between the stages
-	layerStages int              // of the first layer
+	layerStages int              // of the first layer, for Plan
 }
 
-// body is the forward pass up to the residual stream after the last layer:
+// forward begins a program whose rows are the step's or, in a tail, the logit
+// rows.
+func (m *Llama) forward(key programKey) *forward {
+	f := &forward{Llama: m, block: m.blocks[key.turn], key: key}
+	b := f.block
+	if key.part == tail {
+		f.rows, f.tiles, f.slots = m.activations.tail, address(b.buffer, b.logitTiles), address(b.buffer, b.logitSlots)
+	} else {
+		f.rows, f.tiles, f.slots = m.activations.step, address(b.buffer, b.tiles), address(b.buffer, b.slots)
+	}
+	return f
+}
+
+// body is the forward pass up to the residual stream after the last layer, or
+// to its attention where a tail ends it:
 //
 //	x = E[token], + scale · B(A[:,token]) under an adapter of the embedding
 //	for each layer:
@@ -42,17 +59,14 @@ type forward struct {
 //
 // Where projections go by cooperative matrices, who writes their input also
 // leaves it as halves, which is what they read.
-//
-// With many rows the last layer ends with its attention: what is behind it
-// concerns the rows that want logits alone, and is left to the tail.
 func (f *forward) body() {
 	f.flow = f.newFlow()
 	f.stage("embed", f.embed())
 	for l := range f.weights.layers {
 		w := &f.weights.layers[l]
-		f.attention(l, w)
-		if l < f.shape.Layers-1 || !f.key.cut() {
-			f.mlp(l, w)
+		f.beginLayer(l, w)
+		if l < f.shape.Layers-1 || !f.key.leavesTail() {
+			f.endLayer(l, w)
 		}
 		if l == 0 {
 			f.layerStages = len(f.stages) - 1
@@ -60,12 +74,12 @@ func (f *forward) body() {
 	}
 }
 
-// attention is a layer up to what attention answers.
-func (f *forward) attention(l int, w *layerWeights) {
+// beginLayer lists qkv and attention.
+func (f *forward) beginLayer(l int, w *layerWeights) {
 	s, a := &f.shape, &f.activations
 	attentionNorm := f.norm(w.attentionNorm, l == 0)
 	qkv := projection{
-		label: "qkv", grid: gridQKV, w: w.qkv, x: a.x, half: f.half(a.halfX, w.attentionNorm.Weight), y: a.qkv,
+		label: "qkv", grid: gridQKV, w: w.qkv, x: f.rows.x, half: f.half(a.halfX, w.attentionNorm.Weight), y: a.qkv,
 		in: s.Hidden, out: s.QKV(), norm: &attentionNorm,
 	}
 	f.projected(l, qkv,
@@ -75,20 +89,19 @@ func (f *forward) attention(l int, w *layerWeights) {
 	f.last().Flows = f.flows(l, flowAttend)
 }
 
-// mlp is the rest of a layer: attention's projection and the gated one.
-func (f *forward) mlp(l int, w *layerWeights) {
+// endLayer lists the rest of a layer: o, gate, up and down.
+func (f *forward) endLayer(l int, w *layerWeights) {
 	s, a := &f.shape, &f.activations
 	mlpNorm := f.norm(w.mlpNorm, false)
-	attended, halfAttended := f.attended()
 	o := projection{
-		label: "o", grid: gridO, w: w.o, x: attended, half: f.half(halfAttended, 0), y: a.y,
+		label: "o", grid: gridO, w: w.o, x: f.rows.attended, half: f.half(f.rows.halfAttended, 0), y: a.y,
 		in: s.Heads * s.HeadDim, out: s.Hidden,
 	}
 	f.projected(l, o,
 		shrinkage{sites: []lora.Site{lora.O}, grid: gridShrinkO},
 		ending{label: "residual", op: f.residual(l, lora.O, f.half(a.halfX, w.mlpNorm.Weight), false), grid: gridResidual})
 	gateUp := projection{
-		label: "gate_up", grid: gridGateUp, w: w.gateUp, x: f.x(), half: f.half(a.halfX, w.mlpNorm.Weight), y: a.gateUp,
+		label: "gate_up", grid: gridGateUp, w: w.gateUp, x: f.rows.x, half: f.half(a.halfX, w.mlpNorm.Weight), y: a.gateUp,
 		in: s.Hidden, out: 2 * s.upRow(), norm: &mlpNorm,
 	}
 	f.projected(l, gateUp,
@@ -106,18 +119,22 @@ func (f *forward) mlp(l int, w *layerWeights) {
 // head turns the rows that want logits into tokens: logits = W·norm(x), then
 // one sampled or scored token per logit row. Sampling reads the logits several
 // times, so the expand of adapters of the head has a stage of its own, in the
-// program for batches that have such an adapter.
+// program for batches that have such an adapter. A tail ends with it, and has
+// just these rows.
 func (f *forward) head() {
 	s, a := &f.shape, &f.activations
-	half := f.half(a.halfHead, f.weights.finalNorm.Weight)
-	if half != nil {
-		f.stage("gather", f.gatherHalves(*half))
+	norm := f.weights.finalNorm
+	norm.Squares = f.rows.squares
+	p := projection{
+		w: f.weights.head, x: f.rows.x, half: f.half(a.halfX, norm.Weight), y: a.logits, in: s.Hidden, out: s.Vocab, norm: &norm,
 	}
-	logits := f.project(projection{
-		w: f.weights.head, x: a.x, half: half, y: a.logits, in: s.Hidden, out: s.Vocab,
-		norm: &f.weights.finalNorm, gather: address(f.block.buffer, f.block.gather),
-	})
-	f.stage("lm_head", f.shrinkHead(logits.Gather, half), labelled("lm_head", logits.Dispatch(f.kernels)))
+	if f.key.part == head {
+		p.gather = f.gather()
+		if p.half = f.half(a.halfHead, norm.Weight); p.half != nil {
+			f.stage("gather", f.gatherHalves(*p.half))
+		}
+	}
+	f.stage("lm_head", f.shrinkHead(p), labelled("lm_head", f.project(p).Dispatch(f.kernels)))
 	if f.key.headAdapters {
 		f.stage("expand", f.expandHead())
 	}

@@ -54,8 +54,8 @@ type Llama struct {
 	turn  int
 
 	// Scratch of fill.
-	runs, headRuns []lora.Run
-	decodes        []shaders.DecodeRow
+	runs, logitRuns []lora.Run
+	decodes         []shaders.DecodeRow
 }
 
 // Adapters is where the device finds resident adapters. The zero value is a
@@ -150,7 +150,7 @@ func (m *Llama) Shape() Shape { return m.shape }
 // planWeights finds a place for all weights, which are not read yet, and checks
 // their source, nil for random ones.
 func (m *Llama) planWeights(c checkpoint.Config, source *checkpoint.Checkpoint) (*weightPlan, error) {
-	w, plan, err := planWeights(m.device, m.kernels, &m.shape, c.TieEmbeddings, m.activations.squares)
+	w, plan, err := planWeights(m.device, m.kernels, &m.shape, c.TieEmbeddings)
 	if err != nil {
 		return nil, err
 	}

@@ -10,8 +10,8 @@ import (
 	"lorikeet/lora"
 )
 
-// Plan prints the recorded program that runs a number of tokens, one row each
-// for the decode regime: its stages, their dispatches with kernel variant,
+// Plan prints the recorded programs that run a number of tokens, rows that decode
+// or, where these are more than Limits.Lanes, a prompt: their stages, their dispatches with kernel variant,
 // bytes and flops, and the number of stages per layer. Bytes and flops are the
 // fewest the dispatch needs; adapters' own are left out, since they depend on
 // the batch.
@@ -20,22 +20,18 @@ func (m *Llama) Plan(w io.Writer, tokens int, adapters bool) error {
 		return fmt.Errorf("model: a step runs 1 to %d tokens, not %d", m.limits.Rows, tokens)
 	}
 	if adapters && !m.adapters.enabled() {
-		return fmt.Errorf("model: it was opened without adapters")
+		return fmt.Errorf("model: the model was opened without adapters")
 	}
-	p := decodeBody
+	p, logits := decodeBody, tokens
 	if tokens > m.limits.Lanes {
-		p = mixedBody
+		p, logits = mixedBody, 1
 	}
 	body := programKey{part: p, rows: bucket(m.buckets[p], tokens), adapters: adapters}
-	end := programKey{part: head, headAdapters: adapters && m.adapters.Targets[lora.LMHead]}
-	if body.cut() {
-		end.part, end.adapters = tail, adapters
-	}
-	end.rows = bucket(m.buckets[end.part], min(tokens, m.limits.Logits))
+	end := m.end(body, logits, adapters && m.adapters.Targets[lora.LMHead], false)
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintf(table, "stage\tdispatch\tvariant\tkernel\tMB\tMFLOP\t\n")
-	first, second := m.unrun(body), m.unrun(end)
-	n := planStages(table, planStages(table, 0, first.stages), second.stages)
+	first, last := m.unrun(body), m.unrun(end)
+	n := planStages(table, planStages(table, 0, first.stages), last.stages)
 	if err := table.Flush(); err != nil {
 		return fmt.Errorf("model: print the plan: %w", err)
 	}

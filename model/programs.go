@@ -35,8 +35,9 @@ const (
 
 func (p part) String() string { return [...]string{"decode", "mixed", "head", "tail"}[p] }
 
-// needed says whether a model whose adapters have such targets needs the
-// program.
+// needed says whether there is such a program, in a model whose adapters have
+// these targets: bodies and tails have work of layers, heads and tails of the
+// head.
 func (k programKey) needed(targets lora.Targets) bool {
 	switch k.part {
 	case head:
@@ -89,11 +90,13 @@ func bucket(list []int, n int) int {
 // record makes every program the model can need. It lists all of them first,
 // since a kernel begins to compile when it is first asked for.
 func (m *Llama) record(ctx context.Context) error {
-	m.buckets = [...][]int{
+	m.buckets = [parts][]int{
 		decodeBody: buckets(decodeBody, m.limits.Lanes),
 		mixedBody:  buckets(mixedBody, m.limits.Rows),
 		head:       buckets(head, m.limits.Logits),
-		tail:       buckets(tail, min(m.limits.Logits, m.limits.Rows)),
+	}
+	if n := m.tailRows(); n > 0 {
+		m.buckets[tail] = buckets(tail, n)
 	}
 	m.programs = map[programKey]*program{}
 	m.epilogues = m.device.NewArena("epilogues", compute.Local, 1<<20)
@@ -162,14 +165,14 @@ const perLayer = 4
 // listed lists one program, with a place on the device for the parameters of
 // its fused projections.
 func (m *Llama) listed(key programKey) (*forward, error) {
-	f := &forward{Llama: m, block: m.blocks[key.turn], key: key}
+	f := m.forward(key)
 	if key.part != head && f.fused() {
-		most := m.shape.Layers * perLayer
+		projections := m.shape.Layers * perLayer
 		if key.part == tail {
-			most = perLayer
+			projections = perLayer - 1 // not qkv
 		}
 		var err error
-		if f.parameters, err = m.epilogues.Alloc(int64(most) * int64(unsafe.Sizeof(shaders.Epilogue{}))); err != nil {
+		if f.parameters, err = m.epilogues.Alloc(int64(projections) * int64(unsafe.Sizeof(shaders.Epilogue{}))); err != nil {
 			return nil, err
 		}
 		f.epiloguesAt = f.parameters.Address()
@@ -213,7 +216,7 @@ func (f *forward) list() {
 
 // unrun lists the stages of a program that nobody will run.
 func (m *Llama) unrun(key programKey) *forward {
-	f := &forward{Llama: m, block: m.blocks[key.turn], key: key}
+	f := m.forward(key)
 	f.list()
 	return f
 }

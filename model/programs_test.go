@@ -18,13 +18,12 @@ func TestBuckets(t *testing.T) {
 	}
 }
 
-// A tail is for bodies that were cut, and has adapters of the head only where the
-// layers may have some, too.
+// A tail has adapters of the head only where the layers may have some, too.
 func TestNeededPrograms(t *testing.T) {
-	withHead, without := lora.Targets{lora.Q: true, lora.LMHead: true}, lora.Targets{lora.Q: true}
+	also, layers := lora.Targets{lora.Q: true, lora.LMHead: true}, lora.Targets{lora.Q: true}
 	for _, c := range []struct {
-		key             programKey
-		with, otherwise bool
+		key               programKey
+		withHead, without bool
 	}{
 		{programKey{part: mixedBody, adapters: true}, true, true},
 		{programKey{part: mixedBody, adjusts: true}, false, false},
@@ -36,12 +35,12 @@ func TestNeededPrograms(t *testing.T) {
 		{programKey{part: tail, headAdapters: true}, false, false},
 		{programKey{part: tail, adapters: true, headAdapters: true, adjusts: true}, true, false},
 	} {
-		require.Equal(t, c.with, c.key.needed(withHead), c.key)
-		require.Equal(t, c.otherwise, c.key.needed(without), c.key)
+		require.Equal(t, c.withHead, c.key.needed(also), c.key)
+		require.Equal(t, c.without, c.key.needed(layers), c.key)
 	}
-	require.False(t, programKey{part: mixedBody, rows: mostWhole}.cut())
-	require.True(t, programKey{part: mixedBody, rows: mostWhole + 1}.cut())
-	require.False(t, programKey{part: decodeBody, rows: mostWhole + 1}.cut())
+	require.False(t, programKey{part: mixedBody, rows: mostWhole}.leavesTail())
+	require.True(t, programKey{part: mixedBody, rows: mostWhole + 1}.leavesTail())
+	require.False(t, programKey{part: decodeBody, rows: mostWhole + 1}.leavesTail())
 }
 
 // The warm-up stays within the context, and within the pages it enters.

@@ -13,7 +13,7 @@ type Step struct {
 	block  *block
 	ticket compute.Ticket
 	body   *program
-	head   *program // or a tail; nil: no row wants logits
+	end    *program // head or tail; nil: no row wants logits
 }
 
 // Launch starts a step. The batch may not change until it was collected, and no
@@ -45,10 +45,10 @@ func (m *Llama) launch(batch *Batch, adapters bool) (*Step, error) {
 	m.fill(s)
 	m.turn = 1 - m.turn
 	var err error
-	if s.head == nil {
+	if s.end == nil {
 		s.ticket, err = m.device.Submit(s.body.Program)
 	} else {
-		s.ticket, err = m.device.Submit(s.body.Program, s.head.Program)
+		s.ticket, err = m.device.Submit(s.body.Program, s.end.Program)
 	}
 	return s, err
 }
@@ -100,14 +100,9 @@ func (m *Llama) choose(s *Step, adapters bool) {
 	}
 	key.rows = bucket(m.buckets[key.part], s.batch.Rows())
 	s.body = m.programs[key]
-	s.head = nil
+	s.end = nil
 	if logits := s.batch.logits(); logits > 0 {
-		end := programKey{part: head, headAdapters: s.batch.Targets[lora.LMHead], adjusts: s.batch.adjustments() > 0, turn: m.turn}
-		if key.cut() {
-			end.part, end.adapters = tail, adapters
-		}
-		end.rows = bucket(m.buckets[end.part], logits)
-		s.head = m.programs[end]
+		s.end = m.programs[m.end(key, logits, s.batch.Targets[lora.LMHead], s.batch.adjustments() > 0)]
 	}
 }
 
@@ -168,10 +163,10 @@ func (m *Llama) collectProfile(s *Step) error {
 	if m.profiler == nil {
 		return nil
 	}
-	if err := m.profiler.Collect(s.body.Program); err != nil || s.head == nil {
+	if err := m.profiler.Collect(s.body.Program); err != nil || s.end == nil {
 		return err
 	}
-	return m.profiler.Collect(s.head.Program)
+	return m.profiler.Collect(s.end.Program)
 }
 
 // output reads the answer to one logit row.

@@ -10,79 +10,63 @@ import (
 // many rows it has.
 const mostWhole = 192
 
-// cut says whether the program leaves the end of the last layer to a tail.
-func (k programKey) cut() bool { return k.part == mixedBody && k.rows > mostWhole }
+// leavesTail says whether the body ends with the last layer's attention: only
+// rows that want logits need the rest, which is the tail's.
+func (k programKey) leavesTail() bool { return k.part == mixedBody && k.rows > mostWhole }
 
-// tail is what a body of many rows leaves out of the last layer, and the head.
-// The rows that want logits come behind the step's in the residual stream, and
-// first elsewhere.
+// tailRows is the most rows that a tail may have: logit rows, as many of them as
+// what layers leave has room for. Where no body leaves a tail there are none.
+func (m *Llama) tailRows() int {
+	if m.limits.Rows <= mostWhole {
+		return 0
+	}
+	return min(m.limits.Logits, m.limits.Rows)
+}
+
+// end is the program behind a body for so many logit rows: a head, or the tail
+// that the body leaves.
+func (m *Llama) end(body programKey, logits int, headAdapters, adjusts bool) programKey {
+	k := programKey{part: head, turn: body.turn, headAdapters: headAdapters, adjusts: adjusts}
+	if body.leavesTail() {
+		k.part, k.adapters = tail, body.adapters
+	}
+	k.rows = bucket(m.buckets[k.part], logits)
+	return k
+}
+
+// grid is where the step block has the size of a dispatch: a tail's lie behind
+// its body's, since both run in one step.
+func (k programKey) grid(g grid) grid {
+	if k.part == tail {
+		return g + grids
+	}
+	return g
+}
+
+// tail is what a body leaves out of the last layer, for the logit rows alone,
+// and the head.
 func (f *forward) tail() {
 	last := f.shape.Layers - 1
-	f.stage("gather", f.keep()...)
-	f.mlp(last, &f.weights.layers[last])
+	f.stage("gather", f.gatherRows()...)
+	f.endLayer(last, &f.weights.layers[last])
 	f.head()
 }
 
-// keep copies what the tail needs of the rows that want logits: their residual
-// stream, and what attention answered them.
-func (f *forward) keep() []*compute.Dispatch {
-	a := &f.activations
-	gather := func(g shaders.GatherRows) *compute.Dispatch {
-		g.Gather, g.Type, g.Count = address(f.block.buffer, f.block.kept), f.shape.Type, f.key.rows
+// gatherRows copies what the last layer's begin hands on of the rows that want
+// logits.
+func (f *forward) gatherRows() []*compute.Dispatch {
+	copied := func(g shaders.GatherRows) *compute.Dispatch {
+		g.Gather, g.Count = f.gather(), f.key.rows
 		d := g.Dispatch(f.kernels)
 		return &d
 	}
-	list := []*compute.Dispatch{gather(shaders.GatherRows{From: a.x, To: f.x()})}
-	if a.attended.Address != 0 {
-		list = append(list, gather(shaders.GatherRows{From: a.attended, To: a.kept}))
+	from, to := &f.activations.step, &f.rows
+	list := []*compute.Dispatch{copied(shaders.GatherRows{From: from.x, To: to.x})}
+	if from.attended.Address != 0 {
+		list = append(list, copied(shaders.GatherRows{From: from.attended, To: to.attended}))
 	}
-	if a.halfAttended.Address != 0 {
-		list = append(list, gather(shaders.GatherRows{FromHalf: &a.halfAttended, ToHalf: &a.halfKept}))
+	if from.halfAttended.Address != 0 {
+		list = append(list, copied(shaders.GatherRows{FromHalf: &from.halfAttended, ToHalf: &to.halfAttended}))
 	}
 	return list
 }
-
-// x is the residual stream of the program's rows.
-func (f *forward) x() shaders.Rows {
-	x := f.activations.x
-	if f.key.part == tail {
-		x.Address += uint64(f.limits.Rows) * uint64(x.Stride) * 4
-	}
-	return x
-}
-
-// squares are the sums of squares of x.
-func (f *forward) squares() uint64 {
-	at := f.activations.squares
-	if f.key.part == tail {
-		at += uint64(f.limits.Rows) * uint64(f.finestParts()) * 4
-	}
-	return at
-}
-
-// attended is what attention answered the program's rows.
-func (f *forward) attended() (shaders.Rows, shaders.Halves) {
-	if f.key.part == tail {
-		return f.activations.kept, f.activations.halfKept
-	}
-	return f.activations.attended, f.activations.halfAttended
-}
-
-// tiles is where the tiles of the program's rows are; adapter tiles come first.
-func (f *forward) tiles() uint64 {
-	if f.key.part == tail {
-		return address(f.block.buffer, f.block.headTiles)
-	}
-	return address(f.block.buffer, f.block.tiles)
-}
-
-// slots is where those of the program's rows are.
-func (f *forward) slots() uint64 {
-	if f.key.part == tail {
-		return address(f.block.buffer, f.block.headSlots)
-	}
-	return address(f.block.buffer, f.block.slots)
-}
-
-// ofTail is the size of a tail's dispatch, whose like in a body goes by a grid.
-func ofTail(g grid) grid { return g + grids }

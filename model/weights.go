@@ -74,15 +74,16 @@ func (p *weightPlan) matrix(rows, columns int, parts ...tensorPart) shaders.Matr
 	return shaders.Matrix{Address: span.Address(), Stride: stride, Type: p.shape.Type}
 }
 
-// norm plans the weights of an RMSNorm over the residual stream.
-func (p *weightPlan) norm(name string, squares uint64) shaders.Norm {
+// norm plans the weights of an RMSNorm over the residual stream. Where the sums
+// of squares are, each program knows.
+func (p *weightPlan) norm(name string) shaders.Norm {
 	span := p.alloc(int64(pad(p.shape.Hidden)) * int64(p.shape.Type.Size()))
 	p.tensors = append(p.tensors, plannedTensor{
 		span: span, width: p.shape.Hidden, norm: true,
 		parts: []tensorPart{{name: name, rows: 1, columns: p.shape.Hidden}},
 	})
 	return shaders.Norm{
-		Weight: span.Address(), Squares: squares, Parts: squareParts(p.shape.Hidden, p.unit),
+		Weight: span.Address(), Parts: squareParts(p.shape.Hidden, p.unit),
 		Width: p.shape.Hidden, Eps: p.shape.Eps,
 	}
 }
@@ -96,9 +97,8 @@ func (p *weightPlan) alloc(n int64) compute.Span {
 	return span
 }
 
-// planWeights lays out a whole model. squares is where the partial sums of
-// squares of the residual stream are.
-func planWeights(d *compute.Device, k *shaders.Kernels, s *Shape, tied bool, squares uint64) (*weights, *weightPlan, error) {
+// planWeights lays out a whole model.
+func planWeights(d *compute.Device, k *shaders.Kernels, s *Shape, tied bool) (*weights, *weightPlan, error) {
 	w := &weights{arena: d.NewArena("weights", compute.Local, min(weightChunk, s.parameterBytes(tied)))}
 	p := &weightPlan{shape: s, arena: w.arena, panels: k.Panels(s.Type), unit: k.SquaresUnit(s.Type)}
 	h, q, kv := s.Hidden, s.Heads*s.HeadDim, s.KVHeads*s.HeadDim
@@ -110,12 +110,12 @@ func planWeights(d *compute.Device, k *shaders.Kernels, s *Shape, tied bool, squ
 	case p.panels: // rows to look up and panels to multiply are two copies
 		w.head = p.projection(s.Vocab, h, tensorPart{"model.embed_tokens.weight", 0, s.Vocab, h})
 	}
-	w.finalNorm = p.norm("model.norm.weight", squares)
+	w.finalNorm = p.norm("model.norm.weight")
 	for l := range s.Layers {
 		name := func(tensor string) string { return fmt.Sprintf("model.layers.%d.%s.weight", l, tensor) }
 		w.layers = append(w.layers, layerWeights{
-			attentionNorm: p.norm(name("input_layernorm"), squares),
-			mlpNorm:       p.norm(name("post_attention_layernorm"), squares),
+			attentionNorm: p.norm(name("input_layernorm")),
+			mlpNorm:       p.norm(name("post_attention_layernorm")),
 			qkv: p.projection(q+2*kv, h,
 				tensorPart{name("self_attn.q_proj"), 0, q, h},
 				tensorPart{name("self_attn.k_proj"), q, kv, h},

@@ -64,7 +64,7 @@ func (r DecodeRow) chunks(ranges int) int {
 // ranges, has about as many chunks of keys: whole ranges, at least one, in the order of the keys of one row after the other. By chunks, since
 // one key waits for memory as long as a chunk of them does.
 func DecodeItems(items []DecodeItem, rows []DecodeRow, workgroups int) []DecodeItem {
-	left, chunks := 0, 0 // ranges that nobody has yet
+	left, chunks := 0, 0 // ranges that nobody has yet; chunks of all
 	for _, r := range rows {
 		left, chunks = left+r.Ranges(), chunks+r.chunks(r.Ranges())
 	}

@@ -13,8 +13,8 @@ layout(local_size_x = CHUNKS) in;
 layout(buffer_reference, std430, buffer_reference_align = 16) writeonly buffer Chunks { uvec4 at[]; };
 
 layout(push_constant) uniform Push {
-    uint64_t from;
-    uint64_t to;     // written
+    uint64_t from;   // fp32 [row][4 * chunks] or, with PANELS, 16-bit elements in panels
+    uint64_t to;     // the same, [t]; written
     uint64_t gather; // uint32 [t], the row of each t
     uint chunks;     // of a row
 } push;

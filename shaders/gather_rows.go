@@ -6,13 +6,12 @@ import "lorikeet/compute"
 //
 //	To[t] = From[row(t)]
 //
-// where row(t) is the t-th entry of Gather. The matrices are either fp32 rows of one stride, pad included, or Halves of one width, and do not
-// overlap.
+// where row(t) is the t-th entry of Gather. The matrices are either fp32 rows of one stride, pad included, or halves of one width and type, and
+// do not overlap.
 type GatherRows struct {
-	From, To         Rows    // without an address: halves
-	FromHalf, ToHalf *Halves // nil: rows
+	From, To         Rows    // without FromHalf; From has every row that Gather names, To Count
+	FromHalf, ToHalf *Halves // the same
 	Gather           uint64  // uint32 [Count]
-	Type             Type    // of the halves
 	Count            int
 }
 
@@ -25,7 +24,7 @@ func (g GatherRows) Dispatch(k *Kernels) compute.Dispatch {
 	}
 	return compute.Dispatch{
 		Label:  "gather_rows",
-		Kernel: k.kernel("gather_rows", gatherRowsSpec{Type: uint32(g.Type), Panels: g.FromHalf != nil}),
+		Kernel: k.kernel("gather_rows", gatherRowsSpec{Panels: g.FromHalf != nil}),
 		Push:   pushBytes(push),
 		Groups: [3]uint32{count32(ceilDiv(int(push.Chunks), gatherRowsChunks)), count32(g.Count), 1},
 		Bytes:  2 * chunkBytes * int64(g.Count) * int64(push.Chunks),

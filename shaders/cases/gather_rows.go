@@ -28,7 +28,7 @@ func buildGatherRows(s *Setup, t shaders.Type, width int) Run {
 	const rows = 70
 	list := s.Random.Perm(rows)[:37]
 	list[20] = list[3]
-	op := shaders.GatherRows{Gather: Place(s, words(list)), Type: t, Count: len(list)}
+	op := shaders.GatherRows{Gather: Place(s, words(list)), Count: len(list)}
 	stride := Pad8(width)
 	if t != shaders.F32 {
 		stride = (width + shaders.PanelColumns - 1) / shaders.PanelColumns * shaders.PanelColumns

@@ -168,7 +168,7 @@ func (b *bench) floor(w work) int64 {
 	return b.model.StreamBytes() + int64(keys)*shape.PageBytes()/model.PageTokens
 }
 
-// waits adds up the seconds that the device waited in each step: for its body, and for its head. The first step of each sample is left
+// waits adds up the seconds that the device waited in each step, all of which want logits: for its body, and for its head or tail. The first step of each sample is left
 // out, for which the host waited until the device had nothing left to do.
 func waits(idle []time.Duration, sample int) []float64 {
 	var list []float64
@@ -183,7 +183,7 @@ func waits(idle []time.Duration, sample int) []float64 {
 // report prints how long the device waited in each work, or where the time of the last one went, if asked.
 func (b *bench) report() error {
 	if b.o.idle {
-		fmt.Println("\nthe device waits in a step for its layers and its head, µs: median, least, most")
+		fmt.Println("\nthe device waits in a step for its two programs, µs: median, least, most")
 		for _, x := range b.idle {
 			fmt.Printf("%s: %.1f, %.1f, %.1f\n", x.Name, x.Us, x.Lowest, x.Highest)
 		}

@@ -48,7 +48,7 @@ func main() {
 	flag.IntVar(&o.chunk, "chunk", 1024, "rows of that chunk, and tokens of each prompt of -prefill")
 	flag.IntVar(&o.prefill, "prefill", 0, "also run this many prompts in one step, without adapters and with one each")
 	flag.BoolVar(&o.stages, "stages", false, "print the time of each stage, from GPU timestamps, which slow the steps down")
-	flag.BoolVar(&o.idle, "idle", false, "print how long the device waits in a step, for its layers and for its head; not with -stages or -trace")
+	flag.BoolVar(&o.idle, "idle", false, "print how long the device waits in a step, for its layers and for its head or tail; not with -stages or -trace")
 	flag.BoolVar(&o.statistics, "statistics", false, "print what the driver says of each kernel: registers, code and memory, in its own words")
 	flag.StringVar(&o.trace, "trace", "", "write a Chrome trace of the profiled steps here")
 	flag.StringVar(&o.json, "json", "", "write the results here")
