@@ -301,51 +301,6 @@ func TestManyRows(t *testing.T) {
 	}
 }
 
-// TestTails runs steps of so many rows that a tail ends the last layer: of no
-// row, of few and of many, under adapters, with one of the head, and under none.
-func TestTails(t *testing.T) {
-	device := computetest.Device(t)
-	for style, m := range map[shaders.Style]tinyModel{shaders.Groups: tinyModels[0], shaders.Lanes: tinyModels[0], shaders.Matrices: halves} {
-		if !has(device, style) {
-			continue
-		}
-		t.Run(style.String(), func(t *testing.T) {
-			seed := rand.Uint64()
-			t.Logf("seed %d", seed)
-			r := rand.New(rand.NewPCG(seed, 0))
-			f := newFixtureOf(t, m, r, shaders.NewStyle(device, style), mostWhole+40, 4)
-			var all []*testSequence
-			sequence := func(lane, adapter, prompt, scored int) *testSequence {
-				s := f.sequence(t, r, lane, adapter, prompt)
-				s.unscored = prompt - scored
-				all = append(all, s)
-				return s
-			}
-			step := func(pieces ...piece) {
-				rows := 0
-				for _, p := range pieces {
-					rows += p.rows
-				}
-				require.Greater(t, rows, mostWhole)
-				f.step(t, pieces...)
-			}
-			const many = mostWhole + 9
-			long, a, b := sequence(0, 1, 2*many, 3), sequence(1, 3, 9, 9), sequence(2, -1, 11, 11)
-			step(piece{long, many}) // no row wants logits
-			step(piece{long, many}, piece{a, 9}, piece{b, 11})
-			f.step(t, piece{long, 1}, piece{a, 1}, piece{b, 1})
-			step(piece{sequence(3, 2, many, 40), many}, piece{a, 1}, piece{b, 1})
-			alone := sequence(0, -1, many, 1)
-			step(piece{alone, many})
-			step(piece{sequence(1, -1, many, 50), many}, piece{alone, 1}, piece{b, 1})
-			f.step(t, piece{alone, 1}, piece{b, 1})
-			for _, s := range all {
-				t.Logf("largest difference of a log probability: %.2g (limit %.2g)", f.verify(t, s, m.limit), m.limit)
-			}
-		})
-	}
-}
-
 // TestLaunchRefuses asks for steps that are larger than the model was opened for.
 func TestLaunchRefuses(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))

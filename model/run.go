@@ -41,10 +41,12 @@ func (m *Llama) launch(batch *Batch, adapters bool) (*Step, error) {
 	s := &m.steps[m.turn]
 	s.batch, s.block = batch, m.blocks[m.turn]
 	m.writePages(batch)
-	m.choose(s, adapters)
+	err := m.choose(s, adapters)
+	if err != nil {
+		return nil, err
+	}
 	m.fill(s)
 	m.turn = 1 - m.turn
-	var err error
 	if s.end == nil {
 		s.ticket, err = m.device.Submit(s.body.Program)
 	} else {
@@ -93,17 +95,29 @@ func warmRuns(context, rows int, rowwise bool) []Run {
 }
 
 // choose picks the programs that run the batch.
-func (m *Llama) choose(s *Step, adapters bool) {
+func (m *Llama) choose(s *Step, adapters bool) (err error) {
 	key := programKey{part: mixedBody, adapters: adapters, turn: m.turn}
 	if m.rowByRow(s.batch) {
 		key.part = decodeBody
 	}
 	key.rows = bucket(m.buckets[key.part], s.batch.Rows())
-	s.body = m.programs[key]
+	if s.body, err = m.recorded(key); err != nil {
+		return err
+	}
 	s.end = nil
 	if logits := s.batch.logits(); logits > 0 {
-		s.end = m.programs[m.end(key, logits, s.batch.Targets[lora.LMHead], s.batch.adjustments() > 0)]
+		s.end, err = m.recorded(m.end(key, logits, s.batch.Targets[lora.LMHead], s.batch.adjustments() > 0))
 	}
+	return err
+}
+
+// recorded finds a program.
+func (m *Llama) recorded(key programKey) (*program, error) {
+	p := m.programs[key]
+	if p == nil {
+		return nil, fmt.Errorf("model: the batch asks for the program %q, which there is not", key)
+	}
+	return p, nil
 }
 
 // rowByRow says whether the decode programs can run the batch, in which every row

@@ -1,0 +1,98 @@
+package model
+
+import (
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"lorikeet/compute/computetest"
+	"lorikeet/lora"
+	"lorikeet/shaders"
+)
+
+// withTails runs a test with kernels of each style, and a fixture of so many rows
+// and lanes.
+func withTails(t *testing.T, rows, lanes int, test func(t *testing.T, f *fixture, r *rand.Rand, limit float64)) {
+	device := computetest.Device(t)
+	for style, m := range map[shaders.Style]tinyModel{shaders.Groups: tinyModels[0], shaders.Lanes: tinyModels[0], shaders.Matrices: halves} {
+		if !has(device, style) {
+			continue
+		}
+		t.Run(style.String(), func(t *testing.T) {
+			seed := rand.Uint64()
+			t.Logf("seed %d", seed)
+			r := rand.New(rand.NewPCG(seed, 0))
+			test(t, newFixtureOf(t, m, r, shaders.NewStyle(device, style), rows, lanes), r, m.limit)
+		})
+	}
+}
+
+// TestTails runs steps of so many rows that a tail ends the last layer: of no
+// logit row, of few and of many, under adapters, with one of the head, and under
+// none; and one that adjusts its logits.
+func TestTails(t *testing.T) {
+	withTails(t, mostWhole+40, 4, func(t *testing.T, f *fixture, r *rand.Rand, limit float64) {
+		var all []*testSequence
+		sequence := func(lane, adapter, prompt, scored int) *testSequence {
+			s := f.sequence(t, r, lane, adapter, prompt)
+			s.unscored = prompt - scored
+			all = append(all, s)
+			return s
+		}
+		step := func(pieces ...piece) {
+			rows := 0
+			for _, p := range pieces {
+				rows += p.rows
+			}
+			require.Greater(t, rows, mostWhole)
+			f.step(t, pieces...)
+		}
+		const many = mostWhole + 9
+		long, a, b := sequence(0, 1, 2*many, 3), sequence(1, 3, 9, 9), sequence(2, -1, 11, 11)
+		step(piece{long, many}) // no row wants logits
+		step(piece{long, many}, piece{a, 9}, piece{b, 11})
+		f.step(t, piece{long, 1}, piece{a, 1}, piece{b, 1})
+		step(piece{sequence(3, 2, many, 30), many}, piece{a, 1}, piece{b, 1}) // a tail of 32 rows that has as many
+		alone := sequence(0, -1, many, 1)
+		step(piece{alone, many})
+		step(piece{sequence(1, -1, many, 50), many}, piece{alone, 1}, piece{b, 1})
+		f.step(t, piece{alone, 1}, piece{b, 1})
+		for _, s := range all {
+			t.Logf("largest difference of a log probability: %.2g (limit %.2g)", f.verify(t, s, limit), limit)
+		}
+
+		adjusted := f.sequence(t, r, 3, -1, many).run(0, many)
+		adjusted.Score = nil
+		adjusted.Adjust = []Adjustment{{Token: 7, Factor: 1, Add: 1000}}
+		handle, err := f.model.Launch(&Batch{Runs: []Run{adjusted}})
+		require.NoError(t, err)
+		out, err := f.model.Collect(handle, nil)
+		require.NoError(t, err)
+		require.EqualValues(t, 7, out[0].Token)
+
+		_, err = f.model.Launch(&Batch{Runs: []Run{adjusted}, Targets: lora.Targets{lora.LMHead: true}})
+		require.ErrorContains(t, err, `the program "tail 1 lora head adjusted", which there is not`, "only adapted rows come first")
+	})
+}
+
+// TestManyLogitRows runs tails of all sizes, up to where there is room for fewer
+// rows than for logits, which what layers leave has to have room for.
+func TestManyLogitRows(t *testing.T) {
+	const rows, prompt = mostWhole + 41, mostWhole + 33
+	withTails(t, rows, 200, func(t *testing.T, f *fixture, r *rand.Rand, limit float64) {
+		require.Greater(t, f.model.limits.Logits, rows)
+		require.Equal(t, rows, slices.Max(f.model.buckets[tail]))
+		for i, scored := range []int{prompt - 1, 150, 64, 33} {
+			s := f.sequence(t, r, i, []int{3, 1, 1, -1}[i], prompt)
+			s.unscored = prompt - scored
+			other := f.sequence(t, r, 100+i, -1, 5)
+			other.unscored = 5 // its prompt is not done
+			f.step(t, piece{s, prompt}, piece{other, 4})
+			f.step(t, piece{s, 1})
+			t.Logf("%d scored: largest difference of a log probability: %.2g (limit %.2g)", scored, f.verify(t, s, limit), limit)
+			f.pages.Give(s.pages)
+		}
+	})
+}
