@@ -216,11 +216,11 @@ func has(device *compute.Device, style shaders.Style) bool {
 	})
 }
 
-// TestShortRuns has decode programs run prompts, of which a step has up to 16
-// rows, beside others' and beside rows that decode.
-func TestShortRuns(t *testing.T) {
+// inStyles runs a test for each of the models whose style the device can run, on
+// a fixture of so many rows and lanes.
+func inStyles(t *testing.T, models map[shaders.Style]tinyModel, rows, lanes int, test func(t *testing.T, f *fixture, r *rand.Rand, limit float64)) {
 	device := computetest.Device(t)
-	for style, m := range map[shaders.Style]tinyModel{shaders.Groups: tinyModels[0], shaders.Matrices: halves} {
+	for style, m := range models {
 		if !has(device, style) {
 			continue
 		}
@@ -228,28 +228,36 @@ func TestShortRuns(t *testing.T) {
 			seed := rand.Uint64()
 			t.Logf("seed %d", seed)
 			r := rand.New(rand.NewPCG(seed, 0))
-			f := newFixtureOf(t, m, r, shaders.NewStyle(device, style), 64, 64)
-			var all []*testSequence
-			for lane, adapter := range []int{0, 1, 3, -1} {
-				all = append(all, f.sequence(t, r, lane, adapter, 20+r.IntN(40)))
-			}
-			for range 12 {
-				var step []piece
-				for _, s := range all {
-					step = append(step, piece{s, min(1+r.IntN(shortRows), max(1, s.prompt-s.done))})
-				}
-				batch := &Batch{}
-				for _, p := range step {
-					batch.Runs = append(batch.Runs, Run{Start: p.s.done, Rows: p.rows})
-				}
-				require.True(t, f.model.rowByRow(batch))
-				f.step(t, step...)
-			}
-			for _, s := range all {
-				t.Logf("largest difference of a log probability: %.2g (limit %.2g)", f.verify(t, s, m.limit), m.limit)
-			}
+			test(t, newFixtureOf(t, m, r, shaders.NewStyle(device, style), rows, lanes), r, m.limit)
 		})
 	}
+}
+
+// TestShortRuns has decode programs run prompts, of which a step has up to 16
+// rows, beside others' and beside rows that decode.
+func TestShortRuns(t *testing.T) {
+	models := map[shaders.Style]tinyModel{shaders.Groups: tinyModels[0], shaders.Matrices: halves}
+	inStyles(t, models, 64, 64, func(t *testing.T, f *fixture, r *rand.Rand, limit float64) {
+		var all []*testSequence
+		for lane, adapter := range []int{0, 1, 3, -1} {
+			all = append(all, f.sequence(t, r, lane, adapter, 20+r.IntN(40)))
+		}
+		for range 12 {
+			var step []piece
+			for _, s := range all {
+				step = append(step, piece{s, min(1+r.IntN(shortRows), max(1, s.prompt-s.done))})
+			}
+			batch := &Batch{}
+			for _, p := range step {
+				batch.Runs = append(batch.Runs, Run{Start: p.s.done, Rows: p.rows})
+			}
+			require.True(t, f.model.rowByRow(batch))
+			f.step(t, step...)
+		}
+		for _, s := range all {
+			t.Logf("largest difference of a log probability: %.2g (limit %.2g)", f.verify(t, s, limit), limit)
+		}
+	})
 }
 
 // TestManyRows runs the kernels for GPUs with more rows than flow, or than

@@ -7,33 +7,18 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"lorikeet/compute/computetest"
 	"lorikeet/lora"
 	"lorikeet/shaders"
 )
 
-// withTails runs a test with kernels of each style, and a fixture of so many rows
-// and lanes.
-func withTails(t *testing.T, rows, lanes int, test func(t *testing.T, f *fixture, r *rand.Rand, limit float64)) {
-	device := computetest.Device(t)
-	for style, m := range map[shaders.Style]tinyModel{shaders.Groups: tinyModels[0], shaders.Lanes: tinyModels[0], shaders.Matrices: halves} {
-		if !has(device, style) {
-			continue
-		}
-		t.Run(style.String(), func(t *testing.T) {
-			seed := rand.Uint64()
-			t.Logf("seed %d", seed)
-			r := rand.New(rand.NewPCG(seed, 0))
-			test(t, newFixtureOf(t, m, r, shaders.NewStyle(device, style), rows, lanes), r, m.limit)
-		})
-	}
-}
+// tailModels run on every kind of kernels.
+var tailModels = map[shaders.Style]tinyModel{shaders.Groups: tinyModels[0], shaders.Lanes: tinyModels[0], shaders.Matrices: halves}
 
 // TestTails runs steps of so many rows that a tail ends the last layer: of no
 // logit row, of few and of many, under adapters, with one of the head, and under
 // none; and one that adjusts its logits.
 func TestTails(t *testing.T) {
-	withTails(t, mostWhole+40, 4, func(t *testing.T, f *fixture, r *rand.Rand, limit float64) {
+	inStyles(t, tailModels, mostWhole+40, 4, func(t *testing.T, f *fixture, r *rand.Rand, limit float64) {
 		var all []*testSequence
 		sequence := func(lane, adapter, prompt, scored int) *testSequence {
 			s := f.sequence(t, r, lane, adapter, prompt)
@@ -81,7 +66,7 @@ func TestTails(t *testing.T) {
 // rows than for logits, which what layers leave has to have room for.
 func TestManyLogitRows(t *testing.T) {
 	const rows, prompt = mostWhole + 41, mostWhole + 33
-	withTails(t, rows, 200, func(t *testing.T, f *fixture, r *rand.Rand, limit float64) {
+	inStyles(t, tailModels, rows, 200, func(t *testing.T, f *fixture, r *rand.Rand, limit float64) {
 		require.Greater(t, f.model.limits.Logits, rows)
 		require.Equal(t, rows, slices.Max(f.model.buckets[tail]))
 		for i, scored := range []int{prompt - 1, 150, 64, 33} {
