@@ -11,7 +11,7 @@
 # make deps, make build, make clean
 
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
-COOP_TESTS = TestKernelsMatchTheirTwins|TestParity|LikePEFT|ManyRows|ShortRuns
+COOP_TESTS = TestKernelsMatchTheirTwins|TestParity|LikePEFT|ManyRows|ShortRuns|Tails|ManyLogitRows
 TESTFLAGS ?=
 
 .PHONY: deps serve build test test-coop check shaders demo parity parity-live bench bench-cpu clean
