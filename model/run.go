@@ -27,8 +27,8 @@ func (m *Llama) launch(batch *Batch, adapters bool) (*Step, error) {
 	if rows := batch.Rows(); rows == 0 || rows > m.limits.Rows {
 		return nil, fmt.Errorf("model: a step of %d rows; it runs 1 to %d", rows, m.limits.Rows)
 	}
-	if n := batch.logits(); n > m.limits.Logits {
-		return nil, fmt.Errorf("model: a step with logits of %d rows; it has room for %d", n, m.limits.Logits)
+	if n, most := batch.logits(), min(m.limits.Logits, batch.Rows()); n > most {
+		return nil, fmt.Errorf("model: a step with logits of %d rows; it has room for %d", n, most)
 	}
 	if n := batch.adjustments(); n > m.limits.Adjusts {
 		return nil, fmt.Errorf("model: a step of %d adjustments; it has room for %d", n, m.limits.Adjusts)
@@ -40,11 +40,11 @@ func (m *Llama) launch(batch *Batch, adapters bool) (*Step, error) {
 	}
 	s := &m.steps[m.turn]
 	s.batch, s.block = batch, m.blocks[m.turn]
-	m.writePages(batch)
 	err := m.choose(s, adapters)
 	if err != nil {
 		return nil, err
 	}
+	m.writePages(batch)
 	m.fill(s)
 	m.turn = 1 - m.turn
 	if s.end == nil {

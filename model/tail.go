@@ -6,8 +6,7 @@ import (
 )
 
 // mostWhole is the most rows of a mixed program that runs the last layer for all
-// of them. Up to here a layer takes about as long as its weights stream, however
-// many rows it has.
+// of them: of so few a tail saves little.
 const mostWhole = 192
 
 // leavesTail says whether the body ends with the last layer's attention: only

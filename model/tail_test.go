@@ -59,6 +59,9 @@ func TestTails(t *testing.T) {
 
 		_, err = f.model.Launch(&Batch{Runs: []Run{adjusted}, Targets: lora.Targets{lora.LMHead: true}})
 		require.ErrorContains(t, err, `the program "tail 1 lora head adjusted", which there is not`, "only adapted rows come first")
+		f.step(t, piece{alone, 1}, piece{b, 1}) // which the failure has left alone
+		f.verify(t, alone, limit)
+		f.verify(t, b, limit)
 	})
 }
 
