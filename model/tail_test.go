@@ -3,6 +3,7 @@ package model
 import (
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -82,5 +83,8 @@ func TestManyLogitRows(t *testing.T) {
 			t.Logf("%d scored: largest difference of a log probability: %.2g (limit %.2g)", scored, f.verify(t, s, limit), limit)
 			f.pages.Give(s.pages)
 		}
+		var plan strings.Builder
+		require.NoError(t, f.model.Plan(&plan, rows, true))
+		require.Regexp(t, `(?s)gather_rows.*lm_head.*programs: mixed 233 lora, tail 1 lora lora head\n`, plan.String())
 	})
 }
