@@ -8,6 +8,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"lorikeet/compute"
+	"lorikeet/compute/computetest"
 	"lorikeet/lora"
 	"lorikeet/shaders"
 )
@@ -87,4 +89,29 @@ func TestManyLogitRows(t *testing.T) {
 		require.NoError(t, f.model.Plan(&plan, rows, true))
 		require.Regexp(t, `(?s)gather_rows.*lm_head.*programs: mixed 233 lora, tail 1 lora lora head\n`, plan.String())
 	})
+}
+
+// TestProfileOfTails times the stages of a body and of its tail.
+func TestProfileOfTails(t *testing.T) {
+	const rows = mostWhole + 1
+	device := computetest.Device(t)
+	c, _ := tinyModels[0].write(t, rand.New(rand.NewPCG(1, 2)))
+	profiler := compute.NewProfiler(device)
+	m, err := Open(t.Context(), device, c.Config(), c, Options{Rows: rows, Lanes: 2, MemoryFraction: 0.5, Profiler: profiler})
+	require.NoError(t, err)
+	defer m.Close()
+	profiler.Reset() // the warm-up
+	run := Run{Token: make([]int32, rows), Rows: rows, Slot: Base, Pages: m.Pages().Take(nil, PagesFor(rows)), Sample: &Sampling{TopP: 1}}
+	step, err := m.Launch(&Batch{Runs: []Run{run}})
+	require.NoError(t, err)
+	_, err = m.Collect(step, nil)
+	require.NoError(t, err)
+	counts := map[string]int{}
+	for _, row := range profiler.Summary() {
+		counts[row.Label] += row.Count
+	}
+	require.Equal(t, m.shape.Layers, counts["attend"], "%v", counts)
+	require.Equal(t, m.shape.Layers, counts["gate_up"], "%v", counts)
+	require.Equal(t, 1, counts["gather"], "%v", counts)
+	require.Equal(t, 1, counts["sample"], "%v", counts)
 }
