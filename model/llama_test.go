@@ -320,7 +320,7 @@ func TestLaunchRefuses(t *testing.T) {
 	}{
 		"none":        {Run{}, "a step of 0 rows; it runs 1 to 48"},
 		"rows":        {Run{Rows: limits.Rows + 1, Token: make([]int32, limits.Rows+1)}, "a step of 49 rows; it runs 1 to 48"},
-		"logits":      {Run{Rows: 2, Token: []int32{0, 0}, Score: make([]int32, 2), Sample: &Sampling{}}, "logits of 3 rows; it has room for 2"},
+		"logits":      {Run{Rows: 1, Token: []int32{0}, Score: make([]int32, limits.Logits+1)}, "logits of 69 rows; it has room for 68"},
 		"adjustments": {Run{Rows: 1, Token: []int32{0}, Sample: &Sampling{}, Adjust: make([]Adjustment, limits.Adjusts+1)}, "adjustments; it has room for"},
 	} {
 		_, err := f.model.Launch(&Batch{Runs: []Run{c.run}})

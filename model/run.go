@@ -27,8 +27,8 @@ func (m *Llama) launch(batch *Batch, adapters bool) (*Step, error) {
 	if rows := batch.Rows(); rows == 0 || rows > m.limits.Rows {
 		return nil, fmt.Errorf("model: a step of %d rows; it runs 1 to %d", rows, m.limits.Rows)
 	}
-	if n, most := batch.logits(), min(m.limits.Logits, batch.Rows()); n > most {
-		return nil, fmt.Errorf("model: a step with logits of %d rows; it has room for %d", n, most)
+	if n := batch.logits(); n > m.limits.Logits {
+		return nil, fmt.Errorf("model: a step with logits of %d rows; it has room for %d", n, m.limits.Logits)
 	}
 	if n := batch.adjustments(); n > m.limits.Adjusts {
 		return nil, fmt.Errorf("model: a step of %d adjustments; it has room for %d", n, m.limits.Adjusts)
@@ -105,7 +105,11 @@ func (m *Llama) choose(s *Step, adapters bool) (err error) {
 		return err
 	}
 	s.end = nil
-	if logits := s.batch.logits(); logits > 0 {
+	logits, most := s.batch.logits(), m.tailRows()
+	if key.leavesTail() && logits > most {
+		return fmt.Errorf("model: a step of %d rows with logits of %d; a tail has room for %d", s.batch.Rows(), logits, most)
+	}
+	if logits > 0 {
 		s.end, err = m.recorded(m.end(key, logits, s.batch.Targets[lora.LMHead], s.batch.adjustments() > 0))
 	}
 	return err

@@ -85,6 +85,8 @@ func TestManyLogitRows(t *testing.T) {
 			t.Logf("%d scored: largest difference of a log probability: %.2g (limit %.2g)", scored, f.verify(t, s, limit), limit)
 			f.pages.Give(s.pages)
 		}
+		_, err := f.model.Launch(&Batch{Runs: []Run{{Rows: rows, Token: make([]int32, rows), Score: make([]int32, rows), Sample: &Sampling{}}}})
+		require.ErrorContains(t, err, "a step of 233 rows with logits of 234; a tail has room for 233")
 		var plan strings.Builder
 		require.NoError(t, f.model.Plan(&plan, rows, true))
 		require.Regexp(t, `(?s)gather_rows.*lm_head.*programs: mixed 233 lora, tail 1 lora lora head\n`, plan.String())
