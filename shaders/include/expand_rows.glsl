@@ -107,44 +107,43 @@ Eight foldRows(Eight one, Eight two, bool second, uint distance) {
                  plusOther(mix(one.hi, two.hi, choice), mix(two.hi, one.hi, choice), distance));
 }
 
+// An invocation's columns of a batch of rows of B: every QUAD_ROWS-th from r on.
+struct Batch {
+    Raw8 a, b, c, d;
+};
+
+Batch batchOfB(AdapterSite site, uint r, uint stride, uint low, uint high) {
+    return Batch(columnsOfB(site, r, stride, low, high), columnsOfB(site, r + QUAD_ROWS, stride, low, high),
+                 columnsOfB(site, r + 2 * QUAD_ROWS, stride, low, high), columnsOfB(site, r + 3 * QUAD_ROWS, stride, low, high));
+}
+
 // scale * sum_r B[r, columns] * hidden[row, r] of the invocation's row, at its columns from low and, when APART, from high on. hidden is the
 // address of row 0's products, hiddenStride the elements between rows of them, maxRank those between their slices, stride those between rows of
 // B; the columns are inside the matrix or not. The whole workgroup calls it.
 Eight expandRows(AdapterSite site, RowTile quad, Place place, uint64_t hidden, uint hiddenStride, uint maxRank, uint stride, uint low,
                  uint high, bool inside) {
     const uint part = place.row % QUAD_ROWS;
-    const bool busy = inside && place.row < QUAD_ROWS; // whether or not the quad has the row that it ends
+    low = inside ? low : 0; // who has no columns adds up others, which nobody wants: under a condition loads would be waited for
+    high = inside ? high : 0;
     const Eight zero = Eight(vec4(0.0), vec4(0.0));
+    if (site.rank == 0) {
+        return zero;
+    }
     Quad sums = Quad(zero, zero, zero, zero);
+    Batch next = batchOfB(site, part, stride, low, high); // on its way before the products are there
     [[dont_unroll]] for (uint first = 0; first < site.rank; first += QUAD_BATCH) {
-        const uint r = first + part;
-        const bool all = first + QUAD_BATCH / 2 < site.rank; // the batch is not done with its first half
-        Raw8 a, b, c, d;
-        if (busy) { // on their way before the products are there
-            a = columnsOfB(site, r, stride, low, high);
-            b = columnsOfB(site, r + QUAD_ROWS, stride, low, high);
-            if (all) {
-                c = columnsOfB(site, r + 2 * QUAD_ROWS, stride, low, high);
-                d = columnsOfB(site, r + 3 * QUAD_ROWS, stride, low, high);
-            }
-        }
         if (first % STAGED == 0) {
             barrier(); // earlier products may still be read
             stageHidden(site, quad, hidden, hiddenStride, maxRank, first);
             barrier();
         }
-        if (busy) {
-            const uint at = r % STAGED;
-            addRows(sums, stagedHidden[at], a);
-            addRows(sums, stagedHidden[at + QUAD_ROWS], b);
-            if (all) {
-                addRows(sums, stagedHidden[at + 2 * QUAD_ROWS], c);
-                addRows(sums, stagedHidden[at + 3 * QUAD_ROWS], d);
-            }
-        }
-    }
-    if (site.rank == 0) {
-        return zero;
+        const Batch batch = next;
+        next = batchOfB(site, first + QUAD_BATCH + part, stride, low, high);
+        const uint at = (first + part) % STAGED;
+        addRows(sums, stagedHidden[at], batch.a);
+        addRows(sums, stagedHidden[at + QUAD_ROWS], batch.b);
+        addRows(sums, stagedHidden[at + 2 * QUAD_ROWS], batch.c);
+        addRows(sums, stagedHidden[at + 3 * QUAD_ROWS], batch.d);
     }
     const bool second = (part & 2) != 0;
     return foldRows(foldRows(sums.a, sums.c, second, 2), foldRows(sums.b, sums.d, second, 2), (part & 1) != 0, 1);
