@@ -28,17 +28,18 @@ func (k *Kernels) fragments(t Type, shape compute.CoopShape) bool {
 	return known
 }
 
-// held is element i of lane l of the first operand at [0][l][i], and of the second at [1][l][i].
-type held [2][32][8]float32
+// held is element i of lane l of the first operand at [0][l][i], of the second at [1][l][i] and of the sums at [2][l][i].
+type held [3][32][8]float32
 
-// heldByChunks is what FRAGMENTS needs: of both operands two pairs of k of row (or output) l / 4, and the same of l / 4 + 8.
+// heldByChunks is what FRAGMENTS needs: of both operands two pairs of k of row (or output) l / 4, and the same of l / 4 + 8; of the sums as much
+// of two rows, with outputs for k.
 func heldByChunks() held {
 	var h held
-	for operand := range h {
-		for lane := range h[operand] {
-			for i := range h[operand][lane] {
+	for matrix := range h {
+		for lane := range h[matrix] {
+			for i := range h[matrix][lane] {
 				row, k := lane/4+i/4*8, lane%4*2+i%2+i/2%2*8
-				h[operand][lane][i] = float32(16*row + k)
+				h[matrix][lane][i] = float32(16*row + k)
 			}
 		}
 	}

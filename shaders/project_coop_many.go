@@ -38,9 +38,12 @@ func (p Project) coopManySpec(k *Kernels, cut *coopManyCut) (projectCoopManyF16S
 	return spec, p.Parts.places(k, cut.places, spec.tile())
 }
 
+// runs says whether lanes end their outputs where they are summed, of four blocks together.
+func (s projectCoopManyF16Spec) runs() bool { return s.Fragments && s.Ending != EndNone }
+
 // fits says whether the device can run workgroups of the cut.
 func (s projectCoopManyF16Spec) fits(info compute.Info) bool {
-	return s.shared() <= info.MaxSharedMemory && int(s.Threads) <= info.MaxWorkgroupInvocations &&
+	return (!s.runs() || s.EachN == 4 && s.EachM <= 4) && s.shared() <= info.MaxSharedMemory && int(s.Threads) <= info.MaxWorkgroupInvocations &&
 		s.SubgroupsM*s.EachM*PanelRows*4%s.Threads == 0 && s.SubgroupsN*s.EachN*2*DeltaRanks%s.Threads == 0
 }
 
@@ -61,6 +64,9 @@ func (s projectCoopManyF16Spec) shared() int {
 		words += tile.rows + 1
 	}
 	patches := int(s.SubgroupsM*s.SubgroupsN) * 2 * PanelRows * PatchStride / 4
+	if s.runs() {
+		patches = 1
+	}
 	return panelBytes/PanelChunks*max(slices, patches) + 4*words
 }
 

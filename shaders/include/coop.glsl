@@ -2,9 +2,9 @@
 // matrices, outputs are columns, sums are fp32. The module says what ELEMENT is.
 //
 // FRAGMENTS says that lane l of a subgroup of 32 holds, of a matrix of 16 by 16, two pairs of columns of row l / 4 and the same of
-// row l / 4 + 8, and of the other operand the same with rows for columns. Any order of k serves a product as long as both operands
-// have it, so a lane takes the chunks l % 4 of its two rows as they lie in memory: each is half of the lane's share of two matrices,
-// which cover the 32 columns of a panel, and nothing has to pass through shared memory or change places. The host looks whether
+// row l / 4 + 8, of the sums likewise, and of the other operand the same with rows for columns. Any order of k serves a product as long as
+// both operands have it, so a lane takes the chunks l % 4 of its two rows as they lie in memory: each is half of the lane's share of two
+// matrices, which cover the 32 columns of a panel, and nothing has to pass through shared memory or change places. The host looks whether
 // the device's matrices are such; elsewhere they are loaded by the language's own means.
 #extension GL_EXT_control_flow_attributes : require
 #extension GL_EXT_shader_explicit_arithmetic_types : require

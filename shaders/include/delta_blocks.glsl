@@ -135,8 +135,21 @@ void keepSlice(uint at, uint thread) {
     }
     [[unroll]] for (uint i = 0; i < B_LOADS; i++) {
         const uint chunk = i * THREADS + thread;
-        pool[at + CHUNKS_M + chunk / B_CHUNKS * B_ROW + chunk % B_CHUNKS] = (somePieces >> i & 1) != 0 ? bPieces[i] : uvec4(0);
+        const uvec4 piece = (somePieces >> i & 1) != 0 ? bPieces[i] : uvec4(0);
+        const uint row = at + CHUNKS_M + chunk / B_CHUNKS * B_ROW;
+        if (RUNS) { // in whose order a chunk's pairs go apart
+            [[unroll]] for (uint word = 0; word < 4; word++) {
+                pool[row + chunk % B_CHUNKS / 4 * 4 + word][chunk % 4] = piece[word];
+            }
+        } else {
+            pool[row + chunk % B_CHUNKS] = piece;
+        }
     }
+}
+
+// The block of a subgroup that is the k-th of those of an item's site.
+uint siteBlock(uint item, uint k) {
+    return !TURNS ? k : RUNS ? k / 2 * 4 + item * 2 + k % 2 : k * 2 + item;
 }
 
 void multiplySlice(uint at, uint blockM, uint blockN) {
@@ -148,7 +161,7 @@ void multiplySlice(uint at, uint blockM, uint blockN) {
             coopMatLoad(rows[i], pool, at + chunkOf(blockM * 16 + i * SIZE_M, step * SIZE_K, 1), 4, gl_CooperativeMatrixLayoutRowMajor);
         }
         [[unroll]] for (uint k = 0; k < EACH_N * ACROSS_N / (TURNS ? 2 : 1); k++) {
-            const uint j = TURNS ? (k / ACROSS_N * 2 + item) * ACROSS_N + k % ACROSS_N : k; // of the item's site
+            const uint j = siteBlock(item, k / ACROSS_N) * ACROSS_N + k % ACROSS_N;
             OUTPUTS outputs;
             coopMatLoad(outputs, pool, at + CHUNKS_M + rank * B_ROW + (blockN * 16 + j * SIZE_N) / 8, B_ROW,
                         gl_CooperativeMatrixLayoutRowMajor);
@@ -165,7 +178,8 @@ void multiplySlice(uint at, uint blockM, uint blockN) {
 void addDeltas(Epilogue e, uint firstT, uint firstN, uint blockM, uint blockN, uint thread) {
     const uint firstSite = placeInSite(e, blockOutput(firstN * 16, 0, e.outputStride)).site;
     const uint chunk = thread % B_CHUNKS;
-    SitePlace place = placeInSite(e, blockOutput(firstN * 16, chunk / 2, e.outputStride));
+    const uint block = RUNS ? blockOfRuns(chunk / 4, chunk / 2 % 2) : chunk / 2;
+    SitePlace place = placeInSite(e, blockOutput(firstN * 16, block, e.outputStride));
     place.column = min(place.column + chunk % 2 * 8, place.stride - 8);
     findAdapters(thread);
     [[dont_unroll]] for (uint rank = 0; rank < e.maxRank; rank += DELTA_RANKS) {

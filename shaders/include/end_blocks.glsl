@@ -3,6 +3,8 @@
 #ifndef END_BLOCKS_GLSL
 #define END_BLOCKS_GLSL
 
+#include "end_tile.glsl"
+
 const uint LANES = THREADS / SUBGROUPS;                           // of a subgroup
 const uint PAIRS_EACH = 64 > 2 * LANES ? 64 / (2 * LANES) : 1; // of an invocation's units in two blocks
 
@@ -13,13 +15,6 @@ Eight patchUnit(uint row, uint unit) {
     const uint high = low + (PAIRS ? PATCH / 4 : 1);
     return Eight(uintBitsToFloat(pool[low]), uintBitsToFloat(pool[high]));
 }
-
-// Where a subgroup's blocks are: the tile's first row, and the blocks' first row in the tile and first unit.
-struct Corner {
-    uint tileT;
-    uint row;
-    uint unit;
-};
 
 // A unit of two neighbouring blocks: of the row-th row of the tile, the inBlocks-th in them; inside where there is such a unit to end.
 struct Unit {
@@ -55,21 +50,6 @@ void keepSquares(Epilogue e, uint block, Unit u, float square) {
     if (u.inBlocks % 4 == 0) {
         const uint at = gl_SubgroupID / SUBGROUPS_M * TILE_T + u.row;
         rowSquares[at] = block % EACH_N == 0 ? square : rowSquares[at] + square;
-    }
-}
-
-// Leaves the sum of a row's squares over the tile's columns.
-void endRowSquares(Epilogue e, uint firstT, uint tile, uint thread) {
-    barrier();
-    const uint tiles = (e.units * 8 + BLOCKS_N * 16 - 1) / (BLOCKS_N * 16);
-    for (uint row = thread; row < TILE_T; row += THREADS) {
-        float sum = 0.0;
-        [[unroll]] for (uint i = 0; i < SUBGROUPS_N; i++) {
-            sum += rowSquares[i * TILE_T + row];
-        }
-        if (firstT * 16 + row < push.tokens && rowSlots[row] != NO_ROW) {
-            Floats(e.squares).at[(firstT * 16 + row) * tiles + tile] = sum;
-        }
     }
 }
 
@@ -130,6 +110,25 @@ void endBlocks(Epilogue e, Corner c, uint block, inout Pair next, uint lane) {
         endOne(e, block, p.two, p.forTwo);
     }
     controlBarrier(gl_ScopeSubgroup, gl_ScopeSubgroup, gl_StorageSemanticsShared, gl_SemanticsAcquireRelease);
+}
+
+// Ends the subgroup's outputs. Not a loop: with barriers inside it may not be unrolled, and the sums would end up in memory.
+void endAllBlocks(Epilogue e, Corner c, uint lane) {
+    Pair next = beginPair(e, c, 0, lane);
+    endBlocks(e, c, 0, next, lane);
+    if (BLOCKS_EACH > 2) {
+        endBlocks(e, c, 2, next, lane);
+    }
+    if (BLOCKS_EACH > 4) {
+        endBlocks(e, c, 4, next, lane);
+        endBlocks(e, c, 6, next, lane);
+    }
+    if (BLOCKS_EACH > 8) {
+        endBlocks(e, c, 8, next, lane);
+        endBlocks(e, c, 10, next, lane);
+        endBlocks(e, c, 12, next, lane);
+        endBlocks(e, c, 14, next, lane);
+    }
 }
 
 #endif

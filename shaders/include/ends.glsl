@@ -36,10 +36,15 @@ float squares8(Eight v) {
     return sum;
 }
 
-// Where the page cache keeps a layer's keys and values of one position. line is the lane's line of the page table.
+// The page of one position. line is the lane's line of the page table.
+uint pageOf(uint64_t line, uint position) { return Uints(line).at[position / PAGE_TOKENS]; }
+
+// Where a page keeps a layer's keys and values.
+uint64_t layerIn(uint page, uint64_t pool, uint pageBytes, uint layerOffset) { return pool + uint64_t(page) * pageBytes + layerOffset; }
+
+// Both.
 uint64_t layerOf(uint64_t line, uint position, uint64_t pool, uint pageBytes, uint layerOffset) {
-    uint page = Uints(line).at[position / PAGE_TOKENS];
-    return pool + uint64_t(page) * pageBytes + layerOffset;
+    return layerIn(pageOf(line, position), pool, pageBytes, layerOffset);
 }
 
 // The element of that stretch where a head's row for the position begins; head counts the keys', then the values'.

@@ -60,8 +60,13 @@ const uint SUMS_EACH = BLOCKS_EACH * ACROSS;
 const uint NORM_LANES = THREADS / TILE_T >= 8 ? 8 : THREADS / TILE_T >= 4 ? 4 : THREADS / TILE_T >= 2 ? 2 : 1; // per row
 #include "norm.glsl"
 
+// Where lanes hold matrices and outputs end, two blocks are multiplied as 32 outputs in an order by which a lane has the sums of runs of eight
+// neighbours (end_lanes.glsl): column n < 8 of the j-th of them is output n / 2 * 8 + j * 4 + n % 2 of the 32, column n + 8 two behind.
+const bool RUNS = FRAGMENTS && ENDING != END_NONE;
+const uint SECOND_EIGHT = RUNS ? 8 : 32; // chunks from a block's first eight outputs to the second, in a panel
+
 const uint SLICES = LORA ? 2 * DELTA_SLICE : 0; // of deltas
-const uint PATCHES = SUBGROUPS * PATCH * 2 / 4; // two blocks of each subgroup
+const uint PATCHES = RUNS ? 1 : SUBGROUPS * PATCH * 2 / 4; // two blocks of each subgroup
 shared uvec4 pool[SLICES > PATCHES ? SLICES : PATCHES]; // for the ones and then for the others
 shared float inverse[TILE_T];
 shared float rowSquares[SUBGROUPS_N * TILE_T]; // of the columns of the subgroups side by side
@@ -72,6 +77,9 @@ const bool PAIRS = ENDING == END_ROPE_STORE || ENDING == END_SILU_MUL; // every 
 uint blockOutput(uint firstOutput, uint block, uint outputs) {
     return PAIRS ? columnOf(firstOutput + block / 2 * 32 + block % 2 * 4, outputs) : firstOutput + block * 16;
 }
+
+// The block that the first or the second 16 of the pair-th 32 are. Of PAIRS every second 32 are those that the ones before are paired with.
+uint blockOfRuns(uint pair, uint second) { return PAIRS ? pair / 2 * 4 + second * 2 + pair % 2 : pair * 2 + second; }
 
 uint xAt[EACH_M]; // the chunk, in the matrix, of each of the subgroup's blocks of rows at the panel on its way; with FRAGMENTS the lane's
 uint wAt[EACH_N]; // and of outputs
@@ -98,7 +106,7 @@ void fetchX(uint chunks) {
 void fetchW(uint j, uint chunks) {
     wAt[j] += chunks;
     nextW[2 * j] = Uints4(push.w).at[wAt[j]];
-    nextW[2 * j + 1] = Uints4(push.w).at[wAt[j] + 32];
+    nextW[2 * j + 1] = Uints4(push.w).at[wAt[j] + SECOND_EIGHT];
 }
 
 // Multiplies the panel that was loaded, while the one that is so many chunks behind it loads.
@@ -158,7 +166,9 @@ void addUp(uint firstT, uint firstN, uint begin, uint end, uint blockM, uint blo
         xAt[i] = (min(firstT + blockM + i, lastT) * push.panels + begin) * PANEL_CHUNKS + first;
     }
     [[unroll]] for (uint j = 0; j < EACH_N; j++) {
-        wAt[j] = (min(blockOutput(firstN * 16, blockN + j, push.outputs) / 16, lastN) * push.panels + begin) * PANEL_CHUNKS + first;
+        const uint block = RUNS ? blockOfRuns((blockN + j) / 2, lane / 16) : blockN + j;
+        const uint chunk = RUNS ? (lane / 8 % 2 * 8 + lane / 4 % 2 + j % 2 * 4) * 4 + lane % 4 : first;
+        wAt[j] = (min(blockOutput(firstN * 16, block, push.outputs) / 16, lastN) * push.panels + begin) * PANEL_CHUNKS + chunk;
     }
     [[unroll]] for (uint i = 0; i < SUMS_EACH; i++) {
         sums[i] = SUMS(0.0);
@@ -233,6 +243,7 @@ void scale(uint blockM) {
 }
 
 #include "end_blocks.glsl"
+#include "end_lanes.glsl"
 
 // Ends a tile, the corner of which is at so many blocks.
 void endTile(uint firstT, uint firstN, uint blockM, uint blockN, uint thread, uint lane) {
@@ -254,22 +265,11 @@ void endTile(uint firstT, uint firstN, uint blockM, uint blockN, uint thread, ui
     if (ENDING != END_NONE) {
         e = epilogueAhead();
     }
-    // Not a loop: with barriers inside it may not be unrolled, and the sums would end up in memory.
     const Corner c = Corner(firstT * 16, blockM * 16, (firstN + blockN) * 2);
-    Pair next = beginPair(e, c, 0, lane);
-    endBlocks(e, c, 0, next, lane);
-    if (BLOCKS_EACH > 2) {
-        endBlocks(e, c, 2, next, lane);
-    }
-    if (BLOCKS_EACH > 4) {
-        endBlocks(e, c, 4, next, lane);
-        endBlocks(e, c, 6, next, lane);
-    }
-    if (BLOCKS_EACH > 8) {
-        endBlocks(e, c, 8, next, lane);
-        endBlocks(e, c, 10, next, lane);
-        endBlocks(e, c, 12, next, lane);
-        endBlocks(e, c, 14, next, lane);
+    if (RUNS) {
+        endLanes(e, c, lane);
+    } else {
+        endAllBlocks(e, c, lane);
     }
     if (ENDING == END_RESIDUAL && !FINE) {
         endRowSquares(e, firstT, firstN / BLOCKS_N, thread);
