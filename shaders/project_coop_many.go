@@ -38,12 +38,12 @@ func (p Project) coopManySpec(k *Kernels, cut *coopManyCut) (projectCoopManyF16S
 	return spec, p.Parts.places(k, cut.places, spec.tile())
 }
 
-// runs says whether lanes end their outputs where they are summed, of four blocks together.
+// runs says whether lanes end outputs in the registers they are summed in, which takes four blocks of them side by side: RUNS.
 func (s projectCoopManyF16Spec) runs() bool { return s.Fragments && s.Ending != EndNone }
 
 // fits says whether the device can run workgroups of the cut.
 func (s projectCoopManyF16Spec) fits(info compute.Info) bool {
-	return (!s.runs() || s.EachN == 4 && s.EachM <= 4) && s.shared() <= info.MaxSharedMemory && int(s.Threads) <= info.MaxWorkgroupInvocations &&
+	return (!s.runs() || s.EachM == 4 && s.EachN == 4) && s.shared() <= info.MaxSharedMemory && int(s.Threads) <= info.MaxWorkgroupInvocations &&
 		s.SubgroupsM*s.EachM*PanelRows*4%s.Threads == 0 && s.SubgroupsN*s.EachN*2*DeltaRanks%s.Threads == 0
 }
 

@@ -16,7 +16,7 @@ const uint DELTA_SITES = ENDING == END_RESIDUAL ? 1
                        : HEAD_DIM * 2 >= BLOCKS_N * 16 ? 2
                        : 3;
 const uint LAST_SITE = ENDING == END_RESIDUAL ? 0 : ENDING == END_SILU_MUL ? 1 : 2; // of the projection
-const bool TURNS = ENDING == END_SILU_MUL; // sites take turns, block by block: a slice is both items of an adapter, whose rows of B share lines
+const bool TURNS = ENDING == END_SILU_MUL; // sites take turns, block by block, with RUNS by two: a slice is both items of an adapter, whose rows of B share lines
 const uint DELTA_RANKS = 16;                          // of an item
 const uint B_CHUNKS = BLOCKS_N * 2;                   // of the tile's outputs in a row of B
 const uint B_ITEM = DELTA_RANKS * B_CHUNKS / THREADS; // loads of an invocation for an item
@@ -137,7 +137,7 @@ void keepSlice(uint at, uint thread) {
         const uint chunk = i * THREADS + thread;
         const uvec4 piece = (somePieces >> i & 1) != 0 ? bPieces[i] : uvec4(0);
         const uint row = at + CHUNKS_M + chunk / B_CHUNKS * B_ROW;
-        if (RUNS) { // in whose order a chunk's pairs go apart
+        if (RUNS) { // a chunk is a lane's run, of which each pair is in another of the 32 outputs' four chunks
             [[unroll]] for (uint word = 0; word < 4; word++) {
                 pool[row + chunk % B_CHUNKS / 4 * 4 + word][chunk % 4] = piece[word];
             }

@@ -14,7 +14,7 @@ struct Runs {
 
 vec4 fourSums(uint sum, uint first) { return vec4(sums[sum][first], sums[sum][first + 1], sums[sum][first + 2], sums[sum][first + 3]); }
 
-// Of one of the lane's two rows in a block of rows.
+// The sums of the lane's first or second row in a block of rows.
 Runs runsOf(uint block, uint second) {
     const uint sum = block * EACH_N;
     const uint first = second * 4;
@@ -58,7 +58,7 @@ Standing standingOf(Epilogue e, Corner c, uint second, uint lane) {
     return s;
 }
 
-// What a row reads that ends: the residual stream, or cosines and sines of a head that turns. Of one that there is not it is anything: behind a
+// What a row reads that ends: the residual stream, or cosines and sines of a head that turns. Of a row that there is not it is anything: behind a
 // condition every load would be waited for at once.
 Runs givenToRow(Epilogue e, LaneRow r, uint unit, uint position) {
     Runs g;
@@ -76,7 +76,7 @@ Runs givenToRow(Epilogue e, LaneRow r, uint unit, uint position) {
 }
 
 // Turns eight pairs of columns of queries or keys, and stores them.
-void endTurns(Epilogue e, uint t, uint unit, Runs v, Runs g, uint position, uint page) {
+void endRopeRuns(Epilogue e, uint t, uint unit, Runs v, Runs g, uint position, uint page) {
     const uint head = unit * 8 / HEAD_DIM;
     const uint low = unit * 4 % (HEAD_DIM / 2);
     if (head < e.heads + e.kvHeads) {
@@ -99,15 +99,13 @@ void endTurns(Epilogue e, uint t, uint unit, Runs v, Runs g, uint position, uint
 }
 
 // Ends eight gates and ups.
-void endGates(Epilogue e, uint t, uint unit, Runs v) {
+void endSiluRuns(Epilogue e, uint t, uint unit, Runs v) {
     const uint column = unit * 4;
     const Eight result = Eight(clip(siluMul(v.one.lo, v.two.lo), column, e.width), clip(siluMul(v.one.hi, v.two.hi), column + 4, e.width));
     if (FLOATS) {
         const uint at = (t * e.resultStride + column) >> 2;
         Floats4(e.result).at[at] = result.lo;
-        if (unit + 1 < e.units) {
-            Floats4(e.result).at[at + 1] = result.hi;
-        }
+        Floats4(e.result).at[at + 1] = result.hi; // units are in pairs
     }
     if (HALF) {
         storeHalves8(e.halves, t, column, e.halfPanels, result);
@@ -115,18 +113,15 @@ void endGates(Epilogue e, uint t, uint unit, Runs v) {
 }
 
 // Ends a run of the residual stream and returns the sum of its squares.
-float endRun(Epilogue e, LaneRow r, uint unit, Eight outputs, Eight stream, Eight gamma) {
+float endResidualRun(Epilogue e, LaneRow r, uint unit, Eight outputs, Eight stream, Eight gamma) {
     if (!r.inside || unit >= e.units) {
         return 0.0;
     }
-    Given g;
-    g.v = stream;
-    g.gamma = gamma;
-    return endResidual(e, r.t, unit, outputs, g);
+    return endResidual(e, r.t, unit, outputs, Given(stream, gamma, 0, 0ul));
 }
 
 // What a subgroup's lane keeps while it ends its rows.
-struct Ending {
+struct LaneEnds {
     Corner corner;
     uint lane;
     uint unit;         // of its first run
@@ -137,11 +132,12 @@ struct Ending {
     Runs givenToSecond;
 };
 
-void endRow(Epilogue e, Ending s, LaneRow r, Runs v, Runs given, uint position, uint page) {
+// Ends one of the lane's rows. All lanes call it together: squares of the residual stream are added up across them.
+void endRow(Epilogue e, LaneEnds s, LaneRow r, Runs v, Runs given, uint position, uint page) {
     const uint unit = s.unit;
     if (ENDING == END_RESIDUAL) {
-        const float one = endRun(e, r, unit, v.one, given.one, s.gamma.one);
-        const float two = endRun(e, r, unit + ONE_TO_TWO, v.two, given.two, s.gamma.two);
+        const float one = endResidualRun(e, r, unit, v.one, given.one, s.gamma.one);
+        const float two = endResidualRun(e, r, unit + ONE_TO_TWO, v.two, given.two, s.gamma.two);
         if (FINE) {
             endSquares(e, r.t, unit, one, 1, r.inside && unit < e.units);
             endSquares(e, r.t, unit + ONE_TO_TWO, two, 1, r.inside && unit + ONE_TO_TWO < e.units);
@@ -157,20 +153,20 @@ void endRow(Epilogue e, Ending s, LaneRow r, Runs v, Runs given, uint position, 
         return;
     }
     if (ENDING == END_ROPE_STORE) {
-        endTurns(e, r.t, unit, v, given, position, page);
+        endRopeRuns(e, r.t, unit, v, given, position, page);
     } else {
-        endGates(e, r.t, unit, v);
+        endSiluRuns(e, r.t, unit, v);
     }
 }
 
 // Starts to load what the lane's rows in a block of rows are given.
-void beginRows(Epilogue e, inout Ending s, uint block) {
+void beginRows(Epilogue e, inout LaneEnds s, uint block) {
     s.givenToFirst = givenToRow(e, laneRow(s.corner, block, 0, s.lane), s.unit, s.first.positions[block]);
     s.givenToSecond = givenToRow(e, laneRow(s.corner, block, 1, s.lane), s.unit, s.second.positions[block]);
 }
 
 // Ends a block of rows, while what the next one is given loads.
-void endRows(Epilogue e, inout Ending s, uint block) {
+void endRows(Epilogue e, inout LaneEnds s, uint block) {
     const Runs first = s.givenToFirst;
     const Runs second = s.givenToSecond;
     beginRows(e, s, min(block + 1, EACH_M - 1));
@@ -180,7 +176,7 @@ void endRows(Epilogue e, inout Ending s, uint block) {
 
 // Ends the subgroup's outputs, at most four blocks of rows. No loop: what it indexes would lie in memory if it were not unrolled.
 void endLanes(Epilogue e, Corner c, uint lane) {
-    Ending s;
+    LaneEnds s;
     s.corner = c;
     s.lane = lane;
     s.unit = c.unit + lane % 4 * (PAIRS ? 2 : 1);

@@ -42,7 +42,7 @@ uint pageOf(uint64_t line, uint position) { return Uints(line).at[position / PAG
 // Where a page keeps a layer's keys and values.
 uint64_t layerIn(uint page, uint64_t pool, uint pageBytes, uint layerOffset) { return pool + uint64_t(page) * pageBytes + layerOffset; }
 
-// Both.
+// Where the page of a position keeps a layer's keys and values.
 uint64_t layerOf(uint64_t line, uint position, uint64_t pool, uint pageBytes, uint layerOffset) {
     return layerIn(pageOf(line, position), pool, pageBytes, layerOffset);
 }

@@ -4,7 +4,8 @@
 //
 // A unit is eight outputs that end together: four columns low and four columns high of the outputs as the matrix has
 // them. RoPE pairs columns half a head apart and SiLU a gate with its up, so the kernels take the rows of W in the order
-// in which units list them (columnOf), and no matrix has to be permuted in memory.
+// in which units list them (columnOf), or one made of it where lanes end their own sums (blockOfRuns), and no matrix has to be permuted in
+// memory.
 #ifndef EPILOGUE_GLSL
 #define EPILOGUE_GLSL
 

@@ -33,7 +33,7 @@ RowTile quadOf(RowTile tile) {
 
 // Where an invocation stands whose lanes, up to EXPAND_THREADS / QUAD_ROWS, cover the columns of a row.
 struct Place {
-    uint row;  // of the quad, which it ends; as many as that has and more: nothing to do
+    uint row;  // of the quad, which it ends; from the quad's count on there is none to end, and what is added up is dropped
     uint lane;
 };
 
@@ -123,7 +123,7 @@ Batch batchOfB(AdapterSite site, uint r, uint stride, uint low, uint high) {
 Eight expandRows(AdapterSite site, RowTile quad, Place place, uint64_t hidden, uint hiddenStride, uint maxRank, uint stride, uint low,
                  uint high, bool inside) {
     const uint part = place.row % QUAD_ROWS;
-    low = inside ? low : 0; // who has no columns adds up others, which nobody wants: under a condition loads would be waited for
+    low = inside ? low : 0; // who has no columns adds up as others do, for nobody: under a condition loads would be waited for
     high = inside ? high : 0;
     const Eight zero = Eight(vec4(0.0), vec4(0.0));
     if (site.rank == 0) {

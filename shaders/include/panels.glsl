@@ -1,6 +1,6 @@
 // Matrices in panels: PANEL_ROWS rows by PANEL_COLUMNS columns of 16-bit elements, each panel row-major and in one piece of 1 KiB, the
-// panels of the same rows one after another. Products stream them: what a subgroup reads at a time is in one piece, and a chunk of
-// eight columns is one load.
+// panels of the same rows one after another. Products stream them: what a subgroup reads at a time is in one piece, or in whole
+// lines, and a chunk of eight columns is one load.
 #ifndef PANELS_GLSL
 #define PANELS_GLSL
 

@@ -66,7 +66,7 @@ const bool RUNS = FRAGMENTS && ENDING != END_NONE;
 const uint SECOND_EIGHT = RUNS ? 8 : 32; // chunks from a block's first eight outputs to the second, in a panel
 
 const uint SLICES = LORA ? 2 * DELTA_SLICE : 0; // of deltas
-const uint PATCHES = RUNS ? 1 : SUBGROUPS * PATCH * 2 / 4; // two blocks of each subgroup
+const uint PATCHES = RUNS ? 1 : SUBGROUPS * PATCH * 2 / 4; // two blocks of each subgroup; none with RUNS, but no array is empty
 shared uvec4 pool[SLICES > PATCHES ? SLICES : PATCHES]; // for the ones and then for the others
 shared float inverse[TILE_T];
 shared float rowSquares[SUBGROUPS_N * TILE_T]; // of the columns of the subgroups side by side
@@ -78,8 +78,8 @@ uint blockOutput(uint firstOutput, uint block, uint outputs) {
     return PAIRS ? columnOf(firstOutput + block / 2 * 32 + block % 2 * 4, outputs) : firstOutput + block * 16;
 }
 
-// The block that the first or the second 16 of the pair-th 32 are. Of PAIRS every second 32 are those that the ones before are paired with.
-uint blockOfRuns(uint pair, uint second) { return PAIRS ? pair / 2 * 4 + second * 2 + pair % 2 : pair * 2 + second; }
+// The block that the first or the second half of the n-th 32 outputs is. Of PAIRS every second 32 are those that the ones before are paired with.
+uint blockOfRuns(uint n, uint second) { return PAIRS ? n / 2 * 4 + second * 2 + n % 2 : n * 2 + second; }
 
 uint xAt[EACH_M]; // the chunk, in the matrix, of each of the subgroup's blocks of rows at the panel on its way; with FRAGMENTS the lane's
 uint wAt[EACH_N]; // and of outputs
@@ -167,6 +167,7 @@ void addUp(uint firstT, uint firstN, uint begin, uint end, uint blockM, uint blo
     }
     [[unroll]] for (uint j = 0; j < EACH_N; j++) {
         const uint block = RUNS ? blockOfRuns((blockN + j) / 2, lane / 16) : blockN + j;
+        // With RUNS in their order, by which lines of 128 bytes stay whole.
         const uint chunk = RUNS ? (lane / 8 % 2 * 8 + lane / 4 % 2 + j % 2 * 4) * 4 + lane % 4 : first;
         wAt[j] = (min(blockOutput(firstN * 16, block, push.outputs) / 16, lastN) * push.panels + begin) * PANEL_CHUNKS + chunk;
     }
