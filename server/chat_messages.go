@@ -24,6 +24,9 @@ func readMessage(raw json.RawMessage) (json.RawMessage, error) {
 	default:
 		return nil, invalid("role must be system, developer, user, assistant or tool, got %q", role)
 	}
+	if said := kind(m["content"]); role == "user" && (said == "nothing" || said == "null") {
+		return nil, invalid("content is required of a user")
+	}
 	content, err := textOf(m["content"])
 	if err != nil {
 		return nil, err
@@ -92,17 +95,20 @@ func readCalls(raw json.RawMessage) (json.RawMessage, error) {
 // model answers with them is text.
 func withTools(o, variables object) (object, error) {
 	tools, choice := o["tools"], o["tool_choice"]
-	if len(tools) == 0 || empty(tools) {
-		return variables, nil
-	}
+	none := len(tools) == 0 || empty(tools)
 	switch name, err := readString(choice); {
 	case len(choice) == 0 || kind(choice) == "null" || name == "auto":
 	case name == "none":
 		return variables, nil
+	case none:
+		return nil, invalid("tool_choice needs tools")
 	case err == nil:
 		return nil, unsupported("tool_choice \"" + name + "\"")
 	default:
 		return nil, unsupported("tool_choice of a function")
+	}
+	if none {
+		return variables, nil
 	}
 	list, err := readList(readObjectValue)(tools)
 	if err != nil {

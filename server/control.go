@@ -68,6 +68,8 @@ func (s *Server) probe(ctx context.Context) error {
 // flushPoll is how often a flush that may wait looks again.
 const flushPoll = 20 * time.Millisecond
 
+const flushPath = "/flush_cache"
+
 // flushCache answers /flush_cache. The timeout parameter, in seconds, lets it wait for running requests to end.
 func (s *Server) flushCache(w http.ResponseWriter, r *http.Request) {
 	var patience time.Duration

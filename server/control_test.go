@@ -334,6 +334,42 @@ func TestServeTellsRequestsThatAreCutShort(t *testing.T) {
 	require.Contains(t, streamed.body, "[DONE]")
 }
 
+// A browser sends what a page asks with a plain type or none without asking the server first.
+func TestPagesMayNotChange(t *testing.T) {
+	r := newRig(t)
+	for _, c := range []struct {
+		method, path string
+		header       [2]string
+		status       int
+	}{
+		{http.MethodPost, "/load_lora_adapter", [2]string{"Sec-Fetch-Site", "cross-site"}, http.StatusForbidden},
+		{http.MethodPost, "/load_lora_adapter", [2]string{"Sec-Fetch-Site", "same-site"}, http.StatusForbidden},
+		{http.MethodPost, "/unload_lora_adapter", [2]string{"Origin", "https://page.example"}, http.StatusForbidden},
+		{http.MethodPost, "/abort_request", [2]string{"Origin", "https://page.example"}, http.StatusForbidden},
+		{http.MethodPost, "/flush_cache", [2]string{"Origin", "null"}, http.StatusForbidden},
+		{http.MethodGet, "/flush_cache", [2]string{"Sec-Fetch-Site", "cross-site"}, http.StatusForbidden},
+		{http.MethodGet, "/flush_cache", [2]string{"Sec-Fetch-Site", "same-origin"}, http.StatusOK},
+		{http.MethodPost, "/flush_cache", [2]string{"Origin", r.url}, http.StatusOK},
+		{http.MethodPost, "/flush_cache", [2]string{"User-Agent", "no browser"}, http.StatusOK},
+		{http.MethodPost, "/generate", [2]string{"Sec-Fetch-Site", "cross-site"}, http.StatusBadRequest}, // for its body
+	} {
+		request, err := http.NewRequestWithContext(t.Context(), c.method, r.url+c.path, strings.NewReader(`{"lora_name":"lora0","lora_path":"x"}`))
+		require.NoError(t, err)
+		request.Header.Set("Content-Type", "text/plain")
+		request.Header.Set(c.header[0], c.header[1])
+		response, err := http.DefaultClient.Do(request)
+		require.NoError(t, err)
+		text, err := io.ReadAll(response.Body)
+		require.NoError(t, err)
+		require.NoError(t, response.Body.Close())
+		require.Equal(t, c.status, response.StatusCode, "%s %v: %s", c.path, c.header, text)
+		if c.status == http.StatusForbidden {
+			require.Contains(t, string(text), c.path+" is not for web pages of other origins")
+		}
+	}
+	require.Len(t, r.engine.Adapters(), 2, "as before")
+}
+
 // Pages of any origin may ask for answers, and not for changes.
 func TestBrowsersMayAsk(t *testing.T) {
 	r := newRig(t, func(c *Config) { c.APIKey = "sesame" })

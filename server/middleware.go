@@ -142,8 +142,10 @@ func (s *Server) authorized(next http.Handler) http.Handler {
 // server or tells of it.
 var forPages = []string{"/generate", "/tokenize", "/detokenize", "/health", "/model_info", "/get_model_info"}
 
-// crossOrigin lets browsers pass on what pages of other origins ask, and answers their question whether they may.
+// crossOrigin lets browsers pass on what pages of other origins ask, and answers their question whether they may. What is for no page is refused
+// to them where it changes the server: a browser sends plain requests without a question, and only keeps the answer from the page.
 func crossOrigin(next http.Handler) http.Handler {
+	guard := http.NewCrossOriginProtection()
 	allowed := cors.New(cors.Options{
 		AllowedOrigins: []string{"*"}, AllowedMethods: []string{http.MethodGet, http.MethodPost}, AllowedHeaders: []string{"*"},
 	}).Handler(next)
@@ -152,8 +154,22 @@ func crossOrigin(next http.Handler) http.Handler {
 			allowed.ServeHTTP(w, r)
 			return
 		}
+		if err := guard.Check(asChange(r)); err != nil {
+			writeJSON(w, http.StatusForbidden, map[string]any{"error": fmt.Sprintf("%s is not for web pages of other origins: %v", r.URL.Path, err)})
+			return
+		}
 		next.ServeHTTP(w, r)
 	})
+}
+
+// asChange is the request, or where a GET changes the server, as SGLang has it, the same as a POST.
+func asChange(r *http.Request) *http.Request {
+	if r.URL.Path != flushPath || r.Method != http.MethodGet {
+		return r
+	}
+	change := r.WithContext(r.Context())
+	change.Method = http.MethodPost
+	return change
 }
 
 // limited bounds the size of a body and the time in which it has to arrive.

@@ -162,7 +162,7 @@ func (s *Server) routes() http.Handler {
 	r.HandleFunc("/abort_request", s.abortRequest).Methods(http.MethodPost)
 	r.HandleFunc("/load_lora_adapter", s.loadAdapter).Methods(http.MethodPost)
 	r.HandleFunc("/unload_lora_adapter", s.unloadAdapter).Methods(http.MethodPost)
-	r.HandleFunc("/flush_cache", s.flushCache).Methods(http.MethodGet, http.MethodPost)
+	r.HandleFunc(flushPath, s.flushCache).Methods(http.MethodGet, http.MethodPost)
 	r.HandleFunc("/v1/models", s.models).Methods(http.MethodGet)
 	r.HandleFunc("/v1/models/{id:.+}", s.model).Methods(http.MethodGet)
 	r.HandleFunc("/health", s.health).Methods(http.MethodGet)
