@@ -23,6 +23,9 @@ func (s *Server) loadAdapter(w http.ResponseWriter, r *http.Request) {
 		pinned = keep[bool](&err)(field(o, "pinned", readBool))
 		upsert = keep[bool](&err)(field(o, "upsert", readBool))
 	}
+	if err == nil && name == s.config.ServedName {
+		err = malformed("lora_name %q is the name that the base model is served under", name)
+	}
 	if err != nil {
 		s.fail(w, r, err)
 		return

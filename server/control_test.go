@@ -68,6 +68,7 @@ func TestAdapterRequestsAreChecked(t *testing.T) {
 		{"/load_lora_adapter", `{"lora_name":"l"}`, "lora_path is required"},
 		{"/load_lora_adapter", `{"lora_name":"","lora_path":"p"}`, "lora_name is required"},
 		{"/load_lora_adapter", `{"lora_name":"l","lora_path":""}`, "lora_path is required"},
+		{"/load_lora_adapter", `{"lora_name":"meta-llama/demo","lora_path":"p"}`, "is the name that the base model is served under"},
 		{"/load_lora_adapter", `{"lora_name":"l","lora_path":3}`, "lora_path must be a string, got a number"},
 		{"/load_lora_adapter", `{"lora_name":"l","lora_path":"p","pinned":"y"}`, "pinned must be a boolean"},
 		{"/load_lora_adapter", `{"lora_name":"l","lora_path":"p","upsert":"y"}`, "upsert must be a boolean"},

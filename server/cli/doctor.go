@@ -46,7 +46,7 @@ func describe(out io.Writer, i compute.Info) error {
 	if i.Multiprocessors > 0 {
 		fmt.Fprintf(w, "  multiprocessors\t%d\n", i.Multiprocessors)
 	}
-	fmt.Fprintf(w, "  workgroups\t%s\n", either(i.InOrder, "may wait for those before them: stages need no barriers", "start in any order"))
+	fmt.Fprintf(w, "  workgroups\t%s\n", either(i.InOrder, "may wait for those before them: with coop, steps of few rows need no barriers", "start in any order"))
 	fmt.Fprintf(w, "  timestamps\t%s\n", either(i.TimestampPeriod > 0, fmt.Sprintf("%g ns", i.TimestampPeriod), "none: --profile does not work"))
 	fmt.Fprintf(w, "  usable\t%s\n", either(len(i.Missing) == 0, "yes", "no, it lacks "+strings.Join(i.Missing, ", ")))
 	fmt.Fprintf(w, "  kernels\n")

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -84,6 +85,9 @@ func (c *Config) checkLoRA(f *pflag.FlagSet) error {
 			return fmt.Errorf("--lora-paths names two adapters %q", a.Name)
 		}
 		seen[a.Name] = true
+		if base := cmp.Or(c.ServedName, c.ModelPath); a.Name == base {
+			return fmt.Errorf("--lora-paths names an adapter %q, under which the base model is served", a.Name)
+		}
 	}
 	if !f.Changed("max-loaded-loras") {
 		return nil
