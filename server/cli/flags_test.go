@@ -132,6 +132,7 @@ func TestRules(t *testing.T) {
 		{"--enable-lora=false --lora-paths a", "--lora-paths needs adapters, which --enable-lora=false turns off"},
 		{"--lora-paths a=b a=c", `--lora-paths names two adapters "a"`},
 		{"--model-path m --lora-paths m=a", `--lora-paths names an adapter "m", under which the base model is served`},
+		{"--lora-paths lorikeet-demo=a", `--lora-paths names an adapter "lorikeet-demo", under which the base model is served`},
 		{"--model-path m --served-model-name s --lora-paths s=a", `--lora-paths names an adapter "s", under which the base model is served`},
 		{"--lora-target-modules all q_proj", "--lora-target-modules: 'all' must be the only value"},
 		{"--max-loras-per-batch 0", "--max-loras-per-batch must be at least 1, not 0"},

@@ -85,7 +85,7 @@ func (c *Config) checkLoRA(f *pflag.FlagSet) error {
 			return fmt.Errorf("--lora-paths names two adapters %q", a.Name)
 		}
 		seen[a.Name] = true
-		if base := cmp.Or(c.ServedName, c.ModelPath); a.Name == base {
+		if base := cmp.Or(c.ServedName, c.ModelPath, demoName); a.Name == base {
 			return fmt.Errorf("--lora-paths names an adapter %q, under which the base model is served", a.Name)
 		}
 	}
