@@ -136,11 +136,6 @@ struct Given {
     uint64_t layer; // of keys and values
 };
 
-// Whether pages are looked up for queries, too, which do not need them, so that no condition holds up what is loaded for another unit.
-#ifndef EAGER
-#define EAGER false
-#endif
-
 // What a unit of row t is given. Of one that is not to end it is anything: behind a condition every load would be waited for at once.
 Given givenTo(Epilogue e, uint t, uint unit, bool ends) {
     Given g;
@@ -158,7 +153,7 @@ Given givenTo(Epilogue e, uint t, uint unit, bool ends) {
         g.position = ends ? position : 0; // the first row may be one that the step does not have
         g.v.lo = floats4(e.rope, g.position * HEAD_DIM + low);
         g.v.hi = floats4(e.rope, g.position * HEAD_DIM + HEAD_DIM / 2 + low);
-        if (EAGER || unit * 8 / HEAD_DIM >= e.heads) {
+        if (unit * 8 / HEAD_DIM >= e.heads) {
             const uint lane = Uints(e.lanes).at[t];
             g.layer = layerOf(e.pageTable + 4ul * (ends ? lane : 0) * e.maxPages, g.position, e.pool, e.pageBytes, e.layerOffset);
         }

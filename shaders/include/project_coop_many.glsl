@@ -21,7 +21,6 @@ layout(constant_id = 16) const bool FLOATS = true; // the ending leaves fp32 row
 layout(constant_id = 17) const bool FINE = false;  // squares of the residual stream are summed by SQUARES_QUAD columns, else by a tile's
 #define WHOLE LORA // the sums have their delta in them when they end; a constant would only be another name of LORA
 
-#define EAGER true // what the next units are given is on its way while these end
 #include "ahead.glsl"
 #include "divide.glsl"
 #include "panels.glsl"
