@@ -36,7 +36,7 @@ func (k *Kernels) attendCoopSpec(headDim int, t Type) (attendCoopF16Spec, bool) 
 			Type: uint32(t), HeadDim: count32(headDim),
 			Threads: tile.subgroups * count32(k.info.SubgroupSize),
 			SizeM:   count32(shape.M), SizeN: count32(shape.N), SizeK: count32(shape.K),
-			Each: tile.each, Subgroups: tile.subgroups, Keys: tile.keys,
+			Each: tile.each, Subgroups: tile.subgroups, Keys: tile.keys, Fragments: k.fragments(t, shape),
 		}
 		if spec.fits(k.info) {
 			return spec, true
@@ -57,7 +57,10 @@ func (s attendCoopF16Spec) rows() int { return int(s.Subgroups * s.Each * s.Size
 // shared is the bytes of shared memory that a workgroup takes.
 func (s attendCoopF16Spec) shared() int {
 	line := int(s.HeadDim)/8 + 1
-	work := 2*int(s.Keys)*line + int(s.Subgroups*s.SizeM*(s.SizeN/4+1))
+	work := 2 * int(s.Keys) * line
+	if !s.Fragments {
+		work += int(s.Subgroups * s.SizeM * (s.SizeN/4 + 1))
+	}
 	return 16*max(work, s.rows()*line) + 8*s.rows() + 4*int(s.SizeN)
 }
 

@@ -246,12 +246,13 @@ type attendCoopBf16Spec struct {
 	Keys      uint32
 	Floats    bool
 	Half      bool
+	Fragments bool
 }
 
-var attendCoopBf16Defaults = attendCoopBf16Spec{Type: 0, HeadDim: 128, Threads: 256, SizeM: 16, SizeN: 16, SizeK: 16, Each: 1, Subgroups: 8, Keys: 64, Floats: true, Half: false}
+var attendCoopBf16Defaults = attendCoopBf16Spec{Type: 0, HeadDim: 128, Threads: 256, SizeM: 16, SizeN: 16, SizeK: 16, Each: 1, Subgroups: 8, Keys: 64, Floats: true, Half: false, Fragments: false}
 
 func (s attendCoopBf16Spec) constants() []uint32 {
-	return []uint32{s.Type, s.HeadDim, s.Threads, s.SizeM, s.SizeN, s.SizeK, s.Each, s.Subgroups, s.Keys, boolWord(s.Floats), boolWord(s.Half)}
+	return []uint32{s.Type, s.HeadDim, s.Threads, s.SizeM, s.SizeN, s.SizeK, s.Each, s.Subgroups, s.Keys, boolWord(s.Floats), boolWord(s.Half), boolWord(s.Fragments)}
 }
 
 type attendCoopF16Push struct {
@@ -284,12 +285,13 @@ type attendCoopF16Spec struct {
 	Keys      uint32
 	Floats    bool
 	Half      bool
+	Fragments bool
 }
 
-var attendCoopF16Defaults = attendCoopF16Spec{Type: 0, HeadDim: 128, Threads: 256, SizeM: 16, SizeN: 16, SizeK: 16, Each: 1, Subgroups: 8, Keys: 64, Floats: true, Half: false}
+var attendCoopF16Defaults = attendCoopF16Spec{Type: 0, HeadDim: 128, Threads: 256, SizeM: 16, SizeN: 16, SizeK: 16, Each: 1, Subgroups: 8, Keys: 64, Floats: true, Half: false, Fragments: false}
 
 func (s attendCoopF16Spec) constants() []uint32 {
-	return []uint32{s.Type, s.HeadDim, s.Threads, s.SizeM, s.SizeN, s.SizeK, s.Each, s.Subgroups, s.Keys, boolWord(s.Floats), boolWord(s.Half)}
+	return []uint32{s.Type, s.HeadDim, s.Threads, s.SizeM, s.SizeN, s.SizeK, s.Each, s.Subgroups, s.Keys, boolWord(s.Floats), boolWord(s.Half), boolWord(s.Fragments)}
 }
 
 type attendDecodePush struct {

@@ -8,9 +8,8 @@
 // to registers meanwhile. Queries and the softmax' exponentials are rounded to ELEMENT, the type of the pages, and all
 // else is fp32. The module says what ELEMENT is and how to pack two of them.
 //
-// Which element of a matrix a lane has is the driver's choice, so rows are folded by passing one block of columnwise
-// maxima through shared memory, and spread by loading a column with stride 0. Exponentials become an operand of the
-// second product the same way, as words of two neighbouring keys: for this the keys of two blocks alternate.
+// Rows are folded, and exponentials become an operand of the second product, by lanes where the host knows which elements they have
+// (FRAGMENTS, as coop.glsl describes; attend_rows.glsl), elsewhere by way of shared memory (attend_blocks.glsl).
 //
 // Grid: {key heads, items, 1}.
 #extension GL_EXT_control_flow_attributes : require
@@ -33,6 +32,7 @@ layout(constant_id = 7) const uint SUBGROUPS = 8;
 layout(constant_id = 8) const uint KEYS = 64;      // a multiple of 2 * SIZE_N
 layout(constant_id = 9) const bool FLOATS = true; // the result is left as fp32 rows
 layout(constant_id = 10) const bool HALF = false; // and as halves
+layout(constant_id = 11) const bool FRAGMENTS = false;
 layout(local_size_x_id = 2) in;
 
 layout(push_constant) uniform Push {
@@ -70,13 +70,11 @@ const uint FOURS = SIZE_N / 4;
 const uint PATCH_LINE = FOURS + 1;
 const uint PATCH = SIZE_M * PATCH_LINE;
 
-// The pool holds the queries, and later keys, values and patches.
+// The pool holds the queries, and later keys, values and, without FRAGMENTS, patches.
 const uint VALUES = KEYS * LINE;
 const uint PATCHES = 2 * VALUES;
-const uint WORK = PATCHES + SUBGROUPS * PATCH;
+const uint WORK = PATCHES + (FRAGMENTS ? 0 : SUBGROUPS * PATCH);
 const uint QUERIES = ROWS * LINE;
-
-const uint SHARE = LANES / SIZE_M; // lanes that share a row of a block, a power of two
 
 const float LOG2E = 1.4426950408889634;
 const float LOWEST = -1e30; // instead of -inf, whose differences are NaN
@@ -84,9 +82,6 @@ const float LOWEST = -1e30; // instead of -inf, whose differences are NaN
 #define BLOCK coopmat<float, gl_ScopeSubgroup, SIZE_M, SIZE_N, gl_MatrixUseAccumulator>
 
 shared uvec4 pool[WORK > QUERIES ? WORK : QUERIES];
-shared float spread[ROWS]; // one value per row, to be loaded as columns
-shared float seen[ROWS];   // keys that a row sees
-shared float evens[SIZE_N]; // 0, 2, 4, …
 
 uint pages[LOADS];    // of the keys to come
 uvec4 fetched[LOADS]; // keys or values on their way
@@ -94,12 +89,6 @@ coopmat<ELEMENT, gl_ScopeSubgroup, SIZE_M, SIZE_K, gl_MatrixUseA> queries[EACH *
 coopmat<ELEMENT, gl_ScopeSubgroup, SIZE_M, SIZE_K, gl_MatrixUseA> weights[EACH * PARTS];
 BLOCK scores[EACH * BLOCKS];
 BLOCK sums[EACH * COLUMNS];
-BLOCK highest[EACH]; // of a row's scaled scores, in units of log 2
-BLOCK total[EACH];   // columnwise sums of exponentials
-float tops[EACH];    // as highest, of the row that the lane folds
-
-// Makes what lanes of the subgroup wrote to shared memory visible to its other lanes.
-void share() { controlBarrier(gl_ScopeSubgroup, gl_ScopeSubgroup, gl_StorageSemanticsShared, gl_SemanticsAcquireRelease); }
 
 // The token and the head of a row of the tile; rows past the end repeat the last token, and are not stored.
 uint tokenOf(PrefillItem item, uint row) { return min(row / push.group, item.rows - 1); }
@@ -126,12 +115,13 @@ void fetch(uint first, uint last, uint skip, uint thread) {
     }
 }
 
-// Puts fetched keys into shared memory, even ones of a pair before odd ones.
+// Puts fetched keys into shared memory, without FRAGMENTS even ones of a pair before odd ones.
 void keepKeys(uint thread) {
     [[unroll]] for (uint i = 0; i < LOADS; i++) {
         const uint key = thread / VECTORS + i * LINES;
         if (key < KEYS) {
-            pool[(key / PAIR * PAIR + key % 2 * SIZE_N + key % PAIR / 2) * LINE + thread % VECTORS] = fetched[i];
+            const uint at = FRAGMENTS ? key : key / PAIR * PAIR + key % 2 * SIZE_N + key % PAIR / 2;
+            pool[at * LINE + thread % VECTORS] = fetched[i];
         }
     }
 }
@@ -145,18 +135,12 @@ void keepValues(uint thread) {
     }
 }
 
-// Brings the tile's queries to the registers of their subgroups, and what is constant to shared memory.
+// Brings the tile's queries to the registers of their subgroups.
 void loadQueries(PrefillItem item, uint thread) {
     for (uint i = thread; i < ROWS * VECTORS; i += THREADS) {
         const uint row = i / VECTORS;
         Eight q = floats8(push.qkv + (uint64_t(item.row + tokenOf(item, row)) * push.qkvStride + headOf(row) * HEAD_DIM) * 4, i % VECTORS * 8);
         pool[row * LINE + i % VECTORS] = uvec4(packElements(q.lo.xy), packElements(q.lo.zw), packElements(q.hi.xy), packElements(q.hi.zw));
-    }
-    for (uint row = thread; row < ROWS; row += THREADS) {
-        seen[row] = float(item.start + tokenOf(item, row) + 1);
-    }
-    for (uint i = thread; i < SIZE_N; i += THREADS) {
-        evens[i] = float(2 * i);
     }
     barrier();
     const uint row = gl_SubgroupID * EACH * SIZE_M;
@@ -184,86 +168,6 @@ void multiplyKeys() {
     }
 }
 
-// Gives the keys that a row must not see the lowest score.
-void mask(uint first) {
-    BLOCK even;
-    coopMatLoad(even, evens, 0, 0, gl_CooperativeMatrixLayoutRowMajor);
-    [[unroll]] for (uint e = 0; e < EACH; e++) {
-        BLOCK bound;
-        coopMatLoad(bound, seen, (gl_SubgroupID * EACH + e) * SIZE_M, 0, gl_CooperativeMatrixLayoutColumnMajor);
-        [[unroll]] for (uint b = 0; b < BLOCKS; b++) {
-            const float begin = float(first + b / 2 * PAIR + b % 2);
-            [[unroll]] for (uint i = 0; i < even.length(); i++) {
-                bool visible = begin + even[i] < bound[i];
-                scores[e * BLOCKS + b][i] = visible ? scores[e * BLOCKS + b][i] : LOWEST;
-            }
-        }
-    }
-}
-
-// Raises the rows' running maxima to those of the scores, and rescales what was summed under them.
-void raise(uint e, float scale) {
-    const uint corner = PATCHES + gl_SubgroupID * PATCH;
-    const uint lane = gl_SubgroupInvocationID;
-    const uint row = (gl_SubgroupID * EACH + e) * SIZE_M;
-    BLOCK top = scores[e * BLOCKS];
-    [[unroll]] for (uint b = 1; b < BLOCKS; b++) {
-        [[unroll]] for (uint i = 0; i < top.length(); i++) {
-            top[i] = max(top[i], scores[e * BLOCKS + b][i]);
-        }
-    }
-    coopMatStore(top, pool, corner, PATCH_LINE, gl_CooperativeMatrixLayoutRowMajor);
-    share();
-    float high = LOWEST;
-    [[unroll]] for (uint v = 0; v < FOURS; v += SHARE) {
-        if (v + lane % SHARE < FOURS) {
-            vec4 four = uintBitsToFloat(pool[corner + lane / SHARE * PATCH_LINE + v + lane % SHARE]);
-            high = max(high, max(max(four.x, four.y), max(four.z, four.w)));
-        }
-    }
-    [[unroll]] for (uint distance = SHARE / 2; distance > 0; distance /= 2) {
-        high = max(high, subgroupShuffleXor(high, distance));
-    }
-    tops[e] = max(tops[e], high * scale);
-    if (lane % SHARE == 0) {
-        spread[row + lane / SHARE] = tops[e];
-    }
-    share();
-    BLOCK raised;
-    coopMatLoad(raised, spread, row, 0, gl_CooperativeMatrixLayoutColumnMajor);
-    BLOCK factor;
-    [[unroll]] for (uint i = 0; i < factor.length(); i++) {
-        factor[i] = exp2(highest[e][i] - raised[i]);
-        total[e][i] *= factor[i];
-    }
-    highest[e] = raised;
-    [[unroll]] for (uint c = 0; c < COLUMNS; c++) {
-        [[unroll]] for (uint i = 0; i < factor.length(); i++) {
-            sums[e * COLUMNS + c][i] *= factor[i];
-        }
-    }
-    share();
-}
-
-// Turns scores into exponentials under the running maximum, and these into operands of the second product.
-void exponentials(uint e, float scale) {
-    const uint corner = PATCHES + gl_SubgroupID * PATCH;
-    [[unroll]] for (uint p = 0; p < BLOCKS / 2; p++) {
-        BLOCK words;
-        [[unroll]] for (uint i = 0; i < words.length(); i++) {
-            vec2 w = exp2(vec2(fma(scores[e * BLOCKS + 2 * p][i], scale, -highest[e][i]), fma(scores[e * BLOCKS + 2 * p + 1][i], scale, -highest[e][i])));
-            total[e][i] += w.x + w.y;
-            words[i] = uintBitsToFloat(packElements(w));
-        }
-        coopMatStore(words, pool, corner, PATCH_LINE, gl_CooperativeMatrixLayoutRowMajor);
-        share();
-        [[unroll]] for (uint k = 0; k < PAIR / SIZE_K; k++) {
-            coopMatLoad(weights[e * PARTS + p * (PAIR / SIZE_K) + k], pool, corner + k * SIZE_K / 8, PATCH_LINE, gl_CooperativeMatrixLayoutRowMajor);
-        }
-        share();
-    }
-}
-
 void multiplyValues() {
     [[unroll]] for (uint k = 0; k < PARTS; k++) {
         [[unroll]] for (uint c = 0; c < COLUMNS; c++) {
@@ -276,53 +180,8 @@ void multiplyValues() {
     }
 }
 
-// Divides the sums by the exponentials' and stores them by way of the subgroup's patch.
-void store(PrefillItem item, uint e) {
-    const uint corner = PATCHES + gl_SubgroupID * PATCH;
-    const uint lane = gl_SubgroupInvocationID;
-    const uint row0 = (gl_SubgroupID * EACH + e) * SIZE_M;
-    coopMatStore(total[e], pool, corner, PATCH_LINE, gl_CooperativeMatrixLayoutRowMajor);
-    share();
-    float sum = 0.0;
-    [[unroll]] for (uint v = 0; v < FOURS; v += SHARE) {
-        if (v + lane % SHARE < FOURS) {
-            vec4 four = uintBitsToFloat(pool[corner + lane / SHARE * PATCH_LINE + v + lane % SHARE]);
-            sum += (four.x + four.y) + (four.z + four.w);
-        }
-    }
-    [[unroll]] for (uint distance = SHARE / 2; distance > 0; distance /= 2) {
-        sum += subgroupShuffleXor(sum, distance);
-    }
-    if (lane % SHARE == 0) {
-        spread[row0 + lane / SHARE] = 1.0 / sum;
-    }
-    share();
-    BLOCK inverse;
-    coopMatLoad(inverse, spread, row0, 0, gl_CooperativeMatrixLayoutColumnMajor);
-    [[unroll]] for (uint c = 0; c < COLUMNS; c++) {
-        BLOCK block = sums[e * COLUMNS + c];
-        [[unroll]] for (uint i = 0; i < block.length(); i++) {
-            block[i] *= inverse[i];
-        }
-        coopMatStore(block, pool, corner, PATCH_LINE, gl_CooperativeMatrixLayoutRowMajor);
-        share();
-        [[unroll]] for (uint u = 0; u < SIZE_M * FOURS; u += LANES) {
-            const uint row = row0 + (u + lane) / FOURS;
-            if (u + lane < SIZE_M * FOURS && row < item.rows * push.group) {
-                const uint t = item.row + row / push.group;
-                const uint column = headOf(row) * HEAD_DIM + c * SIZE_N + (u + lane) % FOURS * 4;
-                const vec4 v = uintBitsToFloat(pool[corner + (u + lane) / FOURS * PATCH_LINE + (u + lane) % FOURS]);
-                if (FLOATS) {
-                    Floats4(push.outputs).at[(t * push.outStride + column) >> 2] = v;
-                }
-                if (HALF) {
-                    storeHalves4(push.halves, t, column, push.halfPanels, v);
-                }
-            }
-        }
-        share();
-    }
-}
+#include "attend_blocks.glsl"
+#include "attend_rows.glsl"
 
 void main() {
     const uint thread = gl_SubgroupID * gl_SubgroupSize + gl_SubgroupInvocationID;
@@ -336,10 +195,10 @@ void main() {
     findPages(item, 0, last, thread);
     fetch(0, last, 0, thread);
     loadQueries(item, thread);
-    [[unroll]] for (uint e = 0; e < EACH; e++) {
-        highest[e] = BLOCK(LOWEST);
-        total[e] = BLOCK(0.0);
-        tops[e] = LOWEST;
+    if (FRAGMENTS) {
+        beginRows(item);
+    } else {
+        beginBlocks(item, thread);
     }
     [[unroll]] for (uint i = 0; i < EACH * COLUMNS; i++) {
         sums[i] = BLOCK(0.0);
@@ -354,11 +213,20 @@ void main() {
         keepValues(thread);
         fetch(first + KEYS, last, 0, thread);
         if (first + KEYS - 1 > sure) {
-            mask(first);
+            if (FRAGMENTS) {
+                maskRows(first);
+            } else {
+                maskBlocks(first);
+            }
         }
         [[unroll]] for (uint e = 0; e < EACH; e++) {
-            raise(e, scale);
-            exponentials(e, scale);
+            if (FRAGMENTS) {
+                raiseRows(e, scale);
+                exponentialsOfRows(e, scale);
+            } else {
+                raiseBlocks(e, scale);
+                exponentialsOfBlocks(e, scale);
+            }
         }
         barrier();
         multiplyValues();
@@ -368,6 +236,10 @@ void main() {
     }
 
     [[unroll]] for (uint e = 0; e < EACH; e++) {
-        store(item, e);
+        if (FRAGMENTS) {
+            storeRows(item, e);
+        } else {
+            storeBlocks(item, e);
+        }
     }
 }

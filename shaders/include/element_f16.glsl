@@ -7,3 +7,4 @@
 // The two elements of a word.
 ELEMENT2 elements(uint word) { return unpackFloat2x16(word); }
 uint packElements(vec2 v) { return packFloat2x16(f16vec2(v)); }
+uint packNear(vec2 v) { return packElements(v); }
