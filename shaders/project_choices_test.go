@@ -63,6 +63,19 @@ func TestCoopManyCuts(t *testing.T) {
 	}
 }
 
+func TestSharesRows(t *testing.T) {
+	for _, c := range []struct {
+		tokens, out, subgroup int
+		shares                bool
+	}{
+		{32, 28672, 32, false}, {33, 28672, 32, true}, {mostFew, wideOutputs, 32, true}, {mostFew, wideOutputs - 1, 32, false},
+		{mostFew + 1, 28672, 32, false}, {48, 28672, 16, false},
+	} {
+		p := Project{W: Matrix{Type: BF16}, In: 64, Out: c.out, Tokens: c.tokens}
+		require.Equal(t, c.shares, p.SharesRows(withMatrices(t, c.subgroup)), "%+v", c)
+	}
+}
+
 // A workgroup of project_coop copies an Epilogue by one thread for each pair of words. A subgroup has one block of deltas at most, and
 // those lie where the sums were.
 func TestCoopCuts(t *testing.T) {
@@ -87,6 +100,7 @@ func TestCoopCuts(t *testing.T) {
 					}
 					require.Zero(t, head%(s.Sides*s.Strips*PanelRows), name)
 					require.LessOrEqual(t, s.shared(), 48<<10, name)
+					require.True(t, !s.Shared || subgroup == 32 && s.stage()%int(s.Threads) == 0, name)
 				}
 			}
 		}

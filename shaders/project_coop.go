@@ -9,17 +9,21 @@ import (
 // coopCut cuts a product of few rows into workgroups; the fields are constants of include/project_coop.glsl.
 type coopCut struct{ strips, split, sides uint32 }
 
-// coopCuts are the cuts as measured on an H100 in bf16: up to how many rows each is used, where W has many outputs and where it has so
-// few that each multiprocessor gets about one workgroup. Strips times sides are even, because outputs may end in pairs.
+// coopCuts are the cuts as measured on an H100 and an H200 in bf16: up to how many rows each is used, where W has wideOutputs or more, where
+// it has fewer, and where it has so few that each multiprocessor gets about one workgroup. Strips times sides are even, because outputs may end
+// in pairs.
 var coopCuts = []struct {
-	rows      int
-	wide, few coopCut
+	rows            int
+	wide, some, few coopCut
 }{
-	{32, coopCut{2, 8, 1}, coopCut{2, 16, 1}},
-	{mostFew, coopCut{2, 4, 1}, coopCut{2, 8, 1}},
-	{2 * mostFew, coopCut{2, 2, 1}, coopCut{2, 4, 2}},
-	{mostNarrow, coopCut{2, 4, 1}, coopCut{2, 8, 1}},
+	{32, coopCut{2, 8, 1}, coopCut{2, 8, 1}, coopCut{2, 16, 1}},
+	{mostFew, coopCut{2, 1, 4}, coopCut{2, 4, 1}, coopCut{2, 8, 1}},
+	{2 * mostFew, coopCut{2, 2, 1}, coopCut{2, 2, 1}, coopCut{2, 4, 2}}, // so many go by project_coop_many where W is wide
+	{mostNarrow, coopCut{2, 4, 1}, coopCut{2, 4, 1}, coopCut{2, 8, 1}},
 }
+
+// shares says whether the cut's sides have x in common, by way of shared memory.
+func (c coopCut) shares() bool { return c.split == 1 && c.sides > 1 }
 
 // fewOutputs is up to where a W has few outputs.
 const fewOutputs = 4096
@@ -71,37 +75,54 @@ func (p Project) coopSpec(k *Kernels, cut *coopCut) projectCoopF16Spec {
 	if fragments {
 		rowTiles = ceilDiv(min(p.Tokens, mostFew), PanelRows)
 	}
+	c := plainCut
 	switch {
 	case cut != nil:
+		c = *cut
 	case fragments:
-		i := 0
-		for p.Tokens > coopCuts[i].rows {
-			i++
-		}
-		cut = &coopCuts[i].wide
-		if p.Out <= fewOutputs {
-			cut = &coopCuts[i].few
-		}
-	default:
-		cut = &plainCut
+		c = p.tableCut()
 	}
-	split, sides := cut.split, cut.sides
-	if p.end.kind == EndRopeStore && p.end.headDim%(sides*cut.strips*PanelRows) != 0 {
-		split, sides = split*sides, 1 // the halves of a head would not be whole halves of a tile
+	if p.end.kind == EndRopeStore && p.end.headDim%(c.sides*c.strips*PanelRows) != 0 {
+		c.split, c.sides = c.split*c.sides, 1 // the halves of a head would not be whole halves of a tile
 	}
 	return projectCoopF16Spec{
-		Type: uint32(p.W.Type), Threads: split * sides * count32(k.info.SubgroupSize),
+		Type: uint32(p.W.Type), Threads: c.split * c.sides * count32(k.info.SubgroupSize),
 		SizeM: count32(shape.M), SizeN: count32(shape.N), SizeK: count32(shape.K), Fragments: fragments,
 		Norm: p.Norm != nil, Gather: p.Gather != 0,
-		Strips: cut.strips, RowTiles: count32(rowTiles), Split: split, Sides: sides,
+		Strips: c.strips, RowTiles: count32(rowTiles), Split: c.split, Sides: c.sides,
 		Ending: p.end.kind, Lora: p.end.lora, Half: p.end.half, Floats: p.end.floats, HeadDim: p.end.head(),
-		Flow: p.end.flow != 0,
+		Flow: p.end.flow != 0, Shared: fragments && c.shares(),
 	}
+}
+
+// tableCut is the cut that coopCuts has for the product.
+func (p Project) tableCut() coopCut {
+	i := 0
+	for p.Tokens > coopCuts[i].rows {
+		i++
+	}
+	switch {
+	case p.Out >= wideOutputs:
+		return coopCuts[i].wide
+	case p.Out > fewOutputs:
+		return coopCuts[i].some
+	}
+	return coopCuts[i].few
 }
 
 // fits says whether the device can run workgroups of the cut.
 func (s projectCoopF16Spec) fits(info compute.Info) bool {
-	return s.shared() <= info.MaxSharedMemory && int(s.Threads) <= info.MaxWorkgroupInvocations
+	whole := !s.Shared || s.stage()%int(s.Threads) == 0
+	return whole && s.shared() <= info.MaxSharedMemory && int(s.Threads) <= info.MaxWorkgroupInvocations
+}
+
+// stage is the chunks of x that the sides load together.
+func (s projectCoopF16Spec) stage() int { return int(s.RowTiles) * StagePanels * PanelChunks }
+
+// SharesRows says whether subgroups of the product have rows in common in shared memory. Then its workgroups are so few that all of them run at
+// once, and they should begin together: a stage of them does not flow.
+func (p Project) SharesRows(k *Kernels) bool {
+	return k.Panels(p.W.Type) && !p.byCoopMany(k) && p.coopSpec(k, nil).Shared
 }
 
 func (s projectCoopF16Spec) tile() tileShape {
@@ -111,7 +132,12 @@ func (s projectCoopF16Spec) tile() tileShape {
 // shared is the bytes of shared memory that a workgroup takes.
 func (s projectCoopF16Spec) shared() int {
 	tile := s.tile()
-	words := int(max(s.Split, s.RowTiles)*s.Sides*s.Strips)*PanelRows*PanelRows + tile.outputs*tile.rows + tile.rows
+	outputs := tile.outputs * tile.rows
+	words := outputs + int(max(s.Split, s.RowTiles)*s.Sides*s.Strips)*PanelRows*PanelRows
+	if s.Shared {
+		words = max(outputs, 2*4*s.stage()) // where two stages were, too
+	}
+	words += tile.rows
 	if s.Ending != EndNone {
 		words += 2*EpiloguePairs + AheadRows
 	}

@@ -36,7 +36,8 @@ const (
 	SquaresBlock               = 256 // and by residual as a stage of its own; tiles of many rows sum their own columns
 	SquaresQuad                = 32  // the same where halves are left beside, whose products end four units of a row together
 	SquaresUnit                = 8   // columns in one partial sum of squares where few rows run
-	TileRows                   = 8   // most rows in one RowTile
+	StagePanels                = 4
+	TileRows                   = 8 // most rows in one RowTile
 	TilesTogether              = 16
 	adjustThreads              = 256
 	attendDecodeKeyLanes       = 4 // Scores: KEY_LANES invocations share a key, each group of them has KEYS keys at once.
@@ -550,12 +551,13 @@ type projectCoopBf16Spec struct {
 	Sides     uint32
 	Floats    bool
 	Flow      bool
+	Shared    bool
 }
 
-var projectCoopBf16Defaults = projectCoopBf16Spec{Type: 0, Threads: 256, SizeM: 16, SizeN: 16, SizeK: 16, Fragments: false, Norm: false, Strips: 2, RowTiles: 1, Split: 8, Gather: false, Ending: 0, Lora: false, Half: false, HeadDim: 128, Sides: 1, Floats: true, Flow: false}
+var projectCoopBf16Defaults = projectCoopBf16Spec{Type: 0, Threads: 256, SizeM: 16, SizeN: 16, SizeK: 16, Fragments: false, Norm: false, Strips: 2, RowTiles: 1, Split: 8, Gather: false, Ending: 0, Lora: false, Half: false, HeadDim: 128, Sides: 1, Floats: true, Flow: false, Shared: false}
 
 func (s projectCoopBf16Spec) constants() []uint32 {
-	return []uint32{s.Type, s.Threads, s.SizeM, s.SizeN, s.SizeK, boolWord(s.Fragments), boolWord(s.Norm), s.Strips, s.RowTiles, s.Split, boolWord(s.Gather), s.Ending, boolWord(s.Lora), boolWord(s.Half), s.HeadDim, s.Sides, boolWord(s.Floats), boolWord(s.Flow)}
+	return []uint32{s.Type, s.Threads, s.SizeM, s.SizeN, s.SizeK, boolWord(s.Fragments), boolWord(s.Norm), s.Strips, s.RowTiles, s.Split, boolWord(s.Gather), s.Ending, boolWord(s.Lora), boolWord(s.Half), s.HeadDim, s.Sides, boolWord(s.Floats), boolWord(s.Flow), boolWord(s.Shared)}
 }
 
 type projectCoopF16Push struct {
@@ -595,12 +597,13 @@ type projectCoopF16Spec struct {
 	Sides     uint32
 	Floats    bool
 	Flow      bool
+	Shared    bool
 }
 
-var projectCoopF16Defaults = projectCoopF16Spec{Type: 0, Threads: 256, SizeM: 16, SizeN: 16, SizeK: 16, Fragments: false, Norm: false, Strips: 2, RowTiles: 1, Split: 8, Gather: false, Ending: 0, Lora: false, Half: false, HeadDim: 128, Sides: 1, Floats: true, Flow: false}
+var projectCoopF16Defaults = projectCoopF16Spec{Type: 0, Threads: 256, SizeM: 16, SizeN: 16, SizeK: 16, Fragments: false, Norm: false, Strips: 2, RowTiles: 1, Split: 8, Gather: false, Ending: 0, Lora: false, Half: false, HeadDim: 128, Sides: 1, Floats: true, Flow: false, Shared: false}
 
 func (s projectCoopF16Spec) constants() []uint32 {
-	return []uint32{s.Type, s.Threads, s.SizeM, s.SizeN, s.SizeK, boolWord(s.Fragments), boolWord(s.Norm), s.Strips, s.RowTiles, s.Split, boolWord(s.Gather), s.Ending, boolWord(s.Lora), boolWord(s.Half), s.HeadDim, s.Sides, boolWord(s.Floats), boolWord(s.Flow)}
+	return []uint32{s.Type, s.Threads, s.SizeM, s.SizeN, s.SizeK, boolWord(s.Fragments), boolWord(s.Norm), s.Strips, s.RowTiles, s.Split, boolWord(s.Gather), s.Ending, boolWord(s.Lora), boolWord(s.Half), s.HeadDim, s.Sides, boolWord(s.Floats), boolWord(s.Flow), boolWord(s.Shared)}
 }
 
 type projectCoopManyBf16Push struct {

@@ -47,6 +47,8 @@ func projectCases() []Case {
 		{kind: shaders.BF16, tokens: 47, in: 1096, out: 100, norm: true, gather: true},
 		{kind: shaders.F16, tokens: 40, in: 24, out: 16390},
 		{kind: shaders.BF16, tokens: 64, in: 40, out: 16384, norm: true},
+		{kind: shaders.F16, tokens: 50, in: 424, out: 16390, norm: true, gather: true},
+		{kind: shaders.BF16, tokens: 33, in: 264, out: 16500},
 		{kind: shaders.F16, tokens: 66, in: 24, out: 16390, norm: true},
 		{kind: shaders.BF16, tokens: 257, in: 300, out: 385},
 		{kind: shaders.BF16, tokens: 1025, in: 72, out: 130},

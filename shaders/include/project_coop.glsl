@@ -1,6 +1,7 @@
 // y[t,n] = inv(t) * sum_k W[n,k] * x[t,k] for few rows, up to 64: W streams from memory once, straight into the registers of the
 // subgroups that multiply it. A workgroup has ROW_TILES times 16 rows. Its SPLIT subgroups side by side divide the columns between them and
-// add up in shared memory, in their order; each of its SIDES has STRIPS times 16 outputs of the same rows.
+// add up in shared memory, in their order; each of its SIDES has STRIPS times 16 outputs of the same rows. Several sides that are not split may
+// have x in common (shared_rows.glsl).
 //
 // Grid: {tiles of outputs * tiles of rows, 1, 1}; tiles of rows may be fewer than the tokens need.
 #define LEFT coherent
@@ -17,6 +18,7 @@ layout(constant_id = 14) const uint HEAD_DIM = 128;
 layout(constant_id = 15) const uint SIDES = 1;
 layout(constant_id = 16) const bool FLOATS = true; // the ending leaves fp32 rows
 layout(constant_id = 17) const bool FLOW = false; // the stages around the ending one flow; else the shrink is done before
+layout(constant_id = 18) const bool SHARED = false; // x passes through shared memory; with FRAGMENTS, SPLIT 1, and without LORA
 const bool WHOLE = LORA && FRAGMENTS; // the tile's outputs get their delta before they end
 
 #include "ahead.glsl"
@@ -56,8 +58,8 @@ const uint BLOCKS = ROW_TILES * TILE_STRIPS;                          // of 16 r
 const uint DELTA_PARTS = SUBGROUPS > BLOCKS ? SUBGROUPS / BLOCKS : 1; // subgroups that share the adapters of one; none has more than one
 const uint PARTIAL = SPLIT > ROW_TILES ? SPLIT * TILE_STRIPS : BLOCKS; // one row tile's sums of all subgroups, then the deltas
 
-shared float partial[PARTIAL * 256];
-shared float total[TILE_T * TILE_N];
+shared float partial[SHARED ? 1 : PARTIAL * 256];
+shared float total[SHARED ? 1 : TILE_T * TILE_N];
 shared float inverse[TILE_T];
 
 #include "delta_coop.glsl"
@@ -86,6 +88,18 @@ uint stripRow(uint firstOutput, uint strip) {
     }
     const bool high = strip >= TILE_STRIPS / 2;
     return columnOf(firstOutput + (high ? 4 : 0), push.outputs) + strip % (TILE_STRIPS / 2) * 16;
+}
+
+// Where the lane's chunks of W and x begin.
+void findChunks(uint firstOutput, uint firstToken, uint lane) {
+    const uint last = (push.outputs + 15) / 16 * 16 - 1;
+    const uint laneRow = lane / 4; // of x and W, and eight behind it
+    [[unroll]] for (uint i = 0; i < STRIPS * 2; i++) {
+        wChunks[i] = chunkOf(min(stripRow(firstOutput, i / 2) + i % 2 * 8 + laneRow, last), lane % 4 * 8, push.panels);
+    }
+    [[unroll]] for (uint i = 0; i < ROW_TILES * 2; i++) {
+        xChunks[i] = chunkOf(min(firstToken + i * 8 + laneRow, (push.tokens - 1) | 15), lane % 4 * 8, push.panels);
+    }
 }
 
 // The chunk of a strip where a panel begins, or from end on the one before it. A part without columns may have end 0.
@@ -199,11 +213,19 @@ void addUp(uint thread) {
     }
 }
 
+#include "shared_rows.glsl"
+
 float factorOf(uint row) { return NORM ? inverse[row] : 1.0; }
 
 vec4 fourOf(uint row, uint n) {
     const uint at = row * TILE_N + n;
-    precise vec4 v = vec4(total[at], total[at + 1], total[at + 2], total[at + 3]) * factorOf(row);
+    vec4 sum;
+    if (SHARED) {
+        sum = outputFour(at);
+    } else {
+        sum = vec4(total[at], total[at + 1], total[at + 2], total[at + 3]);
+    }
+    precise vec4 v = sum * factorOf(row);
     return v;
 }
 
@@ -258,14 +280,16 @@ void main() {
     uint panel = push.panels * partOf() / SPLIT;
     const uint end = push.panels * (partOf() + 1) / SPLIT;
     if (FRAGMENTS) {
-        const uint last = (push.outputs + 15) / 16 * 16 - 1;
-        const uint laneRow = lane / 4; // of x and W, and eight behind it
-        [[unroll]] for (uint i = 0; i < STRIPS * 2; i++) {
-            wChunks[i] = chunkOf(min(stripRow(firstOutput, i / 2) + i % 2 * 8 + laneRow, last), lane % 4 * 8, push.panels);
+        findChunks(firstOutput, firstToken, lane);
+    }
+    if (SHARED) {
+        beginW();
+        if (FLOW) {
+            awaitStage(push.flow, thread);
         }
-        [[unroll]] for (uint i = 0; i < ROW_TILES * 2; i++) {
-            xChunks[i] = chunkOf(min(firstToken + i * 8 + laneRow, (push.tokens - 1) | 15), lane % 4 * 8, push.panels);
-        }
+        findInverse(thread, firstToken);
+        multiplyShared(firstToken, thread, lane);
+    } else if (FRAGMENTS) {
         loadW(0, panel, end);
         if (!LATE) {
             loadW(1, panel + 1, end);
@@ -310,7 +334,11 @@ void main() {
             awaitOwed(push.flow, FLOW_STRIDE + FLOW_SHRINK);
         }
     }
-    addUp(thread);
+    if (SHARED) {
+        keepSums();
+    } else {
+        addUp(thread);
+    }
     barrier();
     if (ENDING != END_NONE) {
         const Epilogue e = epilogueAhead();
