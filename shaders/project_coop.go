@@ -119,8 +119,8 @@ func (s projectCoopF16Spec) fits(info compute.Info) bool {
 // stage is the chunks of x that the sides load together.
 func (s projectCoopF16Spec) stage() int { return int(s.RowTiles) * StagePanels * PanelChunks }
 
-// SharesRows says whether subgroups of the product have rows in common in shared memory. Then its workgroups are so few that all of them run at
-// once, and they should begin together: a stage of them does not flow.
+// SharesRows says whether subgroups of the product have rows in common in shared memory. A stage of it is faster behind a barrier than flowing: see
+// BENCHMARKS, Rows that subgroups share.
 func (p Project) SharesRows(k *Kernels) bool {
 	return k.Panels(p.W.Type) && !p.byCoopMany(k) && p.coopSpec(k, nil).Shared
 }
