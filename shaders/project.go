@@ -26,8 +26,7 @@ type Project struct {
 // mostFew is the number of rows up to which the kernels for few rows are the faster ones.
 const mostFew = 64
 
-// mostNarrow is that number by cooperative matrices where W has few outputs, less than wideOutputs: measured, see BENCHMARKS, Products of
-// many rows.
+// mostNarrow is that number by cooperative matrices where W has fewer outputs than wideOutputs: measured, see BENCHMARKS, Products of many rows.
 const (
 	mostNarrow  = 192
 	wideOutputs = 16384

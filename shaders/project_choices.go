@@ -46,8 +46,9 @@ func (p Project) coopChoices(k *Kernels, list []Choice) []Choice {
 	if p.Tokens <= mostNarrow {
 		var cuts []coopCut
 		for _, entry := range coopCuts {
-			cuts = append(cuts, entry.wide, entry.some, entry.few)
+			cuts = append(cuts, entry.wide, entry.few)
 		}
+		cuts = append(cuts, sharedCut)
 		for _, cut := range neighbours(cuts, func(c *coopCut) []*uint32 { return []*uint32{&c.strips, &c.split, &c.sides} }) {
 			if spec := p.coopSpec(k, &cut); cut.strips <= 4 && spec.fits(k.info) {
 				list = append(list, Choice{

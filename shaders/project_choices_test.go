@@ -77,7 +77,7 @@ func TestSharesRows(t *testing.T) {
 }
 
 // A workgroup of project_coop copies an Epilogue by one thread for each pair of words. A subgroup has one block of deltas at most, and
-// those lie where the sums were.
+// those lie where the sums were. Where sides share x, each invocation loads as many chunks.
 func TestCoopCuts(t *testing.T) {
 	for _, tokens := range []int{65, mostNarrow} {
 		require.False(t, Project{W: Matrix{Type: BF16}, In: 64, Out: 264, Tokens: tokens}.byCoopMany(withMatrices(t, 32)))
@@ -100,7 +100,7 @@ func TestCoopCuts(t *testing.T) {
 					}
 					require.Zero(t, head%(s.Sides*s.Strips*PanelRows), name)
 					require.LessOrEqual(t, s.shared(), 48<<10, name)
-					require.True(t, !s.Shared || subgroup == 32 && s.stage()%int(s.Threads) == 0, name)
+					require.True(t, !s.Shared || subgroup == 32 && s.slice()%int(s.Threads) == 0, name)
 				}
 			}
 		}

@@ -9,18 +9,20 @@ import (
 // coopCut cuts a product of few rows into workgroups; the fields are constants of include/project_coop.glsl.
 type coopCut struct{ strips, split, sides uint32 }
 
-// coopCuts are the cuts as measured on an H100 and an H200 in bf16: up to how many rows each is used, where W has wideOutputs or more, where
-// it has fewer, and where it has so few that each multiprocessor gets about one workgroup. Strips times sides are even, because outputs may end
-// in pairs.
+// coopCuts are the cuts as measured on an H100 in bf16: up to how many rows each is used, where W has many outputs and where it has so
+// few that each multiprocessor gets about one workgroup. Strips times sides are even, because outputs may end in pairs.
 var coopCuts = []struct {
-	rows            int
-	wide, some, few coopCut
+	rows      int
+	wide, few coopCut
 }{
-	{32, coopCut{2, 8, 1}, coopCut{2, 8, 1}, coopCut{2, 16, 1}},
-	{mostFew, coopCut{2, 1, 4}, coopCut{2, 4, 1}, coopCut{2, 8, 1}},
-	{2 * mostFew, coopCut{2, 2, 1}, coopCut{2, 2, 1}, coopCut{2, 4, 2}}, // so many go by project_coop_many where W is wide
-	{mostNarrow, coopCut{2, 4, 1}, coopCut{2, 4, 1}, coopCut{2, 8, 1}},
+	{32, coopCut{2, 8, 1}, coopCut{2, 16, 1}},
+	{mostFew, coopCut{2, 4, 1}, coopCut{2, 8, 1}},
+	{2 * mostFew, coopCut{2, 2, 1}, coopCut{2, 4, 2}},
+	{mostNarrow, coopCut{2, 4, 1}, coopCut{2, 8, 1}},
 }
+
+// sharedCut is that of 33 to 64 rows where W has wideOutputs or more, as measured on an H200: its sides have x in common.
+var sharedCut = coopCut{2, 1, 4}
 
 // shares says whether the cut's sides have x in common, by way of shared memory.
 func (c coopCut) shares() bool { return c.split == 1 && c.sides > 1 }
@@ -95,29 +97,29 @@ func (p Project) coopSpec(k *Kernels, cut *coopCut) projectCoopF16Spec {
 	}
 }
 
-// tableCut is the cut that coopCuts has for the product.
+// tableCut is the cut that was measured for the product.
 func (p Project) tableCut() coopCut {
 	i := 0
 	for p.Tokens > coopCuts[i].rows {
 		i++
 	}
 	switch {
-	case p.Out >= wideOutputs:
-		return coopCuts[i].wide
-	case p.Out > fewOutputs:
-		return coopCuts[i].some
+	case p.Out <= fewOutputs:
+		return coopCuts[i].few
+	case p.Out >= wideOutputs && coopCuts[i].rows == mostFew:
+		return sharedCut
 	}
-	return coopCuts[i].few
+	return coopCuts[i].wide
 }
 
 // fits says whether the device can run workgroups of the cut.
 func (s projectCoopF16Spec) fits(info compute.Info) bool {
-	whole := !s.Shared || s.stage()%int(s.Threads) == 0
-	return whole && s.shared() <= info.MaxSharedMemory && int(s.Threads) <= info.MaxWorkgroupInvocations
+	even := !s.Shared || s.slice()%int(s.Threads) == 0 // each invocation loads as many chunks of a slice
+	return even && s.shared() <= info.MaxSharedMemory && int(s.Threads) <= info.MaxWorkgroupInvocations
 }
 
-// stage is the chunks of x that the sides load together.
-func (s projectCoopF16Spec) stage() int { return int(s.RowTiles) * StagePanels * PanelChunks }
+// slice is the chunks of x that a workgroup loads at a time.
+func (s projectCoopF16Spec) slice() int { return int(s.RowTiles) * SlicePanels * PanelChunks }
 
 // SharesRows says whether subgroups of the product have rows in common in shared memory. A stage of it is faster behind a barrier than flowing: see
 // BENCHMARKS, Rows that subgroups share.
@@ -133,11 +135,12 @@ func (s projectCoopF16Spec) tile() tileShape {
 func (s projectCoopF16Spec) shared() int {
 	tile := s.tile()
 	outputs := tile.outputs * tile.rows
-	words := outputs + int(max(s.Split, s.RowTiles)*s.Sides*s.Strips)*PanelRows*PanelRows
+	words := tile.rows
 	if s.Shared {
-		words = max(outputs, 2*4*s.stage()) // where two stages were, too
+		words += max(outputs, 2*4*s.slice()) // outputs come to lie where two slices of x were
+	} else {
+		words += outputs + int(max(s.Split, s.RowTiles)*s.Sides*s.Strips)*PanelRows*PanelRows
 	}
-	words += tile.rows
 	if s.Ending != EndNone {
 		words += 2*EpiloguePairs + AheadRows
 	}

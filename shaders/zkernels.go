@@ -33,11 +33,11 @@ const (
 	PatchStride                = 20  // floats between rows of a block, which keep banks apart
 	QuadRows                   = 4   // rows that an invocation adds up, and parts
 	QuadUnits                  = 4   // that two blocks have
+	SlicePanels                = 4   // panels of x that pass through shared memory at a time, with SHARED
 	SquaresBlock               = 256 // and by residual as a stage of its own; tiles of many rows sum their own columns
 	SquaresQuad                = 32  // the same where halves are left beside, whose products end four units of a row together
 	SquaresUnit                = 8   // columns in one partial sum of squares where few rows run
-	StagePanels                = 4
-	TileRows                   = 8 // most rows in one RowTile
+	TileRows                   = 8   // most rows in one RowTile
 	TilesTogether              = 16
 	adjustThreads              = 256
 	attendDecodeKeyLanes       = 4 // Scores: KEY_LANES invocations share a key, each group of them has KEYS keys at once.

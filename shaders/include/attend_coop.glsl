@@ -62,10 +62,10 @@ const uint LOADS = (KEYS + LINES - 1) / LINES;
 const uint DEPTHS = HEAD_DIM / SIZE_K;
 const uint COLUMNS = HEAD_DIM / SIZE_N;
 const uint BLOCKS = KEYS / SIZE_N;
-const uint PAIR = 2 * SIZE_N; // keys of two blocks, which alternate
+const uint PAIR = 2 * SIZE_N; // keys of two blocks, which alternate without FRAGMENTS
 const uint PARTS = KEYS / SIZE_K;
 
-// A subgroup's own patch: a block of fp32 or, in as many bytes, a pair of blocks of ELEMENT.
+// A subgroup's own patch, without FRAGMENTS: a block of fp32 or, in as many bytes, a pair of blocks of ELEMENT.
 const uint FOURS = SIZE_N / 4;
 const uint PATCH_LINE = FOURS + 1;
 const uint PATCH = SIZE_M * PATCH_LINE;

@@ -1,10 +1,10 @@
 // What attend_coop does with scores and sums where lanes hold matrices as FRAGMENTS of coop.glsl says: four elements each of rows lane / 4 and
 // lane / 4 + 8 of a block, at the same places in sums and in the first operand. So rows are folded between four lanes, exponentials are an
-// operand where they are, and nothing passes through shared memory.
+// operand where they are, and none of this passes through shared memory.
 #ifndef ATTEND_ROWS_GLSL
 #define ATTEND_ROWS_GLSL
 
-vec2 rowTops[EACH];    // of the lane's two rows, as highest: the running maxima of scaled scores, in units of log 2
+vec2 rowTops[EACH];    // of the lane's two rows: the running maxima of scaled scores, in units of log 2
 vec2 rowTotals[EACH];  // the lane's share of the sums of their exponentials
 uvec2 rowBounds[EACH]; // keys that they see
 

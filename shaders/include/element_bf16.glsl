@@ -23,5 +23,5 @@ uint roundElement(float v) {
 
 uint packElements(vec2 v) { return (roundElement(v.x) >> 16) | (roundElement(v.y) & 0xffff0000u); }
 
-// The same of numbers of which none is a NaN; a tie goes up.
-uint packNear(vec2 v) { return (floatBitsToUint(v.x) + 0x8000u) >> 16 | (floatBitsToUint(v.y) + 0x8000u) & 0xffff0000u; }
+// The same in fewer instructions, for numbers that are no NaN; a tie goes away from zero.
+uint packNear(vec2 v) { return ((floatBitsToUint(v.x) + 0x8000u) >> 16) | ((floatBitsToUint(v.y) + 0x8000u) & 0xffff0000u); }

@@ -7,4 +7,5 @@
 // The two elements of a word.
 ELEMENT2 elements(uint word) { return unpackFloat2x16(word); }
 uint packElements(vec2 v) { return packFloat2x16(f16vec2(v)); }
+// See element_bf16.glsl; here they are the same.
 uint packNear(vec2 v) { return packElements(v); }

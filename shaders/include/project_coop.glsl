@@ -1,4 +1,4 @@
-// y[t,n] = inv(t) * sum_k W[n,k] * x[t,k] for few rows, up to 64: W streams from memory once, straight into the registers of the
+// y[t,n] = inv(t) * sum_k W[n,k] * x[t,k] for few rows, up to 64, or 192 where W is not wide (mostNarrow in project.go): W streams from memory once, straight into the registers of the
 // subgroups that multiply it. A workgroup has ROW_TILES times 16 rows. Its SPLIT subgroups side by side divide the columns between them and
 // add up in shared memory, in their order; each of its SIDES has STRIPS times 16 outputs of the same rows. Several sides that are not split may
 // have x in common (shared_rows.glsl).
@@ -43,6 +43,7 @@ layout(push_constant) uniform Push {
     float eps;
 } push;
 
+const uint SLICE_PANELS = 4; // panels of x that pass through shared memory at a time, with SHARED
 const uint TILE_STRIPS = SIDES * STRIPS;
 const uint TILE_N = TILE_STRIPS * 16;
 const uint TILE_T = ROW_TILES * 16;
@@ -66,7 +67,7 @@ shared float inverse[TILE_T];
 
 uint wChunks[STRIPS * 2]; // where the lane's chunks begin
 uint xChunks[ROW_TILES * 2];
-uvec4 w[2 * STRIPS * 2]; // of two panels
+uvec4 w[(SHARED ? SLICE_PANELS : 2) * STRIPS * 2]; // of as many panels as are on their way
 uvec4 x[2 * ROW_TILES * 2];
 SUMS sums[EACH];
 
