@@ -99,7 +99,8 @@ void exponentialsOfBlocks(uint e, float scale) {
     [[unroll]] for (uint p = 0; p < BLOCKS / 2; p++) {
         BLOCK words;
         [[unroll]] for (uint i = 0; i < words.length(); i++) {
-            vec2 w = exp2(vec2(fma(scores[e * BLOCKS + 2 * p][i], scale, -highest[e][i]), fma(scores[e * BLOCKS + 2 * p + 1][i], scale, -highest[e][i])));
+            const vec2 score = vec2(scores[e * BLOCKS + 2 * p][i], scores[e * BLOCKS + 2 * p + 1][i]);
+            const vec2 w = exp2(fma(score, vec2(scale), vec2(-highest[e][i])));
             total[e][i] += w.x + w.y;
             words[i] = uintBitsToFloat(packElements(w));
         }

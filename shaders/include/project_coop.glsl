@@ -1,7 +1,7 @@
-// y[t,n] = inv(t) * sum_k W[n,k] * x[t,k] for few rows, up to 64, or 192 where W is not wide (mostNarrow in project.go): W streams from memory once, straight into the registers of the
-// subgroups that multiply it. A workgroup has ROW_TILES times 16 rows. Its SPLIT subgroups side by side divide the columns between them and
-// add up in shared memory, in their order; each of its SIDES has STRIPS times 16 outputs of the same rows. Several sides that are not split may
-// have x in common (shared_rows.glsl).
+// y[t,n] = inv(t) * sum_k W[n,k] * x[t,k] for few rows, up to 64, or 192 where W is not wide (mostNarrow in project.go): W streams from memory
+// once for every 64 of them, straight into the registers of the subgroups that multiply it. A workgroup has ROW_TILES times 16 rows. Its SPLIT
+// subgroups side by side divide the columns between them and add up in shared memory, in their order; each of its SIDES has STRIPS times 16
+// outputs of the same rows. Several sides that are not split may have x in common (shared_rows.glsl).
 //
 // Grid: {tiles of outputs * tiles of rows, 1, 1}; tiles of rows may be fewer than the tokens need.
 #define LEFT coherent
