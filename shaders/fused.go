@@ -134,7 +134,8 @@ func (p inPlace) head() uint32 { return max(p.headDim, unitOutputs) }
 type tileShape struct {
 	outputs, rows int
 	upright       bool
-	places        int // for workgroups, between which tiles are divided
+	places        int  // for workgroups, between which tiles are divided
+	shared        bool // see Tiling.SharesRows
 }
 
 // setHalves enters where the result goes once more.

@@ -51,7 +51,12 @@ type Tiling struct {
 	upright bool // tiles of rows are the grid's second dimension
 	places  int  // for workgroups, between which tiles are divided; 0: they are not
 	panels  int  // of a tile
+	shared  bool // see SharesRows
 }
+
+// SharesRows says whether subgroups of the product have rows in common in shared memory. A stage of it is faster behind a barrier than flowing: see
+// BENCHMARKS, Rows that subgroups share.
+func (t Tiling) SharesRows() bool { return t.shared }
 
 // Groups is the grid for the first rows of a product; the zero Tiling has none.
 func (t Tiling) Groups(rows int) [3]uint32 {
@@ -66,7 +71,7 @@ func (t Tiling) Groups(rows int) [3]uint32 {
 }
 
 func (p Project) tiling(tile tileShape) Tiling {
-	return Tiling{ceilDiv(p.padded(), tile.outputs), tile.rows, tile.upright, tile.places, int(p.Half.panels())}
+	return Tiling{ceilDiv(p.padded(), tile.outputs), tile.rows, tile.upright, tile.places, int(p.Half.panels()), tile.shared}
 }
 
 // byCoopMany says whether the product goes by project_coop_many.

@@ -71,8 +71,9 @@ func TestSharesRows(t *testing.T) {
 		{32, 28672, 32, false}, {33, 28672, 32, true}, {mostFew, wideOutputs, 32, true}, {mostFew, wideOutputs - 1, 32, false},
 		{mostFew + 1, 28672, 32, false}, {48, 28672, 16, false},
 	} {
-		p := Project{W: Matrix{Type: BF16}, In: 64, Out: c.out, Tokens: c.tokens}
-		require.Equal(t, c.shares, p.SharesRows(withMatrices(t, c.subgroup)), "%+v", c)
+		k, p := withMatrices(t, c.subgroup), Project{W: Matrix{Type: BF16}, In: 64, Out: c.out, Tokens: c.tokens}
+		s := p.coopSpec(k, nil)
+		require.Equal(t, c.shares, !p.byCoopMany(k) && p.tiling(s.tile()).SharesRows(), "%+v", c)
 	}
 }
 
@@ -100,6 +101,7 @@ func TestCoopCuts(t *testing.T) {
 					}
 					require.Zero(t, head%(s.Sides*s.Strips*PanelRows), name)
 					require.LessOrEqual(t, s.shared(), 48<<10, name)
+					require.False(t, s.Shared && s.Lora, name)
 					require.True(t, !s.Shared || subgroup == 32 && s.slice()%int(s.Threads) == 0, name)
 				}
 			}

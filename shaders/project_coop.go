@@ -121,14 +121,8 @@ func (s projectCoopF16Spec) fits(info compute.Info) bool {
 // slice is the chunks of x that a workgroup loads at a time.
 func (s projectCoopF16Spec) slice() int { return int(s.RowTiles) * SlicePanels * PanelChunks }
 
-// SharesRows says whether subgroups of the product have rows in common in shared memory. A stage of it is faster behind a barrier than flowing: see
-// BENCHMARKS, Rows that subgroups share.
-func (p Project) SharesRows(k *Kernels) bool {
-	return k.Panels(p.W.Type) && !p.byCoopMany(k) && p.coopSpec(k, nil).Shared
-}
-
 func (s projectCoopF16Spec) tile() tileShape {
-	return tileShape{outputs: int(s.Sides*s.Strips) * PanelRows, rows: int(s.RowTiles) * PanelRows}
+	return tileShape{outputs: int(s.Sides*s.Strips) * PanelRows, rows: int(s.RowTiles) * PanelRows, shared: s.Shared}
 }
 
 // shared is the bytes of shared memory that a workgroup takes.

@@ -47,6 +47,7 @@ func fusedShapes() []fusedShape {
 	full := tile([]run{{6, 8}, {3, 8}, {base, 4}, {1, 8}, {5, 4}}) // two tiles of 16 rows
 	some := tile([]run{{0, 1}, {1, 1}, {2, 1}, {3, 1}, {4, 1}, {5, 1}, {6, 1}, {base, 2}, {6, 3}, {0, 4}, {5, 2}, {skipped, 2}, {3, 8}, {4, 1}})
 	many := tile(inTiles([]run{{6, 90}, {base, 20}, {1, 33}, {skipped, 1}, {5, 40}, {3, 100}, {base, 3}, {4, 30}}))
+	sparse := tile([]run{{base, 8}, {base, 8}, {skipped, 3}, {base, 8}, {base, 5}, {base, 1}, {skipped, 8}})
 	var alternating []run
 	for t := range 200 {
 		slot := t * 3 % 8
@@ -69,6 +70,7 @@ func fusedShapes() []fusedShape {
 		{ending: "rope_store", t: shaders.BF16, in: 264, normed: true, describe: "no adapters, 100 rows", batch: baseTiles(100), heads: headShape{34, 8, 128}},
 		{ending: "rope_store", t: shaders.BF16, in: 72, normed: true, describe: "no adapters, many outputs", batch: baseTiles(50), heads: headShape{112, 8, 128}},
 		{ending: "rope_store", t: shaders.F16, in: 40, normed: true, describe: "no adapters, many outputs", batch: baseTiles(33), heads: headShape{160, 8, 96}},
+		{ending: "rope_store", t: shaders.BF16, in: 136, normed: true, describe: "no adapters, many outputs", batch: sparse, heads: headShape{54, 6, 256}},
 		{ending: "residual", t: shaders.F32, in: 72, lora: true, describe: "few", batch: few, outputs: 100},
 		{ending: "residual", t: shaders.F16, in: 1000, lora: true, describe: "mixed", batch: mixed, outputs: 523},
 		{ending: "residual", t: shaders.BF16, in: 2152, lora: true, describe: "one row", batch: one, outputs: 264, fine: true},
@@ -78,6 +80,7 @@ func fusedShapes() []fusedShape {
 		{ending: "residual", t: shaders.BF16, in: 520, describe: "no adapters", batch: baseTiles(2), outputs: 513},
 		{ending: "residual", t: shaders.BF16, in: 264, describe: "no adapters, 45 rows", batch: baseTiles(45), outputs: 520},
 		{ending: "residual", t: shaders.F16, in: 264, describe: "no adapters, many outputs", batch: baseTiles(40), outputs: 16420},
+		{ending: "residual", t: shaders.BF16, in: 264, describe: "no adapters, many outputs", batch: sparse, outputs: 16437, fine: true},
 		{ending: "residual", t: shaders.F16, in: 264, describe: "no adapters, 150 rows", batch: baseTiles(150), outputs: 4104},
 		{ending: "silu_mul", t: shaders.F32, in: 100, normed: true, lora: true, describe: "mixed", batch: mixed, outputs: 301},
 		{ending: "silu_mul", t: shaders.F16, in: 264, normed: true, lora: true, describe: "one row", batch: one, outputs: 100},
