@@ -72,6 +72,9 @@ func (r *Registry) reach(g *grasp, names []string, turn bool) (done bool, behind
 	}
 	for _, name := range names {
 		if e := r.loaded[name]; e != nil {
+			if e.refs == 0 {
+				r.held.InUse++
+			}
 			e.refs += g.uses[name]
 			g.entries[name] = e
 		}

@@ -117,6 +117,9 @@ func (r *Registry) register(a *Adapter, to *record, refs int) *entry {
 	}
 	r.clock++
 	e := &entry{adapter: a, refs: refs, since: r.clock, used: r.clock, freed: make(chan struct{})}
+	if refs > 0 {
+		r.held.InUse++
+	}
 	r.loaded[a.Name] = e
 	r.names.found(to)
 	r.held.Adapters++

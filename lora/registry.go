@@ -35,6 +35,7 @@ type Registry struct {
 type Held struct {
 	Adapters int
 	Bytes    int64
+	InUse    int // of them, by requests
 }
 
 // entry is an adapter from its registration until it is freed.

@@ -55,7 +55,7 @@ func TestRegistryWaitsForRoom(t *testing.T) {
 		d.Release()
 		group.Wait()
 		require.Equal(t, []string{"d"}, loadedNames(r))
-		require.Equal(t, Held{1, testBytes}, r.Held())
+		require.Equal(t, Held{Adapters: 1, Bytes: testBytes}, r.Held())
 	})
 }
 

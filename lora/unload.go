@@ -62,6 +62,7 @@ func (r *Registry) letGo(e *entry, refs int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if e.refs -= refs; e.refs == 0 {
+		r.held.InUse--
 		r.change()
 	}
 	r.freeIfUnused(e)

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"log/slog"
 
+	"lorikeet/model"
 	"lorikeet/server/engine"
 )
 
@@ -22,6 +23,9 @@ var errNoTemplate = invalid("this model has no chat template: start the server w
 var refusedInChats = []string{
 	"functions", "function_call", "audio", "continue_final_message", "input_ids", "chat_template", "documents", "echo", "add_special_tokens",
 }
+
+// refusedVariables are those of the template that are not the client's to set beside the messages.
+var refusedVariables = []string{"messages", "chat_template", "continue_final_message"}
 
 // parseChat reads a /v1/chat/completions body.
 func (s *Server) parseChat(o object) (*openRequest, error) {
@@ -82,6 +86,12 @@ func (s *Server) conversation(o object) (string, error) {
 	case s.config.Chat == nil:
 		return "", errNoTemplate
 	}
+	if err := variables.refuse(refusedVariables...); err != nil {
+		return "", invalid("chat_template_kwargs: %v", err)
+	}
+	if begun, err := fieldOr(variables, "add_generation_prompt", readBool, true); err != nil || !begun {
+		return "", invalid("chat_template_kwargs: %v", cmp.Or(err, unsupported("add_generation_prompt: false")))
+	}
 	for i, m := range messages {
 		if messages[i], err = readMessage(m); err != nil {
 			return "", invalid("messages[%d]: %v", i, err)
@@ -109,6 +119,8 @@ func (q *openRequest) takeChatLogprobs(o object) error {
 		return err
 	case top < 0:
 		return invalid("top_logprobs must be at least 0, got %d.", top)
+	case top > model.MaxTop:
+		return invalid("top_logprobs must be at most %d, got %d.", model.MaxTop, top)
 	case top > 0 && !wanted:
 		return invalid("top_logprobs needs logprobs to be true")
 	case wanted:

@@ -61,8 +61,8 @@ func textOf(content json.RawMessage) (json.RawMessage, error) {
 		if kind, _ := field(part, "type", readString); kind != "text" {
 			return nil, invalid("content[%d] is of type %q; this server takes text only", i, kind)
 		}
-		if texts[i], err = field(part, "text", readString); err != nil {
-			return nil, invalid("content[%d]: %v", i, err)
+		if texts[i], err = readString(part["text"]); err != nil {
+			return nil, invalid("content[%d]: text must be %v, got %s", i, err, kind(part["text"]))
 		}
 	}
 	return json.Marshal(strings.Join(texts, " "))

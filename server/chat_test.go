@@ -196,6 +196,11 @@ func TestChatRefusals(t *testing.T) {
 		{`{"messages":[` + user + `],"add_generation_prompt":false}`, "add_generation_prompt: false is not supported by this server; it would change the answer, so the request is refused."},
 		{`{"messages":[` + user + `],"max_completion_tokens":0}`, "max_completion_tokens must be positive"},
 		{`{"messages":[` + user + `],"top_logprobs":2}`, "top_logprobs needs logprobs to be true"},
+		{`{"messages":[` + user + `],"logprobs":true,"top_logprobs":65}`, "top_logprobs must be at most 64, got 65."},
+		{`{"messages":[{"role":"user","content":[{"type":"text"}]}]}`, "messages[0]: content[0]: text must be a string, got nothing"},
+		{`{"messages":[{"role":"user","content":[{"type":"text","text":null}]}]}`, "messages[0]: content[0]: text must be a string, got null"},
+		{`{"messages":[` + user + `],"chat_template_kwargs":{"messages":[` + user + `]}}`, "chat_template_kwargs: messages is not supported by this server; it would change the answer, so the request is refused."},
+		{`{"messages":[` + user + `],"chat_template_kwargs":{"add_generation_prompt":false}}`, "chat_template_kwargs: add_generation_prompt: false is not supported by this server; it would change the answer, so the request is refused."},
 	} {
 		status, text := r.open("/v1/chat/completions", c.body)
 		require.Equal(t, http.StatusBadRequest, status, text)

@@ -1,6 +1,9 @@
 package server
 
-import "lorikeet/server/engine"
+import (
+	"lorikeet/model"
+	"lorikeet/server/engine"
+)
 
 // completionTokens is max_tokens of a completion that names none.
 const completionTokens = 16
@@ -37,6 +40,8 @@ func (s *Server) parseCompletion(o object) (*openRequest, error) {
 		return nil, unsupported("best_of other than n")
 	case top != nil && *top < 0:
 		return nil, invalid("logprobs must be at least 0, got %d.", *top)
+	case top != nil && *top > model.MaxTop:
+		return nil, invalid("logprobs must be at most %d, got %d.", model.MaxTop, *top)
 	}
 	q.form = &completionForm{server: s, echo: echo}
 	if top != nil {

@@ -96,13 +96,16 @@ func TestWhoAnswersACompletion(t *testing.T) {
 		{`"model":"gpt-4"`, ""},
 		{`"model":"x:"`, ""},
 		{`"lora_path":null`, ""},
+		{`"lora_path":"lora1"`, "lora1"},
+		{`"model":null`, ""},
+		{`"model":"default"`, "default"}, // an adapter's name, if the request says it
 		{`"model":"evicted"`, "evicted"},
 		{`"model":"x:evicted"`, "evicted"},
 		{`"model":"with:colon"`, "with:colon"},
 		{`"model":"with:colon","lora_path":"lora1"`, "lora1"},
 	} {
 		r := newRig(t)
-		r.engine.gone = []string{"evicted", "with:colon", "meta-llama/demo"} // the last one has the base model's name
+		r.engine.gone = []string{"evicted", "with:colon", "default", "meta-llama/demo"} // the last one has the base model's name
 		r.opened("/v1/completions", `{"prompt":"a","max_tokens":1,`+c.body+`}`)
 		require.Equal(t, c.want, r.engine.last(t).Adapter, c.body)
 	}
@@ -248,6 +251,8 @@ func TestOpenRefusals(t *testing.T) {
 		{"/v1/completions", `{"prompt":"a","best_of":3}`, "best_of other than n is not supported by this server; it would change the answer, so the request is refused."},
 		{"/v1/completions", `{"prompt":"a","logprobs":-1}`, "logprobs must be at least 0, got -1."},
 		{"/v1/completions", `{"prompt":"a","response_format":{"type":"json_object"}}`, `response_format of type "json_object" is not supported by this server; it would change the answer, so the request is refused.`},
+		{"/v1/completions", `{"prompt":"a","response_format":{"json_schema":{}}}`, "response_format must have a type"},
+		{"/v1/completions", `{"prompt":"a","logprobs":65}`, "logprobs must be at most 64, got 65."},
 		{"/v1/completions", `{"prompt":["a","b"],"lora_path":["lora0"]}`, "lora_path list length (1) must match batch size (2)"},
 		{"/v1/completions", `{"prompt":[1000]}`, "The input_ids [..., 1000, ...] contains values greater than the vocab size (256). Position 0 must be in [0, 255]."},
 		{"/v1/completions", `{"prompt":"a","stream":true,"n":0}`, "n must be at least 1, got 0."},

@@ -37,11 +37,16 @@ func (s *Server) healthStatus(r *http.Request, err error) int {
 	return http.StatusOK
 }
 
-// probe generates one token. An engine that is too busy to queue it is alive.
+// probePoll is how often a probe looks whether others get tokens.
+const probePoll = 50 * time.Millisecond
+
+// probe generates one token, or sees that others get some: behind a long queue its own may be late. An engine that is too busy to queue it
+// is alive.
 func (s *Server) probe(ctx context.Context) error {
 	if err := s.engine.Ready(); err != nil {
 		return err
 	}
+	before := s.engine.Stats().NewTokens
 	streams, err := s.engine.Submit(ctx, []engine.Request{{
 		ID: newID(), Prompt: []int32{0},
 		Sampling: engine.Sampling{MaxNewTokens: 1, TopP: 1, IgnoreEOS: true}, Logprobs: engine.Logprobs{Start: -1},
@@ -52,8 +57,24 @@ func (s *Server) probe(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	ended := make(chan error, 1)
+	go func() { ended <- ending(ctx, streams[0]) }() // until the token is there, or ctx has ended
 	for {
-		u, err := streams[0].Next(ctx)
+		select {
+		case err := <-ended:
+			return err
+		case <-time.After(probePoll):
+			if s.engine.Stats().NewTokens > before {
+				return nil
+			}
+		}
+	}
+}
+
+// ending waits until an answer has ended, and says what went wrong.
+func ending(ctx context.Context, answer Stream) error {
+	for {
+		u, err := answer.Next(ctx)
 		switch {
 		case err != nil:
 			return err

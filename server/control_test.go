@@ -164,6 +164,15 @@ func TestHealth(t *testing.T) {
 	require.Equal(t, http.StatusOK, status)
 }
 
+// TestHealthOfABusyServer has a probe wait in a long queue while others get tokens.
+func TestHealthOfABusyServer(t *testing.T) {
+	r := newRig(t)
+	r.engine.script = func(engine.Request) []engine.Update { return nil }
+	r.engine.busy = true
+	status, _ := r.do(http.MethodGet, "/health_generate", "")
+	require.Equal(t, http.StatusOK, status)
+}
+
 func TestFlushCache(t *testing.T) {
 	r := newRig(t)
 	for _, method := range []string{http.MethodGet, http.MethodPost} {

@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"strconv"
 
+	"github.com/gorilla/mux"
+
 	"lorikeet/lora"
 	"lorikeet/server/engine"
 )
@@ -141,6 +143,29 @@ func errorObject(message, kind string, code int) map[string]any {
 func detail(status int, reason string) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		writeJSON(w, status, map[string]any{"detail": reason})
+	})
+}
+
+// notAllowed answers a method that the path does not have, and says which it has.
+func notAllowed(routes *mux.Router) http.Handler {
+	answer := detail(http.StatusMethodNotAllowed, "Method Not Allowed")
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_ = routes.Walk(func(route *mux.Route, _ *mux.Router, _ []*mux.Route) error {
+			methods, err := route.GetMethods()
+			if err != nil {
+				return nil // it has all of them, and would have answered
+			}
+			for _, method := range methods {
+				asked := *r
+				asked.Method = method
+				var match mux.RouteMatch
+				if route.Match(&asked, &match) && match.MatchErr == nil {
+					w.Header().Add("Allow", method)
+				}
+			}
+			return nil
+		})
+		answer.ServeHTTP(w, r)
 	})
 }
 

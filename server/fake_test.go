@@ -34,6 +34,8 @@ type fakeEngine struct {
 	flushErr  error
 	readyErr  error
 	panics    bool
+	busy      bool // others get a token whenever somebody looks
+	delivered uint64
 	late      time.Duration // after which every stream ends; 0 is never
 }
 
@@ -158,7 +160,15 @@ func (e *fakeEngine) KnowsAdapter(name string) bool {
 func (e *fakeEngine) Flush() error { return e.flushErr }
 func (e *fakeEngine) Ready() error { return e.readyErr }
 func (e *fakeEngine) Stats() engine.Stats {
-	return engine.Stats{Running: 2, Waiting: 3, UsedTokens: 1024, TotalTokens: 4096, Pages: engine.Holdings{Running: 64, Cached: 7, Free: 185}, ResidentAdapters: 2, HostAdapters: lora.Held{Adapters: 2, Bytes: 700}}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.busy {
+		e.delivered++
+	}
+	return engine.Stats{
+		Running: 2, Waiting: 3, UsedTokens: 1024, TotalTokens: 4096, Pages: engine.Holdings{Running: 64, Cached: 7, Free: 185},
+		ResidentAdapters: 2, HostAdapters: lora.Held{Adapters: 2, Bytes: 700, InUse: 1}, NewTokens: e.delivered,
+	}
 }
 
 // last is the most recent request.
@@ -272,7 +282,7 @@ func newRig(t *testing.T, change ...func(*Config)) *rig {
 	for _, f := range change {
 		f(&config)
 	}
-	e := &fakeEngine{adapters: []Adapter{{"lora0", "/adapters/zero", 0}, {"lora1", "/adapters/one", 2}}}
+	e := &fakeEngine{adapters: []Adapter{{"lora0", "/adapters/zero"}, {"lora1", "/adapters/one"}}}
 	s := New(config, e, byteTokenizer{})
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)

@@ -49,7 +49,7 @@ func (s *Server) generate(w http.ResponseWriter, r *http.Request) {
 
 // begin submits what a request asks for. Who began a run lands its flights.
 func (s *Server) begin(ctx context.Context, g *generation, received time.Time) (*running, error) {
-	run, requests, err := s.prepare(g, received)
+	run, requests, err := s.prepare(ctx, g, received)
 	if err != nil {
 		return nil, err
 	}

@@ -8,6 +8,9 @@ import (
 	"strings"
 )
 
+// maxID is the longest name of an answer, in bytes: every event and the log have it.
+const maxID = 1 << 10
+
 // takeIDs names every answer: all answers to prompt 0 first, then those to prompt 1.
 func (g *generation) takeIDs(b *body, size int) error {
 	total := size * g.n
@@ -36,6 +39,9 @@ func (g *generation) takeIDs(b *body, size int) error {
 	seen := make(map[string]bool, len(g.ids))
 	var twice []string
 	for _, id := range g.ids {
+		if len(id) > maxID {
+			return invalid("rid must be at most %d bytes long, got %d.", maxID, len(id))
+		}
 		if seen[id] && !slices.Contains(twice, id) {
 			twice = append(twice, id)
 		}

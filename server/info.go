@@ -66,12 +66,6 @@ func (s *Server) modelInfo(w http.ResponseWriter, _ *http.Request) {
 func (s *Server) serverInfo(w http.ResponseWriter, _ *http.Request) {
 	stats := s.engine.Stats()
 	adapters := s.engine.Adapters()
-	inUse := 0
-	for _, a := range adapters {
-		if a.Users > 0 {
-			inUse++
-		}
-	}
 	info := map[string]any{}
 	maps.Copy(info, s.config.Arguments)
 	maps.Copy(info, map[string]any{
@@ -90,7 +84,7 @@ func (s *Server) serverInfo(w http.ResponseWriter, _ *http.Request) {
 			"pages": map[string]any{
 				"running": stats.Pages.Running, "cached": stats.Pages.Cached, "adapters": stats.Pages.Adapters, "free": stats.Pages.Free,
 			},
-			"num_loaded_adapters": len(adapters), "num_resident_adapters": stats.ResidentAdapters, "adapter_host_bytes": stats.HostAdapters.Bytes, "num_adapters_in_use": inUse,
+			"num_loaded_adapters": len(adapters), "num_resident_adapters": stats.ResidentAdapters, "adapter_host_bytes": stats.HostAdapters.Bytes, "num_adapters_in_use": stats.HostAdapters.InUse,
 			"prompt_tokens": stats.PromptTokens, "cached_tokens": stats.CachedTokens, "generated_tokens": stats.NewTokens,
 			"num_retractions": stats.Preemptions, "evicted_pages": stats.EvictedPages, "evicted_adapters": stats.EvictedAdapters,
 		}},

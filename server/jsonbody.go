@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"strconv"
+	"unicode/utf16"
 	"unicode/utf8"
 )
 
@@ -49,7 +50,42 @@ func parseObject(data []byte) (object, error) {
 	if o == nil {
 		return nil, malformed("the request body must be a JSON object, got null")
 	}
+	if at := loneSurrogate(data); at >= 0 {
+		return nil, malformed("the request body has half of a surrogate pair at byte %d", at)
+	}
 	return o, nil
+}
+
+// loneSurrogate finds an escape in valid JSON that is half of a surrogate pair without the other, which decoding would replace; -1 if there
+// is none.
+func loneSurrogate(data []byte) int {
+	unit := func(at int) rune { // of the escape there, or -1
+		if at+6 > len(data) || data[at] != '\\' || data[at+1] != 'u' {
+			return -1
+		}
+		u, err := strconv.ParseUint(string(data[at+2:at+6]), 16, 16)
+		if err != nil {
+			return -1
+		}
+		return rune(u)
+	}
+	for at := 0; ; {
+		next := bytes.IndexByte(data[at:], '\\')
+		if next < 0 {
+			return -1
+		}
+		at += next
+		switch u := unit(at); {
+		case u < 0:
+			at += 2
+		case !utf16.IsSurrogate(u):
+			at += 6
+		case utf16.DecodeRune(u, unit(at+6)) == utf8.RuneError:
+			return at
+		default:
+			at += 12
+		}
+	}
 }
 
 // kind names the type of a JSON value.

@@ -140,7 +140,7 @@ func (s *Server) takeOpen(q *openRequest, o object, size int) error {
 		return err
 	}
 	b := &body{rid: rid}
-	if b.adapter, err = s.adapterOf(q.model, o); err != nil {
+	if b.adapter, err = s.adapterOf(o); err != nil {
 		return err
 	}
 	if err := q.takeAdapters(b, size); err != nil {
@@ -150,9 +150,10 @@ func (s *Server) takeOpen(q *openRequest, o object, size int) error {
 }
 
 // adapterOf finds the adapters that a request names: what is behind a colon in the model, else lora_path, else an adapter's name as the
-// model, as /v1/models lists it or listed it while the adapter was loaded. Like SGLang it takes any other model for the base model.
-func (s *Server) adapterOf(model string, o object) (perPrompt[*string], error) {
+// model, as /v1/models lists it or listed it while the adapter was loaded. Like SGLang it takes any other model, and none, for the base model.
+func (s *Server) adapterOf(o object) (perPrompt[*string], error) {
 	path, err := parseAdapter(o)
+	model := keep[string](&err)(field(o, "model", readString))
 	if err != nil {
 		return path, err
 	}
@@ -200,6 +201,8 @@ func (o object) refuseOpen(further ...string) error {
 	switch {
 	case err != nil:
 		return err
+	case len(format) > 0 && kind == "":
+		return invalid("response_format must have a type")
 	case kind != "" && kind != "text":
 		return unsupported(fmt.Sprintf("response_format of type %q", kind))
 	case len(modalities) > 0 && !slices.Equal(modalities, []string{"text"}):

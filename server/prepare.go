@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"maps"
 	"slices"
 	"time"
@@ -11,7 +12,7 @@ import (
 
 // prepare turns prompts into token ids, checks lengths and adapters, and makes one answer and one engine request for
 // each sequence.
-func (s *Server) prepare(g *generation, received time.Time) (*running, []engine.Request, error) {
+func (s *Server) prepare(ctx context.Context, g *generation, received time.Time) (*running, []engine.Request, error) {
 	if err := s.checkAdapters(g); err != nil {
 		return nil, nil, err
 	}
@@ -21,13 +22,19 @@ func (s *Server) prepare(g *generation, received time.Time) (*running, []engine.
 	}
 	run := &running{ids: g.ids, array: g.array, metrics: s.metrics}
 	requests := make([]engine.Request, 0, len(g.ids))
+	var unseen map[int32]string
 	for i := range g.prompts {
+		if ctx.Err() != nil {
+			return nil, nil, context.Cause(ctx)
+		}
 		p := &g.prompts[i]
 		ids, most, err := s.fit(p)
 		if err != nil {
 			return nil, nil, err
 		}
-		unseen := s.unseenStops(&p.sampling)
+		if i == 0 || !g.sampledAlike { // there may be thousands of both
+			unseen = s.unseenStops(&p.sampling)
+		}
 		for copy := range g.n {
 			id := g.ids[i*g.n+copy]
 			request := engine.Request{

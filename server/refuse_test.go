@@ -3,6 +3,7 @@ package server
 import (
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -66,9 +67,10 @@ func TestRefusals(t *testing.T) {
 		{`{"text":"a","sampling_params":{"regex":" "}}`, "regex is not supported"},
 		{`{"text":"a","sampling_params":{"logit_bias":{"300":1}}}`, "logit_bias must has keys in [0, 255], got 300."},
 		{`{"text":"a","sampling_params":{"logit_bias":{"-1":1}}}`, "logit_bias must has keys in [0, 255], got -1."},
-		{`{"text":"a","sampling_params":{"logit_bias":{"a":1}}}`, "logit_bias must be an object of token ids and numbers, got"},
-		{`{"text":"a","sampling_params":{"logit_bias":{"5":1e39}}}`, "logit_bias must be an object of token ids and numbers, got"},
-		{`{"text":"a","sampling_params":{"logit_bias":[5]}}`, "logit_bias must be an object of token ids and numbers, got"},
+		{`{"text":"a","sampling_params":{"logit_bias":{"a":1}}}`, "logit_bias must be an object of token ids, each once, and numbers, got"},
+		{`{"text":"a","sampling_params":{"logit_bias":{"5":1e39}}}`, "logit_bias must be an object of token ids, each once, and numbers, got"},
+		{`{"text":"a","sampling_params":{"logit_bias":[5]}}`, "logit_bias must be an object of token ids, each once, and numbers, got"},
+		{`{"text":"a","sampling_params":{"logit_bias":{"5":1,"05":2}}}`, "logit_bias must be an object of token ids, each once, and numbers, got"},
 		{`{"text":"a","sampling_params":{"stop_regex":"x"}}`, "stop_regex is not supported"},
 		{`{"text":"a","sampling_params":[{},{}]}`, "sampling_params list length (2) must match batch size (1)"},
 		{`{"text":["a","b"],"sampling_params":[{"n":1},{"n":2}]}`, "The parallel_sample_num should be the same for all samples in sample params."},
@@ -93,6 +95,9 @@ func TestRefusals(t *testing.T) {
 		{`{"text":["a"],"lora_path":[""]}`, "Got LoRA adapter that has never been loaded: \nAll loaded adapters: dict_keys(['lora0', 'lora1'])."},
 		{`{"text":["a","b"],"extra_key":["x"]}`, "The length of extra_key should be equal to the batch size."},
 		{`{"text":["a","b"],"rid":["x"]}`, "The specified rids length mismatch with the batch_size for batch processing."},
+		{`{"text":"a\ud800b"}`, "the request body has half of a surrogate pair at byte 10"},
+		{`{"text":"\ud83d\u0041"}`, "the request body has half of a surrogate pair at byte 9"},
+		{`{"text":"a","rid":"` + strings.Repeat("x", 1025) + `"}`, "rid must be at most 1024 bytes long, got 1025."},
 		{`{"text":["a","b"],"rid":["x","x"]}`, "Duplicate request IDs detected within the request: ['x']"},
 	} {
 		require.Contains(t, r.refused(c.body), c.want, c.body)
@@ -128,12 +133,43 @@ func TestHugeTextIsNotEncoded(t *testing.T) {
 	require.Empty(t, r.engine.submitted)
 }
 
+// countingTokenizer counts how often a stop string is encoded.
+type countingTokenizer struct {
+	byteTokenizer
+	stops *atomic.Int32
+}
+
+func (t countingTokenizer) Encode(text string, special bool) []int32 {
+	if text == "stop" {
+		t.stops.Add(1)
+	}
+	return t.byteTokenizer.Encode(text, special)
+}
+
+// TestStopsAreLookedAtOnce has prompts with the same sampling, and with one each.
+func TestStopsAreLookedAtOnce(t *testing.T) {
+	r := newRig(t)
+	var stops atomic.Int32
+	r.server.tokenizer = countingTokenizer{stops: &stops}
+	r.post(`{"text":["a","b","c"],"sampling_params":{"max_new_tokens":1,"stop":"stop"}}`)
+	require.EqualValues(t, 1, stops.Swap(0))
+	r.post(`{"text":["a","b"],"sampling_params":[{"max_new_tokens":1,"stop":"stop"},{"max_new_tokens":1,"stop":["stop"]}]}`)
+	require.EqualValues(t, 2, stops.Load())
+}
+
 func TestUnknownPathsAndMethods(t *testing.T) {
 	r := newRig(t)
 	status, _ := r.do(http.MethodGet, "/nowhere", "")
 	require.Equal(t, http.StatusNotFound, status)
-	status, _ = r.do(http.MethodGet, "/generate", "")
-	require.Equal(t, http.StatusMethodNotAllowed, status)
+	for path, allowed := range map[string][]string{"/generate": {"POST", "PUT"}, "/flush_cache": {"GET", "POST"}, "/v1/models/lora0": {"GET"}} {
+		req, err := http.NewRequest(http.MethodDelete, r.url+path, nil)
+		require.NoError(t, err)
+		res, err := http.DefaultClient.Do(req)
+		require.NoError(t, err)
+		res.Body.Close()
+		require.Equal(t, http.StatusMethodNotAllowed, res.StatusCode)
+		require.Equal(t, allowed, res.Header.Values("Allow"), path)
+	}
 }
 
 // FuzzGenerate checks that no body makes parsing panic, or passes without a name and parameters for every answer.

@@ -10,6 +10,7 @@ type generation struct {
 	prompts         []prompt
 	array           bool // the answer is a list
 	n               int  // answers to each prompt
+	sampledAlike    bool // all prompts
 	ids             []string
 	stream          bool
 	textInLogprobs  bool
@@ -168,9 +169,9 @@ func (g *generation) takeSampling(b *body, size int) error {
 	if !b.sampling.fits(size) {
 		return invalid("sampling_params list length (%d) must match batch size (%d)", len(b.sampling.values), size)
 	}
-	g.n = 1
+	g.n, g.sampledAlike = 1, !b.sampling.list
 	for i := range g.prompts {
-		if i > 0 && !b.sampling.list {
+		if i > 0 && g.sampledAlike {
 			g.prompts[i].sampling = g.prompts[0].sampling
 			continue
 		}
@@ -193,7 +194,7 @@ func (g *generation) takeSampling(b *body, size int) error {
 
 // setSampling gives all prompts the same sampling.
 func (g *generation) setSampling(s sampling) error {
-	g.n = s.n
+	g.n, g.sampledAlike = s.n, true
 	for i := range g.prompts {
 		g.prompts[i].sampling = s
 	}

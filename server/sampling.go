@@ -162,7 +162,7 @@ func parseSampling(o object) (sampling, error) {
 
 // readBias reads logit_bias: what is added to the logits of tokens, by their ids as text.
 func readBias(s *sampling, raw json.RawMessage) error {
-	const form = wanted("an object of token ids and numbers")
+	const form = wanted("an object of token ids, each once, and numbers")
 	o, err := readObjectValue(raw)
 	if err != nil {
 		return form
@@ -178,6 +178,9 @@ func readBias(s *sampling, raw json.RawMessage) error {
 		}
 		if s.bias == nil {
 			s.bias = map[int32]float32{}
+		}
+		if _, twice := s.bias[int32(id)]; twice { // "5" and "05"
+			return form
 		}
 		s.bias[int32(id)] = float32(add)
 	}
@@ -240,6 +243,9 @@ func unsupported(key string) error {
 	return invalid("%s is not supported by this server; it would change the answer, so the request is refused.", key)
 }
 
+// leastPenalty is as good as any smaller repetition penalty: what it divides leaves all other logits far behind, and stays a number.
+const leastPenalty = 1e-20
+
 // greedyBelow is the temperature under which SGLang takes the most likely token.
 const greedyBelow = 1e-6
 
@@ -253,7 +259,7 @@ func (s *sampling) forEngine(maxNewTokens int, seed uint64) engine.Sampling {
 		FrequencyPenalty: float32(s.frequencyPen), PresencePenalty: float32(s.presencePen),
 	}
 	if s.repetitionPen != 1 {
-		e.RepetitionPenalty = float32(s.repetitionPen)
+		e.RepetitionPenalty = max(float32(s.repetitionPen), leastPenalty)
 	}
 	if s.temperature < greedyBelow {
 		e.Temperature = 0

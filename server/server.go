@@ -42,11 +42,8 @@ type Stream interface {
 	Cancel()
 }
 
-// Adapter is a registered adapter, where it was loaded from, and how many requests hold it.
-type Adapter struct {
-	Name, Path string
-	Users      int
-}
+// Adapter is a registered adapter, and where it was loaded from.
+type Adapter struct{ Name, Path string }
 
 // Tokenizer turns text into token ids and back.
 type Tokenizer interface {
@@ -181,7 +178,7 @@ func (s *Server) routes() http.Handler {
 		r.HandleFunc(prefix+"/detokenize", s.detokenize).Methods(http.MethodPost)
 	}
 	r.NotFoundHandler = detail(http.StatusNotFound, "Not Found")
-	r.MethodNotAllowedHandler = detail(http.StatusMethodNotAllowed, "Method Not Allowed")
+	r.MethodNotAllowedHandler = notAllowed(r)
 	return s.logged(s.recovered(crossOrigin(s.authorized(s.limited(r)))))
 }
 

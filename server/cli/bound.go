@@ -83,7 +83,7 @@ func (e *boundEngine) Submit(ctx context.Context, requests []engine.Request) ([]
 func (e *boundEngine) Adapters() []server.Adapter {
 	var all []server.Adapter
 	for _, l := range e.Engine.Adapters() {
-		all = append(all, server.Adapter{Name: l.Name, Path: l.Path, Users: l.Users})
+		all = append(all, server.Adapter{Name: l.Name, Path: l.Path})
 	}
 	return all
 }

@@ -204,6 +204,9 @@ func (e *Engine) Submit(ctx context.Context, requests []Request) ([]*Stream, err
 			return nil, err
 		}
 	}
+	if len(requests) > e.config.MaxWaiting {
+		return nil, wrong("%d answers were asked for together; at most %d may wait (--max-queued-requests).", len(requests), e.config.MaxWaiting)
+	}
 	if err := e.inbox.reserve(len(requests), e.config.MaxWaiting); err != nil {
 		return nil, err
 	}

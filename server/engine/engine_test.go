@@ -276,6 +276,8 @@ func TestFullQueueIsBusy(t *testing.T) {
 	require.NoError(t, err)
 	_, err = h.Submit(t.Context(), []Request{request})
 	require.ErrorIs(t, err, ErrBusy)
+	_, err = h.Submit(t.Context(), []Request{request, request, request})
+	require.EqualError(t, err, "3 answers were asked for together; at most 2 may wait (--max-queued-requests).", "who tries again would never get in")
 }
 
 // TestRequestsWaitForTheirAdapter has a request whose adapter is being read: it has its place in the queue already, and
