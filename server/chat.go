@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"log/slog"
 
-	"lorikeet/model"
 	"lorikeet/server/engine"
 )
 
@@ -119,8 +118,8 @@ func (q *openRequest) takeChatLogprobs(o object) error {
 		return err
 	case top < 0:
 		return invalid("top_logprobs must be at least 0, got %d.", top)
-	case top > model.MaxTop:
-		return invalid("top_logprobs must be at most %d, got %d.", model.MaxTop, top)
+	case top > engine.MaxTopLogprobs:
+		return invalid("top_logprobs must be at most %d, got %d.", engine.MaxTopLogprobs, top)
 	case top > 0 && !wanted:
 		return invalid("top_logprobs needs logprobs to be true")
 	case wanted:

@@ -1,9 +1,6 @@
 package server
 
-import (
-	"lorikeet/model"
-	"lorikeet/server/engine"
-)
+import "lorikeet/server/engine"
 
 // completionTokens is max_tokens of a completion that names none.
 const completionTokens = 16
@@ -40,8 +37,8 @@ func (s *Server) parseCompletion(o object) (*openRequest, error) {
 		return nil, unsupported("best_of other than n")
 	case top != nil && *top < 0:
 		return nil, invalid("logprobs must be at least 0, got %d.", *top)
-	case top != nil && *top > model.MaxTop:
-		return nil, invalid("logprobs must be at most %d, got %d.", model.MaxTop, *top)
+	case top != nil && *top > engine.MaxTopLogprobs:
+		return nil, invalid("logprobs must be at most %d, got %d.", engine.MaxTopLogprobs, *top)
 	}
 	q.form = &completionForm{server: s, echo: echo}
 	if top != nil {

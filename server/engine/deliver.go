@@ -68,7 +68,11 @@ func (e *Engine) deliverRun(q *sequence, run *model.Run, outputs []model.Output)
 func (e *Engine) deliverToken(q *sequence, o model.Output) {
 	if math.IsNaN(float64(o.Logprob)) {
 		q.broken = true
-		q.finish(Finish{Reason: FinishAbort, Message: "the model's logits are not numbers", Status: StatusFailed})
+		message := "the model's logits are not numbers"
+		if q.adapter != nil {
+			message += " under the adapter " + q.adapter.Adapter().Name
+		}
+		q.finish(Finish{Reason: FinishAbort, Message: message, Status: StatusFailed})
 		return
 	}
 	q.produced++

@@ -150,10 +150,16 @@ func TestBrokenLogitsAreNotShared(t *testing.T) {
 	h := prepare(t, Config{}, plenty)
 	h.fake.broken = true
 	h.run()
-	streams, err := h.Submit(t.Context(), []Request{greedy(stems[0][:40], 3)})
+	require.NoError(t, h.LoadAdapter(t.Context(), "a", "/a", false))
+	adapted := greedy(stems[0][:40], 3)
+	adapted.Adapter = "a"
+	streams, err := h.Submit(t.Context(), []Request{greedy(stems[0][:40], 3), adapted})
 	require.NoError(t, err)
-	_, _, f := collect(t, streams[0])
-	require.Equal(t, StatusFailed, f.Status)
+	for i, message := range []string{"the model's logits are not numbers", "the model's logits are not numbers under the adapter a"} {
+		_, _, f := collect(t, streams[i])
+		require.Equal(t, StatusFailed, f.Status)
+		require.Equal(t, message, f.Message)
+	}
 	h.balanced(t)
 	require.Zero(t, h.Stats().Pages.Cached)
 	h.finish(t)

@@ -32,8 +32,8 @@ func (e *Engine) validate(r *Request) error {
 	case model.PagesFor(r.tokens()) > e.limits.Pages:
 		return wrong("%d tokens of prompt and %d of completion need %d KV pages; the server has %d. Start it with a larger --max-total-tokens.",
 			n, most, model.PagesFor(r.tokens()), e.limits.Pages)
-	case r.Logprobs.Top > model.MaxTop:
-		return wrong("top_logprobs_num must be at most %d, got %d.", model.MaxTop, r.Logprobs.Top)
+	case r.Logprobs.Top > MaxTopLogprobs:
+		return wrong("top_logprobs_num must be at most %d, got %d.", MaxTopLogprobs, r.Logprobs.Top)
 	case len(r.Logprobs.IDs) > model.MaxLogprobIDs:
 		return wrong("token_ids_logprob may name at most %d tokens, got %d.", model.MaxLogprobIDs, len(r.Logprobs.IDs))
 	}

@@ -53,6 +53,9 @@ type Sampling struct {
 	Bias              map[int32]float32 // is added to logits
 }
 
+// MaxTopLogprobs is the most that Logprobs.Top may be.
+const MaxTopLogprobs = model.MaxTop
+
 // Logprobs says which log probabilities a request wants beside its tokens.
 type Logprobs struct {
 	Return bool
