@@ -48,6 +48,9 @@ func refuseEviction() error {
 
 // Unknown refuses a request for an adapter that was never loaded, or is forgotten.
 func Unknown(name string, known []string) error {
+	if len(name) > maxNameBytes {
+		name = strings.ToValidUTF8(name[:maxNameBytes], "") + "..." // no adapter is called so
+	}
 	return refuse("Got LoRA adapter that has never been loaded: %s\nAll loaded adapters: dict_keys(%s).", name, pythonList(known))
 }
 

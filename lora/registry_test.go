@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -93,6 +94,7 @@ func TestRegistryMessages(t *testing.T) {
 	err := load("c", true)
 	require.ErrorContains(t, err, "Failed to load LoRA adapter c as a pinned adapter. It is not allowed to pin all slots in the LoRA memory pool to avoid starvation")
 	refused(ask("c"), "Got LoRA adapter that has never been loaded: c\nAll loaded adapters: dict_keys(['a', 'b']).")
+	refused(ask(strings.Repeat("é", 513)), "Got LoRA adapter that has never been loaded: "+strings.Repeat("é", 512)+"...\nAll loaded adapters: dict_keys(['a', 'b']).")
 	refused(r.Unload(ctx, "c"), "LoRA with name c does not exist. Loaded LoRAs: odict_keys(['b', 'a'])")
 	require.ErrorIs(t, r.Load(ctx, "c", "bad", false), errBad)
 	require.Equal(t, []Listing{{"b", "path of b", 1, true, 0}, {"a", "path of a", 1, true, 0}}, r.List())
