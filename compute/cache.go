@@ -1,10 +1,14 @@
 package compute
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 )
+
+// ErrCache matches what Close returns where all went well but that the pipeline cache could not be saved: it costs the next start time.
+var ErrCache = errors.New("compute: save the pipeline cache")
 
 // loadCache creates the pipeline cache, from the file of an earlier process where there is one. The driver checks the content and
 // ignores what another driver or version wrote.
@@ -29,7 +33,7 @@ func (d *Device) saveCache() error {
 		return check(r, "read the pipeline cache")
 	}
 	if err := writeFile(path, data); err != nil {
-		return fmt.Errorf("compute: save the pipeline cache: %w", err)
+		return fmt.Errorf("%w: %w", ErrCache, err)
 	}
 	return nil
 }

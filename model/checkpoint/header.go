@@ -45,6 +45,9 @@ func ReadHeader(file io.ReaderAt, size int64) (*Header, error) {
 		return nil, fmt.Errorf("safetensors: header's length: %w", err)
 	}
 	length, rest := binary.LittleEndian.Uint64(first[:]), size-8
+	if string(first[:]) == "version " {
+		return nil, errors.New("safetensors: the file is a pointer of Git LFS, not what it points to: see git lfs pull")
+	}
 	if length > maxJSON {
 		return nil, fmt.Errorf("safetensors: header of %d bytes is above the limit of %d", length, maxJSON)
 	}

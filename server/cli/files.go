@@ -82,7 +82,7 @@ func (f *files) openTokenizer(c *Config, folder fs.FS) error {
 		return nil
 	}
 	if err != nil {
-		return err
+		return fmt.Errorf("%s: %w", f.tokenizerName, err)
 	}
 	return f.openChat(c, folder)
 }

@@ -242,7 +242,8 @@ func (v *flagValues) finish(f *pflag.FlagSet) (Config, error) {
 	}
 	c.Arguments = arguments(f)
 	c.Arguments["enable_lora"] = c.EnableLoRA
-	return c, c.check(f)
+	err := c.check(f)
+	return c, err
 }
 
 // parseAdapterPath reads NAME=PATH, a PATH that is its own name, or JSON.
@@ -250,8 +251,10 @@ func parseAdapterPath(text string) (AdapterPath, error) {
 	var a AdapterPath
 	text = strings.TrimSpace(text)
 	if strings.HasPrefix(text, "{") {
-		if err := json.Unmarshal([]byte(text), &a); err != nil {
-			return a, fmt.Errorf("--lora-paths: %s is not JSON: %w", text, err)
+		d := json.NewDecoder(strings.NewReader(text))
+		d.DisallowUnknownFields()
+		if err := d.Decode(&a); err != nil {
+			return a, fmt.Errorf("--lora-paths: %s is no JSON object of lora_name, lora_path and pinned: %w", text, err)
 		}
 		if a.Name == "" || a.Path == "" {
 			return a, fmt.Errorf("--lora-paths: %s must contain keys 'lora_name' and 'lora_path'", text)

@@ -88,6 +88,9 @@ func TestDefaults(t *testing.T) {
 	c, err = parse("--model-path", "m")
 	require.NoError(t, err)
 	require.False(t, c.EnableLoRA)
+	c, err = parse("--model-path", "m", "--max-lora-rank", "8")
+	require.NoError(t, err)
+	require.Equal(t, []string{"--max-lora-rank (adapters are off: see --enable-lora)"}, c.Inert)
 	c, err = parse("--model-path", "m", "--lora-paths", "a=b")
 	require.NoError(t, err)
 	require.True(t, c.EnableLoRA)
@@ -135,6 +138,14 @@ func TestRules(t *testing.T) {
 		{"--lora-paths lorikeet-demo=a", `--lora-paths names an adapter "lorikeet-demo", under which the base model is served`},
 		{"--model-path m --served-model-name s --lora-paths s=a", `--lora-paths names an adapter "s", under which the base model is served`},
 		{"--lora-target-modules all q_proj", "--lora-target-modules: 'all' must be the only value"},
+		{"--max-lora-rank 9223372036854775807", "--max-lora-rank must be at most 1048576, not 9223372036854775807"},
+		{"--max-loras-per-batch 1000000000", "--max-loras-per-batch must be at most 1048576, not 1000000000"},
+		{"--shutdown-timeout 1e300", "--shutdown-delay and --shutdown-timeout must be seconds up to 1e+09, not 0 and 1e+300"},
+		{"--shutdown-delay -1", "--shutdown-delay and --shutdown-timeout must be seconds up to 1e+09, not -1 and 25"},
+		{"--model-path=", "--model-path is given, but empty; leave it out for the default"},
+		{"--api-key=", "--api-key is given, but empty; leave it out for the default"},
+		{"--host=", "--host is given, but empty; leave it out for the default"},
+		{`--lora-paths {"lora_name":"a","lora_path":"b","pined":true}`, `--lora-paths: {"lora_name":"a","lora_path":"b","pined":true} is no JSON object of lora_name, lora_path and pinned: json: unknown field "pined"`},
 		{"--max-loras-per-batch 0", "--max-loras-per-batch must be at least 1, not 0"},
 		{"--max-loaded-loras 7", "--max-loaded-loras (7) must be at least --max-loras-per-batch (8)"},
 		{"--max-loras-per-batch 1 --max-loaded-loras 1 --lora-paths a b", "--max-loaded-loras (1) must be at least the 2 adapters of --lora-paths"},

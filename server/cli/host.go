@@ -90,6 +90,9 @@ func (h *host) limitAdapters() error {
 // loadAdapters registers the adapters to load at start.
 func (h *host) loadAdapters(ctx context.Context) error {
 	for _, a := range h.config.adapters(h.env) {
+		if a.Name == h.config.ServedName {
+			return fmt.Errorf("--served-model-name %s is an adapter's name", a.Name)
+		}
 		if err := h.registry.Load(ctx, a.Name, a.Path, a.Pinned); err != nil {
 			return fmt.Errorf("--lora-paths %s=%s: %w", a.Name, a.Path, err)
 		}

@@ -18,6 +18,9 @@ import (
 // Demo says whether the embedded demo is served.
 func (c *Config) Demo() bool { return c.ModelPath == "" }
 
+// mostSeconds is the longest that a stop may take: 31 years.
+const mostSeconds = 1e9
+
 // check applies the rules that need no device and no files.
 func (c *Config) check(f *pflag.FlagSet) error {
 	for _, choice := range []struct {
@@ -34,23 +37,32 @@ func (c *Config) check(f *pflag.FlagSet) error {
 			return fmt.Errorf("--%s must be one of %s, not %q", choice.flag, strings.Join(choice.allowed, ", "), choice.value)
 		}
 	}
-	for _, least := range []struct {
-		flag        string
-		value, from int
+	// What is above these would not fit any device, and some of it not the memory of who looks.
+	const many, most = 1 << 20, math.MaxInt32
+	for _, bound := range []struct {
+		flag            string
+		value, from, to int
 	}{
-		{"port", c.Port, 0}, {"tp-size", c.TPSize, 1}, {"context-length", c.ContextLength, 0},
-		{"max-running-requests", c.MaxRunning, 0}, {"max-total-tokens", c.MaxTokens, 0}, {"max-queued-requests", c.MaxQueued, 1}, {"decode-log-interval", c.LogInterval, 1}, {"chunked-prefill-size", c.ChunkedChunk, -1},
-		{"max-loras-per-batch", c.LoRAsPerBatch, 1}, {"max-loaded-loras", c.MaxLoadedLoRAs, 0}, {"max-lora-rank", c.MaxLoRARank, 0},
+		{"port", c.Port, 0, 65535}, {"tp-size", c.TPSize, 1, most}, {"context-length", c.ContextLength, 0, most},
+		{"max-running-requests", c.MaxRunning, 0, many}, {"max-total-tokens", c.MaxTokens, 0, math.MaxInt}, {"max-queued-requests", c.MaxQueued, 1, math.MaxInt},
+		{"decode-log-interval", c.LogInterval, 1, math.MaxInt}, {"chunked-prefill-size", c.ChunkedChunk, -1, most},
+		{"max-loras-per-batch", c.LoRAsPerBatch, 1, many}, {"max-loaded-loras", c.MaxLoadedLoRAs, 0, math.MaxInt}, {"max-lora-rank", c.MaxLoRARank, 0, many},
 	} {
-		if least.value < least.from {
-			return fmt.Errorf("--%s must be at least %d, not %d", least.flag, least.from, least.value)
+		if bound.value < bound.from {
+			return fmt.Errorf("--%s must be at least %d, not %d", bound.flag, bound.from, bound.value)
+		}
+		if bound.value > bound.to {
+			return fmt.Errorf("--%s must be at most %d, not %d", bound.flag, bound.to, bound.value)
+		}
+	}
+	for _, flag := range []string{"model-path", "api-key", "host"} { // as from a variable of a shell that is not set
+		if f.Changed(flag) && f.Lookup(flag).Value.String() == "" {
+			return fmt.Errorf("--%s is given, but empty; leave it out for the default", flag)
 		}
 	}
 	switch {
-	case c.Port > 65535:
-		return fmt.Errorf("--port must be at most 65535, not %d", c.Port)
-	case !(c.ShutdownDelay >= 0 && c.ShutdownTimeout >= 0) || math.IsInf(c.ShutdownDelay+c.ShutdownTimeout, 0):
-		return fmt.Errorf("--shutdown-delay and --shutdown-timeout must be seconds, not %v and %v", c.ShutdownDelay, c.ShutdownTimeout)
+	case !(c.ShutdownDelay >= 0 && c.ShutdownDelay <= mostSeconds && c.ShutdownTimeout >= 0 && c.ShutdownTimeout <= mostSeconds):
+		return fmt.Errorf("--shutdown-delay and --shutdown-timeout must be seconds up to %.0e, not %v and %v", mostSeconds, c.ShutdownDelay, c.ShutdownTimeout)
 	case c.TPSize > 1:
 		return fmt.Errorf("--tp-size %d: spreading a model over several devices is not supported yet; leave it at 1", c.TPSize)
 	case !(c.MemFraction > 0 && c.MemFraction <= 1):
@@ -67,6 +79,11 @@ func (c *Config) checkLoRA(f *pflag.FlagSet) error {
 	if !c.EnableLoRA {
 		if len(c.Adapters) > 0 {
 			return errors.New("--lora-paths needs adapters, which --enable-lora=false turns off")
+		}
+		for _, flag := range []string{"max-loras-per-batch", "max-loaded-loras", "lora-eviction-policy", "max-lora-rank", "lora-target-modules"} {
+			if f.Changed(flag) {
+				c.Inert = append(c.Inert, "--"+flag+" (adapters are off: see --enable-lora)")
+			}
 		}
 		return nil
 	}

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net"
+	"net/netip"
 	"os"
 	"runtime/debug"
 	"strconv"
@@ -132,7 +133,11 @@ func operate(ctx, running context.Context, c *Config, env Env, gate *server.Gate
 
 // listen takes the port before anything slow happens.
 func listen(ctx context.Context, host string, port int) (net.Listener, error) {
-	l, err := new(net.ListenConfig).Listen(ctx, "tcp", net.JoinHostPort(host, strconv.Itoa(port)))
+	network := "tcp"
+	if ip, err := netip.ParseAddr(host); err == nil && ip.Is4() { // 0.0.0.0 would take IPv6 as well
+		network = "tcp4"
+	}
+	l, err := new(net.ListenConfig).Listen(ctx, network, net.JoinHostPort(host, strconv.Itoa(port)))
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):
 		return nil, fmt.Errorf("port %d of %s is in use; choose another with --port, or stop what listens there", port, host)

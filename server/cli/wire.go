@@ -154,6 +154,10 @@ func (p *parts) close() error {
 	if p.device != nil {
 		err = p.device.Close()
 	}
+	if errors.Is(err, compute.ErrCache) {
+		slog.Warn("the next start has to compile its kernels again", "why", err)
+		return nil
+	}
 	return err
 }
 
