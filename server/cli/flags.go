@@ -2,6 +2,7 @@ package cli
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -253,7 +254,11 @@ func parseAdapterPath(text string) (AdapterPath, error) {
 	if strings.HasPrefix(text, "{") {
 		d := json.NewDecoder(strings.NewReader(text))
 		d.DisallowUnknownFields()
-		if err := d.Decode(&a); err != nil {
+		err := d.Decode(&a)
+		if err == nil && d.More() {
+			err = errors.New("something follows the object")
+		}
+		if err != nil {
 			return a, fmt.Errorf("--lora-paths: %s is no JSON object of lora_name, lora_path and pinned: %w", text, err)
 		}
 		if a.Name == "" || a.Path == "" {

@@ -37,7 +37,7 @@ func (c *Config) check(f *pflag.FlagSet) error {
 			return fmt.Errorf("--%s must be one of %s, not %q", choice.flag, strings.Join(choice.allowed, ", "), choice.value)
 		}
 	}
-	// What is above these would not fit any device, and some of it not the memory of who looks.
+	// What is above these would not fit any device, and some of it takes the host minutes, or its memory, to find that out.
 	const many, most = 1 << 20, math.MaxInt32
 	for _, bound := range []struct {
 		flag            string
@@ -46,7 +46,7 @@ func (c *Config) check(f *pflag.FlagSet) error {
 		{"port", c.Port, 0, 65535}, {"tp-size", c.TPSize, 1, most}, {"context-length", c.ContextLength, 0, most},
 		{"max-running-requests", c.MaxRunning, 0, many}, {"max-total-tokens", c.MaxTokens, 0, math.MaxInt}, {"max-queued-requests", c.MaxQueued, 1, math.MaxInt},
 		{"decode-log-interval", c.LogInterval, 1, math.MaxInt}, {"chunked-prefill-size", c.ChunkedChunk, -1, most},
-		{"max-loras-per-batch", c.LoRAsPerBatch, 1, many}, {"max-loaded-loras", c.MaxLoadedLoRAs, 0, math.MaxInt}, {"max-lora-rank", c.MaxLoRARank, 0, many},
+		{"max-loras-per-batch", c.LoRAsPerBatch, 1, 1 << 16}, {"max-loaded-loras", c.MaxLoadedLoRAs, 0, math.MaxInt}, {"max-lora-rank", c.MaxLoRARank, 0, many},
 	} {
 		if bound.value < bound.from {
 			return fmt.Errorf("--%s must be at least %d, not %d", bound.flag, bound.from, bound.value)
