@@ -13,6 +13,10 @@ var manyCut = coopManyCut{4, 4, 2, 2, 2}
 // largeTile is its rows and outputs; no tile is larger.
 const largeTile = 8 * PanelRows
 
+// mostBeside is the number of rows up to which x and W load side by side: with more, W loads first (multiplyByRows), but where deltas are added,
+// with which that gains nothing.
+const mostBeside = 2048
+
 // plainManyCut is the cut where lanes do not hold matrices as the kernels for FRAGMENTS want it. Their drivers take long to compile large
 // ones.
 var plainManyCut = coopManyCut{1, 2, 2, 2, 2}
@@ -33,7 +37,7 @@ func (p Project) coopManySpec(k *Kernels, cut *coopManyCut) (projectCoopManyF16S
 		SizeM: count32(shape.M), SizeN: count32(shape.N), SizeK: count32(shape.K), Fragments: fragments,
 		Norm: p.Norm != nil, EachM: cut.eachM, EachN: cut.eachN, SubgroupsM: cut.subgroupsM, SubgroupsN: cut.subgroupsN, Gather: p.Gather != 0,
 		Ending: p.end.kind, Lora: p.end.lora, Half: p.end.half, Floats: p.end.floats, HeadDim: p.end.head(),
-		Fine: p.end.fine,
+		Fine: p.end.fine, XBehind: fragments && !p.end.lora && p.Tokens > mostBeside,
 	}
 	return spec, p.Parts.places(k, cut.places, spec.tile())
 }

@@ -644,12 +644,13 @@ type projectCoopManyBf16Spec struct {
 	HeadDim    uint32
 	Floats     bool
 	Fine       bool
+	XBehind    bool
 }
 
-var projectCoopManyBf16Defaults = projectCoopManyBf16Spec{Type: 0, Threads: 256, SizeM: 16, SizeN: 16, SizeK: 16, Fragments: false, Norm: false, EachM: 4, EachN: 4, SubgroupsM: 2, SubgroupsN: 2, Gather: false, Ending: 0, Lora: false, Half: false, HeadDim: 128, Floats: true, Fine: false}
+var projectCoopManyBf16Defaults = projectCoopManyBf16Spec{Type: 0, Threads: 256, SizeM: 16, SizeN: 16, SizeK: 16, Fragments: false, Norm: false, EachM: 4, EachN: 4, SubgroupsM: 2, SubgroupsN: 2, Gather: false, Ending: 0, Lora: false, Half: false, HeadDim: 128, Floats: true, Fine: false, XBehind: false}
 
 func (s projectCoopManyBf16Spec) constants() []uint32 {
-	return []uint32{s.Type, s.Threads, s.SizeM, s.SizeN, s.SizeK, boolWord(s.Fragments), boolWord(s.Norm), s.EachM, s.EachN, s.SubgroupsM, s.SubgroupsN, boolWord(s.Gather), s.Ending, boolWord(s.Lora), boolWord(s.Half), s.HeadDim, boolWord(s.Floats), boolWord(s.Fine)}
+	return []uint32{s.Type, s.Threads, s.SizeM, s.SizeN, s.SizeK, boolWord(s.Fragments), boolWord(s.Norm), s.EachM, s.EachN, s.SubgroupsM, s.SubgroupsN, boolWord(s.Gather), s.Ending, boolWord(s.Lora), boolWord(s.Half), s.HeadDim, boolWord(s.Floats), boolWord(s.Fine), boolWord(s.XBehind)}
 }
 
 type projectCoopManyF16Push struct {
@@ -690,12 +691,13 @@ type projectCoopManyF16Spec struct {
 	HeadDim    uint32
 	Floats     bool
 	Fine       bool
+	XBehind    bool
 }
 
-var projectCoopManyF16Defaults = projectCoopManyF16Spec{Type: 0, Threads: 256, SizeM: 16, SizeN: 16, SizeK: 16, Fragments: false, Norm: false, EachM: 4, EachN: 4, SubgroupsM: 2, SubgroupsN: 2, Gather: false, Ending: 0, Lora: false, Half: false, HeadDim: 128, Floats: true, Fine: false}
+var projectCoopManyF16Defaults = projectCoopManyF16Spec{Type: 0, Threads: 256, SizeM: 16, SizeN: 16, SizeK: 16, Fragments: false, Norm: false, EachM: 4, EachN: 4, SubgroupsM: 2, SubgroupsN: 2, Gather: false, Ending: 0, Lora: false, Half: false, HeadDim: 128, Floats: true, Fine: false, XBehind: false}
 
 func (s projectCoopManyF16Spec) constants() []uint32 {
-	return []uint32{s.Type, s.Threads, s.SizeM, s.SizeN, s.SizeK, boolWord(s.Fragments), boolWord(s.Norm), s.EachM, s.EachN, s.SubgroupsM, s.SubgroupsN, boolWord(s.Gather), s.Ending, boolWord(s.Lora), boolWord(s.Half), s.HeadDim, boolWord(s.Floats), boolWord(s.Fine)}
+	return []uint32{s.Type, s.Threads, s.SizeM, s.SizeN, s.SizeK, boolWord(s.Fragments), boolWord(s.Norm), s.EachM, s.EachN, s.SubgroupsM, s.SubgroupsN, boolWord(s.Gather), s.Ending, boolWord(s.Lora), boolWord(s.Half), s.HeadDim, boolWord(s.Floats), boolWord(s.Fine), boolWord(s.XBehind)}
 }
 
 type projectFewPush struct {

@@ -113,6 +113,7 @@ func fusedShapes() []fusedShape {
 		{ending: "silu_mul", t: shaders.F16, in: 264, normed: true, lora: true, describe: "many, halves alone", batch: many, outputs: 301, alone: true, multiprocessors: 30},
 		{ending: "silu_mul", t: shaders.BF16, in: 264, normed: true, lora: true, describe: "many", batch: many, outputs: 640},
 		{ending: "silu_mul", t: shaders.F16, in: 72, normed: true, describe: "many, no adapters", batch: baseTiles(260), outputs: 300},
+		{ending: "silu_mul", t: shaders.BF16, in: 72, normed: true, describe: "very many, no adapters", batch: baseTiles(2060), outputs: 24},
 	}
 }
 

@@ -54,6 +54,7 @@ func projectCases() []Case {
 		{kind: shaders.BF16, tokens: 1025, in: 72, out: 130},
 		{kind: shaders.F16, tokens: 520, in: 72, out: 140, norm: true, covered: 259},
 		{kind: shaders.BF16, tokens: 2100, in: 40, out: 257, covered: 2},
+		{kind: shaders.F16, tokens: 2050, in: 136, out: 140},
 		{kind: shaders.F16, tokens: 250, in: 72, out: 100, covered: 65},
 		{kind: shaders.F16, tokens: 70, in: 300, out: 16390, norm: true, multiprocessors: 33},
 		{kind: shaders.F16, tokens: 260, in: 100, out: 140, multiprocessors: 40},

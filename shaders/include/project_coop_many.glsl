@@ -19,6 +19,7 @@ layout(constant_id = 14) const bool HALF = false; // the ending leaves halves
 layout(constant_id = 15) const uint HEAD_DIM = 128;
 layout(constant_id = 16) const bool FLOATS = true; // the ending leaves fp32 rows
 layout(constant_id = 17) const bool FINE = false;  // squares of the residual stream are summed by SQUARES_QUAD columns, else by a tile's
+layout(constant_id = 18) const bool X_BEHIND = false; // W loads before x, see multiplyByRows
 #define WHOLE LORA // the sums have their delta in them when they end; a constant would only be another name of LORA
 
 #include "ahead.glsl"
@@ -93,13 +94,11 @@ uint normRow(uint t) {
     return GATHER ? Uints(push.gather).at[t] : t;
 }
 
-// Starts the loads of the panel that is so many chunks behind the last one, of all blocks of rows or of one of outputs.
-void fetchX(uint chunks) {
-    [[unroll]] for (uint i = 0; i < EACH_M; i++) {
-        xAt[i] += chunks;
-        nextX[2 * i] = Uints4(push.x).at[xAt[i]];
-        nextX[2 * i + 1] = Uints4(push.x).at[xAt[i] + 32];
-    }
+// Starts the loads of the panel that is so many chunks behind the last one, of one block of rows or of outputs.
+void fetchX(uint i, uint chunks) {
+    xAt[i] += chunks;
+    nextX[2 * i] = Uints4(push.x).at[xAt[i]];
+    nextX[2 * i + 1] = Uints4(push.x).at[xAt[i] + 32];
 }
 
 void fetchW(uint j, uint chunks) {
@@ -115,7 +114,9 @@ void multiply(uint chunks) {
         rows[2 * i] = rowsOf(nextX[2 * i], nextX[2 * i + 1], 0);
         rows[2 * i + 1] = rowsOf(nextX[2 * i], nextX[2 * i + 1], 1);
     }
-    fetchX(chunks);
+    [[unroll]] for (uint i = 0; i < EACH_M; i++) {
+        fetchX(i, chunks);
+    }
     [[unroll]] for (uint j = 0; j < EACH_N; j++) {
         const uvec4 low = nextW[2 * j];
         const uvec4 high = nextW[2 * j + 1];
@@ -126,6 +127,28 @@ void multiply(uint chunks) {
             }
         }
         fetchW(j, chunks);
+    }
+}
+
+// multiply by blocks of rows: those that follow load behind the products of each, all outputs before any. With very many rows that is faster,
+// with fewer slower: see BENCHMARKS, Endings of many rows.
+void multiplyByRows(uint chunks) {
+    OUTPUTS outputs[EACH_N * 2];
+    [[unroll]] for (uint j = 0; j < EACH_N; j++) {
+        outputs[2 * j] = outputsOf(nextW[2 * j], nextW[2 * j + 1], 0);
+        outputs[2 * j + 1] = outputsOf(nextW[2 * j], nextW[2 * j + 1], 1);
+    }
+    [[unroll]] for (uint j = 0; j < EACH_N; j++) {
+        fetchW(j, chunks);
+    }
+    [[unroll]] for (uint i = 0; i < EACH_M; i++) {
+        [[unroll]] for (uint step = 0; step < 2; step++) {
+            const ROWS rows = rowsOf(nextX[2 * i], nextX[2 * i + 1], step);
+            [[unroll]] for (uint j = 0; j < EACH_N; j++) {
+                sums[i * EACH_N + j] = coopMatMulAdd(rows, outputs[2 * j + step], sums[i * EACH_N + j]);
+            }
+        }
+        fetchX(i, chunks);
     }
 }
 
@@ -178,7 +201,9 @@ void addUp(uint firstT, uint firstN, uint begin, uint end, uint blockM, uint blo
         ahead = fetchAhead(push.epilogue, push.slots, firstT * 16, TILE_T, push.tokens, thread);
     }
     if (FRAGMENTS) {
-        fetchX(0);
+        [[unroll]] for (uint i = 0; i < EACH_M; i++) {
+            fetchX(i, 0);
+        }
         [[unroll]] for (uint j = 0; j < EACH_N; j++) {
             fetchW(j, 0);
         }
@@ -196,7 +221,9 @@ void addUp(uint firstT, uint firstN, uint begin, uint end, uint blockM, uint blo
     uint panel = begin;
     do { // there is one: a way past the loop would take copies of the sums
         const uint chunks = panel + 1 < end ? PANEL_CHUNKS : 0; // to the next panel; the last one is loaded once more
-        if (FRAGMENTS) {
+        if (X_BEHIND) {
+            multiplyByRows(chunks);
+        } else if (FRAGMENTS) {
             multiply(chunks);
         } else {
             multiplyPlainly(chunks);
