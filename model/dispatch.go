@@ -116,7 +116,7 @@ func (f *forward) projected(layer int, p projection, s shrinkage, e ending) {
 		}
 	}
 	f.stage(p.label, beside, projection)
-	f.last().Flows = f.flows(layer, productFlow[product]) && !tiling.SharesRows()
+	f.last().Flows = f.flows(layer, productFlow[product]) && !tiling.Large()
 }
 
 func labelled(label string, d compute.Dispatch) *compute.Dispatch {

@@ -34,8 +34,8 @@ func (f *forward) flowOf(layer int, kind flowKind) uint64 {
 	return f.flow.Stage(layer*int(flowKinds) + int(kind))
 }
 
-// flows says whether a stage may start without a barrier; one whose product shares
-// rows has one nevertheless (see projected). The first one has none
+// flows says whether a stage may start without a barrier; one whose product is
+// large has one nevertheless (see projected). The first one has none
 // to wait for but embed, and a prompt's attention neither waits nor counts
 // itself.
 func (f *forward) flows(layer int, kind flowKind) bool {

@@ -135,7 +135,7 @@ type tileShape struct {
 	outputs, rows int
 	upright       bool
 	places        int  // for workgroups, between which tiles are divided
-	shared        bool // see Tiling.SharesRows
+	large         bool // see Tiling.Large
 }
 
 // setHalves enters where the result goes once more.

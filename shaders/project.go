@@ -51,12 +51,12 @@ type Tiling struct {
 	upright bool // tiles of rows are the grid's second dimension
 	places  int  // for workgroups, between which tiles are divided; 0: they are not
 	panels  int  // of a tile
-	shared  bool // see SharesRows
+	large   bool // see Large
 }
 
-// SharesRows says whether subgroups of the product have rows in common in shared memory. A stage of it is faster behind a barrier than flowing: see
-// BENCHMARKS, Rows that subgroups share.
-func (t Tiling) SharesRows() bool { return t.shared }
+// Large says whether workgroups of the product take so much shared memory that a stage of it is faster behind a barrier than flowing: more than
+// flowDivision.
+func (t Tiling) Large() bool { return t.large }
 
 // Groups is the grid for the first rows of a product; the zero Tiling has none.
 func (t Tiling) Groups(rows int) [3]uint32 {
@@ -71,7 +71,7 @@ func (t Tiling) Groups(rows int) [3]uint32 {
 }
 
 func (p Project) tiling(tile tileShape) Tiling {
-	return Tiling{ceilDiv(p.padded(), tile.outputs), tile.rows, tile.upright, tile.places, int(p.Half.panels()), tile.shared}
+	return Tiling{ceilDiv(p.padded(), tile.outputs), tile.rows, tile.upright, tile.places, int(p.Half.panels()), tile.large}
 }
 
 // byCoopMany says whether the product goes by project_coop_many.

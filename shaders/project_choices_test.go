@@ -63,17 +63,34 @@ func TestCoopManyCuts(t *testing.T) {
 	}
 }
 
+// Subgroups share rows of wide products of 33 to 64 rows, and with more than 48 take more shared memory for that than stages that flow divide off.
 func TestSharesRows(t *testing.T) {
 	for _, c := range []struct {
 		tokens, out, subgroup int
-		shares                bool
+		shares, large         bool
 	}{
-		{32, 28672, 32, false}, {33, 28672, 32, true}, {mostFew, wideOutputs, 32, true}, {mostFew, wideOutputs - 1, 32, false},
-		{mostFew + 1, 28672, 32, false}, {48, 28672, 16, false},
+		{32, 28672, 32, false, false}, {33, 28672, 32, true, false}, {48, 28672, 32, true, false}, {49, 28672, 32, true, true},
+		{mostFew, wideOutputs, 32, true, true}, {mostFew, wideOutputs - 1, 32, false, false},
+		{mostFew + 1, 28672, 32, false, false}, {48, 28672, 16, false, false},
 	} {
 		k, p := withMatrices(t, c.subgroup), Project{W: Matrix{Type: BF16}, In: 64, Out: c.out, Tokens: c.tokens}
 		s := p.coopSpec(k, nil)
-		require.Equal(t, c.shares, !p.byCoopMany(k) && p.tiling(s.tile()).SharesRows(), "%+v", c)
+		require.Equal(t, c.shares, s.Shared && !p.byCoopMany(k), "%+v", c)
+		require.Equal(t, c.large, s.large() && !p.byCoopMany(k), "%+v", c)
+	}
+}
+
+// Few outputs of rows that flow take more shared memory than the smaller division, with or without any that is spare.
+func TestFlowDivision(t *testing.T) {
+	k := withMatrices(t, 32)
+	k.info.Multiprocessors = 132
+	for tokens := range mostFew {
+		p := Project{W: Matrix{Type: BF16}, In: 64, Out: fewOutputs, Tokens: tokens + 1, end: inPlace{flow: 1}}
+		s := p.coopSpec(k, nil)
+		require.GreaterOrEqual(t, s.shared(), lessDivision, "%d rows", p.Tokens)
+		require.LessOrEqual(t, s.shared()+ownMemory, flowDivision, "%d rows", p.Tokens)
+		p.end.flow = 0
+		require.Zero(t, p.coopSpec(k, nil).Spare)
 	}
 }
 

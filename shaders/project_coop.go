@@ -87,7 +87,7 @@ func (p Project) coopSpec(k *Kernels, cut *coopCut) projectCoopF16Spec {
 	if p.end.kind == EndRopeStore && p.end.headDim%(c.sides*c.strips*PanelRows) != 0 {
 		c.split, c.sides = c.split*c.sides, 1 // the halves of a head would not be whole halves of a tile
 	}
-	return projectCoopF16Spec{
+	spec := projectCoopF16Spec{
 		Type: uint32(p.W.Type), Threads: c.split * c.sides * count32(k.info.SubgroupSize),
 		SizeM: count32(shape.M), SizeN: count32(shape.N), SizeK: count32(shape.K), Fragments: fragments,
 		Norm: p.Norm != nil, Gather: p.Gather != 0,
@@ -95,6 +95,11 @@ func (p Project) coopSpec(k *Kernels, cut *coopCut) projectCoopF16Spec {
 		Ending: p.end.kind, Lora: p.end.lora, Half: p.end.half, Floats: p.end.floats, HeadDim: p.end.head(),
 		Flow: p.end.flow != 0, Shared: fragments && c.shares(),
 	}
+	if spec.Flow && p.Out <= fewOutputs && k.info.Multiprocessors > 0 {
+		// One workgroup has all registers of a multiprocessor.
+		spec.Spare = count32(max(0, lessDivision-spec.shared()) / 4)
+	}
+	return spec
 }
 
 // tableCut is the cut that was measured for the product.
@@ -122,14 +127,17 @@ func (s projectCoopF16Spec) fits(info compute.Info) bool {
 func (s projectCoopF16Spec) slice() int { return int(s.RowTiles) * SlicePanels * PanelChunks }
 
 func (s projectCoopF16Spec) tile() tileShape {
-	return tileShape{outputs: int(s.Sides*s.Strips) * PanelRows, rows: int(s.RowTiles) * PanelRows, shared: s.Shared}
+	return tileShape{outputs: int(s.Sides*s.Strips) * PanelRows, rows: int(s.RowTiles) * PanelRows, large: s.large()}
 }
+
+// large says whether two workgroups whose sides share rows, for which a multiprocessor has registers, take more than flowDivision.
+func (s projectCoopF16Spec) large() bool { return s.Shared && 2*(s.shared()+ownMemory) > flowDivision }
 
 // shared is the bytes of shared memory that a workgroup takes.
 func (s projectCoopF16Spec) shared() int {
-	tile := s.tile()
-	outputs := tile.outputs * tile.rows
-	words := tile.rows
+	rows := int(s.RowTiles) * PanelRows
+	outputs := int(s.Sides*s.Strips) * PanelRows * rows
+	words := rows
 	if s.Shared {
 		words += max(outputs, 2*4*s.slice()) // outputs come to lie where two slices of x were
 	} else {
@@ -138,7 +146,7 @@ func (s projectCoopF16Spec) shared() int {
 	if s.Ending != EndNone {
 		words += 2*EpiloguePairs + AheadRows
 	}
-	return 4 * words
+	return 4 * (words + int(s.Spare))
 }
 
 // coop launches project_coop; grid: {tiles of outputs * tiles of rows, 1, 1}.

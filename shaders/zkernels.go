@@ -552,12 +552,13 @@ type projectCoopBf16Spec struct {
 	Floats    bool
 	Flow      bool
 	Shared    bool
+	Spare     uint32
 }
 
-var projectCoopBf16Defaults = projectCoopBf16Spec{Type: 0, Threads: 256, SizeM: 16, SizeN: 16, SizeK: 16, Fragments: false, Norm: false, Strips: 2, RowTiles: 1, Split: 8, Gather: false, Ending: 0, Lora: false, Half: false, HeadDim: 128, Sides: 1, Floats: true, Flow: false, Shared: false}
+var projectCoopBf16Defaults = projectCoopBf16Spec{Type: 0, Threads: 256, SizeM: 16, SizeN: 16, SizeK: 16, Fragments: false, Norm: false, Strips: 2, RowTiles: 1, Split: 8, Gather: false, Ending: 0, Lora: false, Half: false, HeadDim: 128, Sides: 1, Floats: true, Flow: false, Shared: false, Spare: 0}
 
 func (s projectCoopBf16Spec) constants() []uint32 {
-	return []uint32{s.Type, s.Threads, s.SizeM, s.SizeN, s.SizeK, boolWord(s.Fragments), boolWord(s.Norm), s.Strips, s.RowTiles, s.Split, boolWord(s.Gather), s.Ending, boolWord(s.Lora), boolWord(s.Half), s.HeadDim, s.Sides, boolWord(s.Floats), boolWord(s.Flow), boolWord(s.Shared)}
+	return []uint32{s.Type, s.Threads, s.SizeM, s.SizeN, s.SizeK, boolWord(s.Fragments), boolWord(s.Norm), s.Strips, s.RowTiles, s.Split, boolWord(s.Gather), s.Ending, boolWord(s.Lora), boolWord(s.Half), s.HeadDim, s.Sides, boolWord(s.Floats), boolWord(s.Flow), boolWord(s.Shared), s.Spare}
 }
 
 type projectCoopF16Push struct {
@@ -598,12 +599,13 @@ type projectCoopF16Spec struct {
 	Floats    bool
 	Flow      bool
 	Shared    bool
+	Spare     uint32
 }
 
-var projectCoopF16Defaults = projectCoopF16Spec{Type: 0, Threads: 256, SizeM: 16, SizeN: 16, SizeK: 16, Fragments: false, Norm: false, Strips: 2, RowTiles: 1, Split: 8, Gather: false, Ending: 0, Lora: false, Half: false, HeadDim: 128, Sides: 1, Floats: true, Flow: false, Shared: false}
+var projectCoopF16Defaults = projectCoopF16Spec{Type: 0, Threads: 256, SizeM: 16, SizeN: 16, SizeK: 16, Fragments: false, Norm: false, Strips: 2, RowTiles: 1, Split: 8, Gather: false, Ending: 0, Lora: false, Half: false, HeadDim: 128, Sides: 1, Floats: true, Flow: false, Shared: false, Spare: 0}
 
 func (s projectCoopF16Spec) constants() []uint32 {
-	return []uint32{s.Type, s.Threads, s.SizeM, s.SizeN, s.SizeK, boolWord(s.Fragments), boolWord(s.Norm), s.Strips, s.RowTiles, s.Split, boolWord(s.Gather), s.Ending, boolWord(s.Lora), boolWord(s.Half), s.HeadDim, s.Sides, boolWord(s.Floats), boolWord(s.Flow), boolWord(s.Shared)}
+	return []uint32{s.Type, s.Threads, s.SizeM, s.SizeN, s.SizeK, boolWord(s.Fragments), boolWord(s.Norm), s.Strips, s.RowTiles, s.Split, boolWord(s.Gather), s.Ending, boolWord(s.Lora), boolWord(s.Half), s.HeadDim, s.Sides, boolWord(s.Floats), boolWord(s.Flow), boolWord(s.Shared), s.Spare}
 }
 
 type projectCoopManyBf16Push struct {

@@ -19,6 +19,7 @@ layout(constant_id = 15) const uint SIDES = 1;
 layout(constant_id = 16) const bool FLOATS = true; // the ending leaves fp32 rows
 layout(constant_id = 17) const bool FLOW = false; // the stages around the ending one flow; else the shrink is done before
 layout(constant_id = 18) const bool SHARED = false; // x passes through shared memory; with FRAGMENTS, SPLIT 1, and without LORA
+layout(constant_id = 19) const uint SPARE = 0; // words of shared memory that nobody uses, see flowDivision in flow.go
 const bool WHOLE = LORA && FRAGMENTS; // the tile's outputs get their delta before they end
 
 #include "ahead.glsl"
@@ -62,6 +63,7 @@ const uint PARTIAL = SPLIT > ROW_TILES ? SPLIT * TILE_STRIPS : BLOCKS; // one ro
 shared float partial[SHARED ? 1 : PARTIAL * 256];
 shared float total[SHARED ? 1 : TILE_T * TILE_N];
 shared float inverse[TILE_T];
+shared uint spare[SPARE > 0 ? SPARE : 1];
 
 #include "delta_coop.glsl"
 
@@ -270,6 +272,9 @@ void main() {
     const uint firstToken = gl_WorkGroupID.x % rowTiles * TILE_T;
     const uint firstOutput = gl_WorkGroupID.x / rowTiles * TILE_N;
 
+    if (SPARE > 0 && push.panels >= 1u << 31) { // never, which the compiler does not know: it would leave the memory out
+        atomicAdd(spare[thread % SPARE], thread);
+    }
     Ahead ahead;
     if (ENDING != END_NONE) {
         ahead = fetchAhead(push.epilogue, push.slots, firstToken, TILE_T, push.tokens, thread);
