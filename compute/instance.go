@@ -2,6 +2,7 @@ package compute
 
 import (
 	"errors"
+	"fmt"
 	"sync"
 	"unsafe"
 
@@ -19,9 +20,9 @@ const (
 func ValidationInstalled() bool { return native.HasLayer(validationLayer) }
 
 var initBinding = sync.OnceValue(func() error {
-	proc := native.Loader()
+	proc, why := native.Loader()
 	if proc == nil {
-		return errors.New("compute: libvulkan.so.1 cannot be opened: " + installLoader)
+		return fmt.Errorf("compute: open the Vulkan loader: %s; if it is missing, %s", why, installLoader)
 	}
 	vk.SetGetInstanceProcAddr(proc)
 	return vk.Init()

@@ -2,8 +2,10 @@ package compute_test
 
 import (
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -36,6 +38,22 @@ func TestDevices(t *testing.T) {
 	require.Contains(t, names(infos), d.Info().Name)
 	_, err = compute.Open(compute.Options{Device: "no such device"})
 	require.ErrorContains(t, err, `no device matches "no such device"; there are 0: `+infos[0].Name)
+}
+
+// A loader that is there but cannot be opened is not said to be missing alone. The limit is for a process of its own.
+func TestNoFileIsLeftForTheLoader(t *testing.T) {
+	const inside = "LORIKEET_TEST_NO_FILES"
+	if os.Getenv(inside) != "" {
+		require.NoError(t, syscall.Setrlimit(syscall.RLIMIT_NOFILE, &syscall.Rlimit{}))
+		_, err := compute.Devices()
+		require.ErrorContains(t, err, "compute: open the Vulkan loader: ")
+		require.ErrorContains(t, err, "Too many open files")
+		return
+	}
+	child := exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$")
+	child.Env = append(os.Environ(), inside+"=1")
+	out, err := child.CombinedOutput()
+	require.NoError(t, err, string(out))
 }
 
 func names(infos []compute.Info) (names []string) {

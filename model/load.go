@@ -122,7 +122,7 @@ func open(ctx context.Context, d *compute.Device, kernels *shaders.Kernels, c ch
 		func() error { return m.allocatePool(o, free) },
 		func() error { return m.allocateBlocks() },
 		func() error { return m.readAndRecord(ctx, plan, weights, o.Progress) },
-		func() error { return m.warm() },
+		func() error { return m.warm(ctx) },
 	}
 	for _, step := range steps {
 		if err := step(); err != nil {

@@ -1,6 +1,7 @@
 package model
 
 import (
+	"context"
 	"fmt"
 
 	"lorikeet/compute"
@@ -56,8 +57,9 @@ func (m *Llama) launch(batch *Batch, adapters bool) (*Step, error) {
 }
 
 // warm runs warmRuns without and with adapter work, so that the first request
-// does not wait for what drivers put off until a kernel first runs.
-func (m *Llama) warm() error {
+// does not wait for what drivers put off until a kernel first runs. It ends with
+// the run during which ctx does.
+func (m *Llama) warm(ctx context.Context) error {
 	runs := warmRuns(m.shape.Context, m.limits.Rows, m.rowwise())
 	for _, adapters := range m.variants() {
 		for _, r := range runs {
@@ -71,6 +73,9 @@ func (m *Llama) warm() error {
 			}
 			if _, err := m.Collect(s, nil); err != nil {
 				return fmt.Errorf("model: warm up: %w", err)
+			}
+			if ctx.Err() != nil {
+				return context.Cause(ctx)
 			}
 		}
 	}

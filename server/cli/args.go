@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -63,11 +64,14 @@ func isFlag(arg string) bool {
 	return len(arg) > 1 && arg[0] == '-' && !strings.ContainsRune("0123456789.", rune(arg[1]))
 }
 
-// lookup finds the flag that a name or a prefix of it stands for.
+// lookup finds the flag that a name, an alias or a unique prefix stands for, or says why there is none.
 func lookup(flags *pflag.FlagSet, given string) (*pflag.Flag, error) {
 	name := strings.ReplaceAll(strings.TrimPrefix(given, "--"), "_", "-")
-	if f := flags.Lookup(name); f != nil {
+	if f := flags.Lookup(cmp.Or(aliases[name], name)); f != nil {
 		return f, nil
+	}
+	if err := refusal(name); err != nil {
+		return nil, err
 	}
 	var found []*pflag.Flag
 	flags.VisitAll(func(f *pflag.Flag) {
@@ -79,7 +83,7 @@ func lookup(flags *pflag.FlagSet, given string) (*pflag.Flag, error) {
 	case 1:
 		return found[0], nil
 	case 0:
-		return nil, fmt.Errorf("unknown flag %s; --help lists all", given)
+		return nil, fmt.Errorf("unknown flag %s; see --help", given)
 	}
 	var names []string
 	for _, f := range found {

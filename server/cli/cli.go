@@ -69,8 +69,9 @@ const planRank = 16
 
 func planCommand(env Env) *cobra.Command {
 	command := &cobra.Command{Use: "plan", Short: "Show the recorded program of a step: stages, dispatches, bytes, flops", Args: flagsOnly}
+	command.Long = command.Short + ".\n\n" + inertHelp
 	v := addFlags(command.Flags())
-	tokens := command.Flags().Int("tokens", 1, "tokens of the step")
+	command.Flags().IntVar(&v.config.PlanTokens, "tokens", 1, "tokens of the step")
 	command.RunE = func(cmd *cobra.Command, _ []string) error {
 		// Which adapters will come does not matter to a plan, only that some may.
 		if adapters := &v.config; v.enable && adapters.MaxLoRARank == 0 && len(v.paths) == 0 {
@@ -80,10 +81,10 @@ func planCommand(env Env) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		if *tokens < 1 {
-			return fmt.Errorf("--tokens must be at least 1, not %d", *tokens)
+		if c.PlanTokens < 1 {
+			return fmt.Errorf("--tokens must be at least 1, not %d", c.PlanTokens)
 		}
-		return plan(cmd.Context(), &c, env, *tokens, v.enable || len(v.paths) > 0)
+		return plan(cmd.Context(), &c, env, v.enable || len(v.paths) > 0)
 	}
 	return command
 }

@@ -226,7 +226,8 @@ func TestServeRefusesToStart(t *testing.T) {
 		{[]string{"--port", "0", "--chat-template", "/no/such/template"}, "--chat-template: open /no/such/template"},
 		{[]string{"--port", "0", "--max-loras-per-batch", "100000000"}, "--max-loras-per-batch must be at most"},
 		{[]string{"--port", "0", "--device", "no such device"}, "no such device"},
-		{[]string{"--port", "0", "--model-path", demoFolder, "--device", "llvmpipe"}, "--allow-cpu"},
+		{[]string{"--port", "0", "--profile", "/no/such/folder/trace"}, "--profile: open /no/such/folder/trace"},
+		{[]string{"--port", "0", "--profile", demoFolder}, "--profile: open ../../testdata/demo: is a directory"},
 		{[]string{"--port", "0", "--lora-paths", "a=/no/such/adapter"}, "/no/such/adapter"},
 		{[]string{"--port", "0", "--dtype", "float32"}, "--dtype float32"},
 		{[]string{"--port", "0", "--context-length", "1000000"}, "--context-length 1000000"},
@@ -263,6 +264,11 @@ func TestPlan(t *testing.T) {
 	require.NotContains(t, without, "shrink")
 	_, err = command(t, "plan", "--tokens", "0")
 	require.EqualError(t, err, "--tokens must be at least 1, not 0")
+	for _, c := range []struct{ tokens, most int }{{65, 64}, {999999, 64}} {
+		out, err := command(t, "plan", "--tokens", fmt.Sprint(c.tokens), "--chunked-prefill-size", "64")
+		require.EqualError(t, err, fmt.Sprintf("--tokens %d: a step has at most %d tokens on this device; see --chunked-prefill-size", c.tokens, c.most))
+		require.Empty(t, out)
+	}
 }
 
 func TestDoctor(t *testing.T) {
@@ -294,6 +300,7 @@ func TestVersionAndHelp(t *testing.T) {
 	out, err = command(t, "serve", "--help")
 	require.NoError(t, err)
 	require.Contains(t, out, "--lora-paths")
+	require.NotContains(t, out, "--disable-cuda-graph")
 	out, err = command(t, "help", "plan")
 	require.NoError(t, err)
 	require.Contains(t, out, "--tokens")

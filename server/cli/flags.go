@@ -27,6 +27,7 @@ type Config struct {
 	Port          int
 	TPSize        int
 	DType         string
+	KVType        string
 	ContextLength int     // 0: the model's
 	MemFraction   float64 // share of the free device memory to use
 	MaxRunning    int     // 0: chosen for the device
@@ -58,6 +59,8 @@ type Config struct {
 	AllowCPU bool
 	Profile  string // file for a Chrome trace; "": no profile
 
+	PlanTokens int // of plan's step; 0: serve
+
 	Inert     []string       // the given flags that change nothing here, each with the reason
 	Arguments map[string]any // every flag by SGLang's name, but for secrets
 }
@@ -80,65 +83,12 @@ const (
 	defaultShutdownTimeout = 25
 )
 
-// inert are SGLang's flags that are accepted so that its command lines work, and change nothing here.
-var inert = []struct {
-	name  string
-	takes values
-	only  string // value; "" is any
-	why   string
-}{
-	{"disable-cuda-graph", nothing, "", "steps are recorded Vulkan programs"},
-	{"disable-cuda-graph-padding", nothing, "", "steps are recorded Vulkan programs"},
-	{"cuda-graph-max-bs", one, "", "steps are recorded Vulkan programs"},
-	{"cuda-graph-max-bs-decode", one, "", "steps are recorded Vulkan programs"},
-	{"cuda-graph-bs", several, "", "steps are recorded Vulkan programs"},
-	{"enable-torch-compile", nothing, "", "steps are recorded Vulkan programs"},
-	{"attention-backend", one, "", "see --kernels"},
-	{"sampling-backend", one, "", "sampling is a Vulkan kernel"},
-	{"grammar-backend", one, "", "requests with a grammar are refused"},
-	{"lora-backend", one, "", "see --kernels"},
-	{"schedule-policy", one, "", "requests start by priority, then in order of arrival"},
-	{"schedule-conservativeness", one, "", "pages are taken as requests grow"},
-	{"enable-mixed-chunk", nothing, "", "prompts always run beside decoding requests"},
-	{"max-prefill-tokens", one, "", "see --chunked-prefill-size"},
-	{"page-size", one, "", "pages have 16 tokens"},
-	{"kv-cache-dtype", one, "auto", "keys and values have the model's type"},
-	{"max-lora-chunk-size", one, "", "the kernels choose their tiles"},
-	{"enable-lora-overlap-loading", nothing, "", "adapters always load beside running steps"},
-	{"lora-drain-wait-threshold", one, "", "a slot is drained once 32 requests have started past one that waits for it"},
-	{"disable-priority-preemption", nothing, "", "a running request gives way only when memory runs out"},
-	{"priority-scheduling-preemption-threshold", one, "", "a running request gives way only when memory runs out"},
-	{"lora-strict-loading", nothing, "", "adapters are always checked whole"},
-	{"trust-remote-code", nothing, "", "no code is read from models"},
-	{"skip-server-warmup", nothing, "", "there is no warmup"},
-	{"enable-cache-report", nothing, "", "cached tokens are always reported"},
-	{"stream-interval", one, "", "events come with every step"},
-	{"log-requests", nothing, "", "every request has its line in the log, without its text"},
-	{"log-level-http", one, "", "see --log-level"},
-	{"watchdog-timeout", one, "", "a lost device is opened again"},
-	{"sleep-on-idle", nothing, "", "an idle server sleeps"},
-	{"dp-size", one, "1", "one server has one device"},
-	{"pp-size", one, "1", "one server has one device"},
-	{"nnodes", one, "1", "one server has one device"},
-	{"base-gpu-id", one, "0", "see --device"},
-}
-
-// values is how many follow a flag.
-type values int
-
-const (
-	nothing values = iota
-	one
-	several
-)
-
 // flagValues is where flags are parsed to before they become a Config.
 type flagValues struct {
-	config    Config
-	enable    bool
-	priority  int // of requests that bring none, if the flag was given
-	paths     []string
-	chunkSize string
+	config   Config
+	enable   bool
+	priority int // of requests that bring none, if the flag was given
+	paths    []string
 }
 
 // addFlags declares every flag of serve and plan.
@@ -153,6 +103,7 @@ func addFlags(f *pflag.FlagSet) *flagValues {
 	f.IntVar(&c.Port, "port", defaultPort, "port to listen on; 0 takes a free one")
 	f.IntVar(&c.TPSize, "tp-size", 1, "devices to spread the model over; only 1 works yet")
 	f.StringVar(&c.DType, "dtype", "auto", "type of weights: auto (the checkpoint's), or the same by name")
+	f.StringVar(&c.KVType, "kv-cache-dtype", "auto", "type of keys and values: auto (the checkpoint's), or the same by name")
 	f.IntVar(&c.ContextLength, "context-length", 0, "tokens of prompt and completion together (default: the model's)")
 	f.Float64Var(&c.MemFraction, "mem-fraction-static", defaultMemFraction, "share of the free device memory to use")
 	f.IntVar(&c.MaxRunning, "max-running-requests", 0, "requests that run at once (default: by device)")
@@ -167,8 +118,7 @@ func addFlags(f *pflag.FlagSet) *flagValues {
 	f.BoolVar(&c.Priorities.Refuse, "abort-on-priority-when-disabled", false, "refuse requests with a priority while it means nothing, instead of ignoring it")
 	f.IntVar(&c.LogInterval, "decode-log-interval", defaultLogInterval, "decode steps between two log lines about them, which come at most every second")
 	f.BoolVar(&c.Metrics, "enable-metrics", false, "serve /metrics for Prometheus")
-	f.BoolVar(&c.StreamsNews, "incremental-streaming-output", false, "events of /generate's streams have what is new of the output, not all of it so far")
-	f.BoolVar(&c.StreamsNews, "stream-output", false, "an older name of that")
+	f.BoolVar(&c.StreamsNews, "incremental-streaming-output", false, "events of /generate's streams have what is new of the output, not all of it so far (--stream-output is an older name)")
 	f.StringVar(&c.APIKey, "api-key", "", "key that clients must send as a bearer token")
 	f.BoolVar(&c.AutoTruncate, "allow-auto-truncate", false, "cut what is too long instead of refusing it")
 	f.BoolVar(&c.NoOverlap, "disable-overlap-schedule", false, "deliver each step before launching the next")
@@ -181,25 +131,13 @@ func addFlags(f *pflag.FlagSet) *flagValues {
 	f.StringVar(&c.LoRAEviction, "lora-eviction-policy", "lru", "which adapter gives way: lru, the one used longest ago, or fifo, the one loaded first")
 	f.IntVar(&c.MaxLoRARank, "max-lora-rank", 0, "largest rank to serve (default: that of --lora-paths)")
 	many(f, &c.TargetModules, "lora-target-modules", "modules that adapters may change, or all (default: those of --lora-paths)")
-	f.StringVar(&c.Device, "device", "", "Vulkan device by index or part of its name (default: the best; see doctor)")
+	f.StringVar(&c.Device, "device", "", "Vulkan device by index or part of its name, or cpu (default: the best; see doctor)")
 	f.StringVar(&c.Kernels, "kernels", "auto", "kernel variant: fma, coop or auto")
-	f.BoolVar(&c.AllowCPU, "allow-cpu", false, "serve a model on a CPU device, which is slow")
+	f.BoolVar(&c.AllowCPU, "allow-cpu", false, "serve a model on a CPU device, which is slow, without naming one with --device")
 	f.StringVar(&c.Profile, "profile", "", "write a Chrome trace of every stage to this file at exit; after a lost device FILE.2 and so on")
 	f.Float64Var(&c.ShutdownDelay, "shutdown-delay", 0, "seconds that new work is still taken after SIGTERM, while /health says 503")
 	f.Float64Var(&c.ShutdownTimeout, "shutdown-timeout", defaultShutdownTimeout, "seconds that running requests may take to end after that")
-	for _, flag := range inert {
-		usage := "accepted for SGLang's sake: " + flag.why
-		switch {
-		case flag.takes == nothing:
-			f.Bool(flag.name, false, usage)
-		case flag.takes == several:
-			many(f, new([]string), flag.name, usage)
-		case flag.name == "max-lora-chunk-size":
-			f.StringVar(&v.chunkSize, flag.name, "", usage)
-		default:
-			f.String(flag.name, "", usage)
-		}
-	}
+	addInert(f)
 	f.SortFlags = false
 	return v
 }
@@ -224,26 +162,18 @@ func (v *flagValues) finish(f *pflag.FlagSet) (Config, error) {
 	if f.Changed("default-priority-value") {
 		c.Priorities.Default = &v.priority
 	}
-	for _, flag := range inert {
-		if !f.Changed(flag.name) {
-			continue
-		}
-		if value := f.Lookup(flag.name).Value.String(); flag.only != "" && value != flag.only {
-			return c, fmt.Errorf("--%s %s is not supported (%s); leave it at %s", flag.name, value, flag.why, flag.only)
-		}
-		c.Inert = append(c.Inert, "--"+flag.name+" ("+flag.why+")")
+	var err error
+	if c.Inert, err = given(f); err != nil {
+		return c, err
 	}
 	// SGLang's --device names a kind of hardware; every kind but cpu means the accelerator there is.
 	if slices.Contains([]string{"auto", "cuda", "xpu", "hpu", "npu", "musa"}, c.Device) {
 		c.Inert = append(c.Inert, "--device "+c.Device+" (devices are Vulkan's: see doctor)")
 		c.Device = ""
 	}
-	if v.chunkSize != "" && !slices.Contains([]string{"16", "32", "64", "128"}, v.chunkSize) {
-		return c, fmt.Errorf("--max-lora-chunk-size must be 16, 32, 64 or 128, not %s", v.chunkSize)
-	}
 	c.Arguments = arguments(f)
 	c.Arguments["enable_lora"] = c.EnableLoRA
-	err := c.check(f)
+	err = c.check(f)
 	return c, err
 }
 

@@ -46,7 +46,7 @@ func TestCommandLinesOfTheDocumentation(t *testing.T) {
 	require.Equal(t, []string{"all"}, c.TargetModules)
 }
 
-func TestEverySGLangFlagIsAccepted(t *testing.T) {
+func TestSGLangsFlags(t *testing.T) {
 	c, err := parse(strings.Fields(`--model-path m --tokenizer-path t --chat-template j --served-model-name s --host 0.0.0.0 --port 1 --tp-size 1 --dtype auto
 		--context-length 8 --mem-fraction-static 0.5 --max-running-requests 2 --max-total-tokens 9 --chunked-prefill-size -1
 		--schedule-policy lpm --random-seed 4 --disable-radix-cache --disable-cuda-graph --cuda-graph-max-bs 2 --cuda-graph-max-bs-decode 2
@@ -59,9 +59,12 @@ func TestEverySGLangFlagIsAccepted(t *testing.T) {
 		--priority-scheduling-preemption-threshold 3 --disable-cuda-graph-padding --cuda-graph-bs 1 2 4 --enable-torch-compile
 		--grammar-backend xgrammar --schedule-conservativeness 0.3 --enable-mixed-chunk --max-prefill-tokens 16384 --page-size 1
 		--kv-cache-dtype auto --enable-cache-report --stream-interval 2 --log-requests --log-level-http error --watchdog-timeout 300
-		--sleep-on-idle --stream-output --dp-size 1 --pp-size 1 --nnodes 1 --base-gpu-id 0`)...)
+		--sleep-on-idle --stream-output --data-parallel-size 1 --pp-size 1 --nnodes 1 --base-gpu-id 0`)...)
 	require.NoError(t, err)
-	require.Len(t, c.Inert, len(inert)+1, "every inert flag and --device cuda")
+	require.Contains(t, c.Inert, "--device cuda (devices are Vulkan's: see doctor)")
+	require.Contains(t, c.Inert, "--dp-size (one server has one device)")
+	require.Contains(t, c.Inert, "--cuda-graph-bs (steps are recorded Vulkan programs)")
+	require.Len(t, c.Inert, 34)
 	require.Empty(t, c.Device)
 	require.Equal(t, 3, c.MaxQueued)
 	require.True(t, c.StreamsNews)
@@ -116,9 +119,11 @@ func TestAdapterPaths(t *testing.T) {
 func TestRules(t *testing.T) {
 	for _, c := range []struct{ line, want string }{
 		{"--tp-size 2", "--tp-size 2: spreading a model over several devices is not supported yet; leave it at 1"},
+		{"--tensor-parallel-size 2", "--tp-size 2: spreading a model over several devices is not supported yet; leave it at 1"},
+		{"--quantization fp8", "--quantization fp8 is not supported (weights run in the checkpoint's type); leave it at none or unquant"},
 		{"--tp-size 0", "--tp-size must be at least 1, not 0"},
 		{"--dp-size 2", "--dp-size 2 is not supported (one server has one device); leave it at 1"},
-		{"--kv-cache-dtype fp8_e5m2", "--kv-cache-dtype fp8_e5m2 is not supported (keys and values have the model's type); leave it at auto"},
+		{"--kv-cache-dtype fp8_e5m2", `--kv-cache-dtype must be one of auto, bf16, bfloat16, not "fp8_e5m2"`},
 		{"--port 70000", "--port must be at most 65535, not 70000"},
 		{"--port -1", "--port must be at least 0, not -1"},
 		{"--dtype int4", `--dtype must be one of auto, half, float16, bfloat16, float, float32, not "int4"`},
@@ -129,7 +134,7 @@ func TestRules(t *testing.T) {
 		{"--mem-fraction-static 0", "--mem-fraction-static must be in (0, 1], not 0"},
 		{"--mem-fraction-static NaN", "--mem-fraction-static must be in (0, 1], not NaN"},
 		{"--served-model-name a:b", `--served-model-name "a:b" must not contain ':', which separates a model from an adapter`},
-		{"--max-lora-chunk-size 17", "--max-lora-chunk-size must be 16, 32, 64 or 128, not 17"},
+		{"--max-lora-chunk-size 17", "--max-lora-chunk-size 17 is not supported (the kernels choose their tiles); leave it at 16 or 32 or 64 or 128"},
 		{"--model-path m --enable-lora", "--enable-lora without --lora-paths needs both --max-lora-rank and --lora-target-modules"},
 		{"--model-path m --enable-lora --max-lora-rank 8", "--enable-lora without --lora-paths needs both --max-lora-rank and --lora-target-modules"},
 		{"--enable-lora=false --lora-paths a", "--lora-paths needs adapters, which --enable-lora=false turns off"},
@@ -171,6 +176,10 @@ func TestDeviceRules(t *testing.T) {
 		{"", cpu, ""},
 		{"--model-path m", gpu, ""},
 		{"--model-path m --allow-cpu", cpu, ""},
+		{"--model-path m --device cpu", cpu, ""},
+		{"--model-path m --device llvmpipe", cpu, ""},
+		{"--model-path m --device 0", cpu, "the device is a CPU (slow), which is slow; choose a GPU with --device (see lorikeet doctor) or add --allow-cpu"},
+		{"--model-path m --device cuda", cpu, "the device is a CPU (slow), which is slow; choose a GPU with --device (see lorikeet doctor) or add --allow-cpu"},
 		{"--model-path m", cpu, "the device is a CPU (slow), which is slow; choose a GPU with --device (see lorikeet doctor) or add --allow-cpu"},
 		{"--kernels fma", gpu, ""},
 		{"--kernels coop", gpu, "--kernels coop does not run on fast: the driver has no VK_KHR_cooperative_matrix"},
@@ -204,9 +213,15 @@ func TestDeviceCPU(t *testing.T) {
 }
 
 func TestTypeRule(t *testing.T) {
-	for dtype, ok := range map[string]bool{"auto": true, "bfloat16": true, "half": false, "float32": false} {
-		config, err := parse("--dtype", dtype)
+	for line, ok := range map[string]bool{
+		"--dtype auto": true, "--dtype bfloat16": true, "--dtype half": false, "--dtype float32": false,
+		"--kv-cache-dtype auto": true, "--kv-cache-dtype bf16": true,
+	} {
+		config, err := parse(strings.Fields(line)...)
 		require.NoError(t, err)
-		require.Equal(t, ok, config.checkType("BF16") == nil, dtype)
+		require.Equal(t, ok, config.checkType("BF16") == nil, line)
 	}
+	config, err := parse("--kv-cache-dtype", "bfloat16")
+	require.NoError(t, err)
+	require.EqualError(t, config.checkType("F16"), "--kv-cache-dtype bfloat16: the checkpoint is F16 and runs in its own type; leave --kv-cache-dtype at auto")
 }

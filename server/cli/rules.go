@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"math"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/pflag"
@@ -28,6 +29,7 @@ func (c *Config) check(f *pflag.FlagSet) error {
 		allowed     []string
 	}{
 		{"dtype", c.DType, []string{"auto", "half", "float16", "bfloat16", "float", "float32"}},
+		{"kv-cache-dtype", c.KVType, []string{"auto", "bf16", "bfloat16"}},
 		{"load-format", c.LoadFormat, []string{"auto", "safetensors", "dummy"}},
 		{"kernels", c.Kernels, []string{"auto", "fma", "coop"}},
 		{"lora-eviction-policy", c.LoRAEviction, []string{"lru", "fifo"}},
@@ -118,19 +120,24 @@ func (c *Config) checkLoRA(f *pflag.FlagSet) error {
 	return nil
 }
 
-// checkType refuses a --dtype that is not the checkpoint's, whose weights run as they are. The type is as in
+// checkType refuses types that are not the checkpoint's, in which weights, keys and values are. The type is as in
 // safetensors: "F32", "F16" or "BF16".
 func (c *Config) checkType(checkpoint string) error {
-	names := map[string]string{"half": "F16", "float16": "F16", "bfloat16": "BF16", "float": "F32", "float32": "F32"}
-	if want, named := names[c.DType]; named && want != checkpoint {
-		return fmt.Errorf("--dtype %s: the checkpoint is %s and runs in its own type; leave --dtype at auto", c.DType, checkpoint)
+	names := map[string]string{"half": "F16", "float16": "F16", "bf16": "BF16", "bfloat16": "BF16", "float": "F32", "float32": "F32"}
+	for _, choice := range []struct{ flag, value string }{{"dtype", c.DType}, {"kv-cache-dtype", c.KVType}} {
+		if want, named := names[choice.value]; named && want != checkpoint {
+			return fmt.Errorf("--%s %s: the checkpoint is %s and runs in its own type; leave --%[1]s at auto", choice.flag, choice.value, checkpoint)
+		}
 	}
 	return nil
 }
 
-// checkDevice refuses a CPU device that was not asked for, and kernels that do not run on the device.
+// checkDevice refuses a CPU device that was not asked for, and kernels that do not run on the device. A name asks for what it
+// names; an index may have been that of a GPU whose driver is gone.
 func (c *Config) checkDevice(info compute.Info) error {
-	if info.Type == compute.CPU && !c.Demo() && !c.AllowCPU {
+	_, notIndex := strconv.Atoi(c.Device)
+	named := c.Device != "" && notIndex != nil
+	if info.Type == compute.CPU && !c.Demo() && !c.AllowCPU && !named {
 		return fmt.Errorf("the device is a CPU (%s), which is slow; choose a GPU with --device (see lorikeet doctor) or add --allow-cpu", info.Name)
 	}
 	if c.Kernels == "auto" {

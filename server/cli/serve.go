@@ -27,6 +27,7 @@ const garbagePercent = 25
 
 func serveCommand(env Env) *cobra.Command {
 	command := &cobra.Command{Use: "serve", Short: "Serve a model over HTTP", Args: flagsOnly}
+	command.Long = command.Short + ".\n\n" + inertHelp
 	v := addFlags(command.Flags())
 	command.RunE = func(cmd *cobra.Command, _ []string) error {
 		c, err := v.finish(cmd.Flags())
@@ -56,6 +57,9 @@ func serve(ctx context.Context, c *Config, env Env) error {
 	if err != nil {
 		return err
 	}
+	if err := c.checkProfile(); err != nil {
+		return errors.Join(err, listener.Close())
+	}
 	if len(c.Inert) > 0 {
 		log.Info("these flags change nothing here", "flags", c.Inert)
 	}
@@ -75,22 +79,25 @@ func serve(ctx context.Context, c *Config, env Env) error {
 	})
 	group.Go(func() error {
 		defer leave()
-		delay(ctx, serving, seconds(c.ShutdownDelay))
+		c.delay(ctx, serving)
 		return nil
 	})
 	return group.Wait()
 }
 
-// delay returns some time after ctx ends, or once the server leaves anyway.
-func delay(ctx, serving context.Context, d time.Duration) {
+// delay says that ctx ended and returns --shutdown-delay later, or once the server leaves anyway.
+func (c *Config) delay(ctx, serving context.Context) {
 	select {
 	case <-serving.Done():
-		return
 	case <-ctx.Done():
 	}
+	if ctx.Err() == nil {
+		return
+	}
+	slog.Info("stopping", "new_work_for_seconds", c.ShutdownDelay, "running_requests_may_end_within_seconds", c.ShutdownTimeout)
 	select {
 	case <-serving.Done():
-	case <-time.After(d):
+	case <-time.After(seconds(c.ShutdownDelay)):
 	}
 }
 
@@ -100,26 +107,20 @@ func seconds(s float64) time.Duration { return time.Duration(s * float64(time.Se
 // itself unhealthy.
 func operate(ctx, running context.Context, c *Config, env Env, gate *server.Gate, address net.Addr) error {
 	start := time.Now()
-	h, err := openHost(c, env)
-	if err != nil {
+	var h *host
+	var engines *supervisor
+	err := interruptible(ctx, func() (err error) {
+		h, engines, err = openFirst(ctx, c, env)
 		return err
-	}
-	engines := &supervisor{open: h.openNext()}
-	if err = h.loadAdapters(ctx); err == nil {
-		err = engines.start(ctx)
+	})
+	if err != nil && ctx.Err() != nil {
+		return nil // told to stop while starting
 	}
 	if err != nil {
-		err = errors.Join(err, h.close())
-		if ctx.Err() != nil {
-			return nil // told to stop while starting
-		}
 		return err
 	}
 	s := server.New(h.serverConfig(), engines, h.tokenizer())
-	defer context.AfterFunc(ctx, func() {
-		slog.Info("stopping", "new_work_for_seconds", c.ShutdownDelay, "running_requests_may_end_within_seconds", c.ShutdownTimeout)
-		s.Drain()
-	})()
+	defer context.AfterFunc(ctx, s.Drain)()
 	gate.Open(s)
 	slog.Info("ready", "url", "http://"+address.String(), "model", h.files.name, "seconds", time.Since(start).Seconds())
 	watching, rest := context.WithCancel(running)
@@ -129,6 +130,43 @@ func operate(ctx, running context.Context, c *Config, env Env, gate *server.Gate
 	rest()
 	watch.Wait()
 	return errors.Join(err, h.close())
+}
+
+// openFirst opens the files, the adapters and the first engine.
+func openFirst(ctx context.Context, c *Config, env Env) (*host, *supervisor, error) {
+	h, err := openHost(c, env)
+	if err != nil {
+		return nil, nil, err
+	}
+	engines := &supervisor{open: h.openNext()}
+	if err = h.loadAdapters(ctx); err == nil {
+		err = engines.start(ctx)
+	}
+	if err != nil {
+		err = errors.Join(err, h.close())
+	}
+	return h, engines, err
+}
+
+// stopPatience is how long a start that is told to stop may take for it.
+const stopPatience = 2 * time.Second
+
+// interruptible runs f. When ctx ends f has a moment to end as well and is then left behind: what it waits for, a driver that
+// compiles or a long step that warms up, cannot be interrupted but ends with the process.
+func interruptible(ctx context.Context, f func() error) error {
+	ended := make(chan error, 1)
+	go func() { ended <- f() }()
+	select {
+	case err := <-ended:
+		return err
+	case <-ctx.Done():
+	}
+	select {
+	case err := <-ended:
+		return err
+	case <-time.After(stopPatience):
+		return context.Cause(ctx)
+	}
 }
 
 // listen takes the port before anything slow happens.

@@ -24,7 +24,7 @@ type parts struct {
 }
 
 // plan prints the program of a step. Speed and shape do not depend on the values of weights, so none are read.
-func plan(ctx context.Context, c *Config, env Env, tokens int, adapters bool) error {
+func plan(ctx context.Context, c *Config, env Env, adapters bool) error {
 	if !c.Demo() {
 		c.LoadFormat = "dummy"
 	}
@@ -36,7 +36,7 @@ func plan(ctx context.Context, c *Config, env Env, tokens int, adapters bool) er
 	if err != nil {
 		return errors.Join(err, h.close())
 	}
-	return errors.Join(p.model.Plan(env.Stdout, tokens, adapters), p.close(), h.close())
+	return errors.Join(p.model.Plan(env.Stdout, c.PlanTokens, adapters), p.close(), h.close())
 }
 
 // assemble opens the device and the model on it.
@@ -107,6 +107,9 @@ func (p *parts) openModel(ctx context.Context, c *Config, env Env) error {
 		Kernels: c.Kernels, Context: c.ContextLength, MaxTokens: c.MaxTokens, MemoryFraction: c.MemFraction, Profiler: p.profiler,
 	}
 	o.Rows, o.Lanes = stepSize(c, p.device.Info())
+	if most := max(o.Rows, o.Lanes); c.PlanTokens > most { // compiling kernels to find that out would take a while
+		return fmt.Errorf("--tokens %d: a step has at most %d tokens on this device; see --chunked-prefill-size", c.PlanTokens, most)
+	}
 	if p.residency != nil {
 		o.Adapters = model.Adapters{
 			Table: p.residency.Table(), SitesPerSlot: p.residency.SitesPerSlot(), MaxRank: p.limits.Products(), Targets: p.limits.Targets,
@@ -159,6 +162,18 @@ func (p *parts) close() error {
 		return nil
 	}
 	return err
+}
+
+// checkProfile refuses a --profile that could not be written at exit, after everything that it is to tell.
+func (c *Config) checkProfile() error {
+	if c.Profile == "" {
+		return nil
+	}
+	f, err := os.OpenFile(c.Profile, os.O_WRONLY|os.O_CREATE, 0o666)
+	if err != nil {
+		return fmt.Errorf("--profile: %w", err)
+	}
+	return f.Close()
 }
 
 // writeProfile writes the trace of everything that ran.

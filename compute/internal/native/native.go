@@ -18,17 +18,28 @@ package native
 // #cgo nocallback lk_wait
 // #cgo noescape lk_timestamps
 // #cgo nocallback lk_timestamps
+// #include <dlfcn.h>
 // #include <stdlib.h>
 // #include "native.h"
 import "C"
 
-import "unsafe"
+import (
+	"runtime"
+	"unsafe"
+)
 
 // Result is a VkResult: 0 is success, negative values are errors.
 type Result int32
 
-// Loader returns the address of vkGetInstanceProcAddr in libvulkan.so.1, nil when the library cannot be opened.
-func Loader() unsafe.Pointer { return unsafe.Pointer(C.lk_loader()) }
+// Loader returns the address of vkGetInstanceProcAddr in libvulkan.so.1, or nil and why the library cannot be opened.
+func Loader() (proc unsafe.Pointer, why string) {
+	runtime.LockOSThread() // each thread has an error of its own
+	defer runtime.UnlockOSThread()
+	if proc = unsafe.Pointer(C.lk_loader()); proc == nil {
+		why = C.GoString(C.dlerror())
+	}
+	return proc, why
+}
 
 // HasLayer reports whether the named instance layer is installed.
 func HasLayer(name string) bool {
