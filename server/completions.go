@@ -1,6 +1,10 @@
 package server
 
-import "lorikeet/server/engine"
+import (
+	"unicode/utf8"
+
+	"lorikeet/server/engine"
+)
 
 // completionTokens is max_tokens of a completion that names none.
 const completionTokens = 16
@@ -50,6 +54,9 @@ func (s *Server) parseCompletion(o object) (*openRequest, error) {
 // takeOpenPrompts reads prompt: a text, ids, or a list of either. Texts may get the tokenizer's special tokens.
 func (q *openRequest) takeOpenPrompts(o object, special bool) error {
 	texts, wrong := oneOrMany(o, "prompt", readString)
+	if err := checkSize(len(texts.values), 1); err != nil {
+		return err // before there is a prompt for each
+	}
 	if wrong == nil {
 		for _, text := range texts.values {
 			if text == "" {
@@ -61,6 +68,9 @@ func (q *openRequest) takeOpenPrompts(o object, special bool) error {
 		ids, err := oneOrMany(o, "prompt", readInts)
 		if err != nil {
 			return malformed("prompt must be a string, a list of strings, a list of token ids, or a list of such lists")
+		}
+		if err := checkSize(len(ids.values), 1); err != nil {
+			return err
 		}
 		for _, list := range ids.values {
 			if len(list) == 0 {
@@ -132,12 +142,11 @@ func (f *completionForm) next(a *answer, sent *progress) *completionChoice {
 		c.Logprobs = newCompletionLogprobs()
 		if first {
 			sent.offsets = &offsets{decoder: f.server.tokenizer.NewDecoder(a.sampling.skipSpecial)}
-		}
-		switch {
-		case first && f.echo:
-			c.Logprobs.addPrompt(a, sent.offsets)
-		case first:
 			see(sent.offsets.decoder, a.prompt)
+		}
+		if first && f.echo {
+			c.Logprobs.addPrompt(a, f.server.promptOffsets(a))
+			sent.offsets.characters = utf8.RuneCountInString(f.server.promptText(a))
 		}
 		c.Logprobs.add(a, a.tokens[sent.tokens:], sent.offsets)
 		sent.tokens = len(a.tokens)
@@ -151,6 +160,16 @@ func openFinish(a *answer) (reason *string, matched any) {
 		return nil, nil
 	}
 	return &a.finish.Type, a.finish.Matched
+}
+
+// promptOffsets counts the characters of promptText. A text that its client wrote shows the special tokens that it names, and none that were
+// put before it.
+func (s *Server) promptOffsets(a *answer) *offsets {
+	if a.asked == "" {
+		return &offsets{decoder: s.tokenizer.NewDecoder(true)}
+	}
+	put := utf8.RuneCountInString(s.tokenizer.Decode(a.prompt, false)) - utf8.RuneCountInString(a.asked)
+	return &offsets{decoder: s.tokenizer.NewDecoder(false), characters: -put}
 }
 
 // promptText is a prompt as its client wrote it, or its ids as text.

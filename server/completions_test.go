@@ -193,6 +193,32 @@ func TestTextOffsets(t *testing.T) {
 		require.Equal(t, c.text, get(t, v, "choices", 0, "text"), c.body)
 		require.Equal(t, c.offsets, get(t, v, "choices", 0, "logprobs", "text_offset"), c.body)
 	}
+	r.server.tokenizer = beginner{}
+	for _, c := range []struct {
+		body, text string
+		offsets    []any
+	}{
+		{`"prompt":"a<special>"`, "a<special>éxy", []any{0.0, 0.0, 1.0, 10.0, 10.0, 11.0, 11.0, 12.0}},
+		{`"prompt":"ab","skip_special_tokens":false`, "abé<special>xy", []any{0.0, 0.0, 1.0, 2.0, 2.0, 3.0, 12.0, 13.0}},
+	} {
+		v := r.opened("/v1/completions", `{"echo":true,"logprobs":0,`+c.body+`}`)
+		require.Equal(t, c.text, get(t, v, "choices", 0, "text"), c.body)
+		require.Equal(t, c.offsets, get(t, v, "choices", 0, "logprobs", "text_offset"), c.body)
+	}
+}
+
+// beginner is a tokenizer that puts a special token before each text.
+type beginner struct{ byteTokenizer }
+
+func (beginner) Encode(text string, _ bool) []int32 {
+	ids := []int32{0xff}
+	for i, part := range strings.Split(text, "<special>") {
+		if i > 0 {
+			ids = append(ids, 0xff)
+		}
+		ids = append(ids, byteTokenizer{}.Encode(part, false)...)
+	}
+	return ids
 }
 
 func TestCompletionStream(t *testing.T) {
@@ -210,7 +236,11 @@ func TestCompletionStream(t *testing.T) {
 		texts[i] += get(t, choice, "text").(string)
 		finish[i] = get(t, choice, "finish_reason")
 		if l := get(t, choice, "logprobs"); l != nil {
-			require.Equal(t, len(tokens[i]), int(get(t, l, "text_offset", 0).(float64)), "offsets go on")
+			want := len(tokens[i])
+			if want > 0 {
+				want += len([]string{"abc", "de"}[int(i)]) - 1
+			}
+			require.Equal(t, want, int(get(t, l, "text_offset", 0).(float64)), "offsets go on behind the prompt")
 			tokens[i] = append(tokens[i], get(t, l, "tokens").([]any)...)
 		}
 	}

@@ -132,7 +132,13 @@ func TestInfo(t *testing.T) {
 		status, v := r.call(http.MethodGet, path, "")
 		require.Equal(t, http.StatusOK, status)
 		require.Equal(t, 1.0, get(t, v, "tp_size"))
-		require.Equal(t, 4096.0, get(t, v, "max_total_num_tokens"))
+		for key, want := range map[string]float64{
+			"max_total_num_tokens": 4096, "max_running_requests": 32, "chunked_prefill_size": 128, "max_prefill_tokens": 128, "page_size": 16,
+			"dp_size": 1, "pp_size": 1, "max_req_input_len": fakeContext - 1,
+		} {
+			require.Equal(t, want, get(t, v, key), key)
+		}
+		require.Equal(t, 32.0, get(t, v, "internal_states", 0, "effective_max_running_requests_per_dp"))
 		require.Equal(t, 2.0, get(t, v, "internal_states", 0, "num_running_reqs"))
 		require.Equal(t, map[string]any{"running": 64.0, "cached": 7.0, "adapters": 0.0, "free": 185.0}, get(t, v, "internal_states", 0, "pages"))
 		require.Equal(t, 2.0, get(t, v, "internal_states", 0, "num_loaded_adapters"))
@@ -393,6 +399,7 @@ func TestBrowsersMayAsk(t *testing.T) {
 		{http.MethodGet, "/v1/models", http.StatusOK, true},
 		{http.MethodOptions, "/load_lora_adapter", http.StatusMethodNotAllowed, false},
 		{http.MethodGet, "/server_info", http.StatusOK, false},
+		{http.MethodGet, "/v1/loads", http.StatusOK, false},
 	} {
 		request, err := http.NewRequestWithContext(t.Context(), c.method, r.url+c.path, nil)
 		require.NoError(t, err)

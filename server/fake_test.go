@@ -166,7 +166,7 @@ func (e *fakeEngine) Stats() engine.Stats {
 		e.delivered++
 	}
 	return engine.Stats{
-		Running: 2, Waiting: 3, UsedTokens: 1024, TotalTokens: 4096, Pages: engine.Holdings{Running: 64, Cached: 7, Free: 185},
+		Running: 2, Waiting: 3, Retracted: 1, MaxRunning: 32, StepTokens: 128, PendingTokens: 40, PromptTokens: 90, CachedTokens: 16, UsedTokens: 1024, TotalTokens: 4096, Pages: engine.Holdings{Running: 64, Cached: 7, Free: 185},
 		ResidentAdapters: 2, HostAdapters: lora.Held{Adapters: 2, Bytes: 700, InUse: 1}, NewTokens: e.delivered,
 	}
 }

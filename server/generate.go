@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"net/http"
 	"runtime/debug"
+	"slices"
+	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -49,6 +51,7 @@ func (s *Server) generate(w http.ResponseWriter, r *http.Request) {
 
 // begin submits what a request asks for. Who began a run lands its flights.
 func (s *Server) begin(ctx context.Context, g *generation, received time.Time) (*running, error) {
+	g.note(ctx)
 	run, requests, err := s.prepare(ctx, g, received)
 	if err != nil {
 		return nil, err
@@ -120,7 +123,7 @@ func (run *running) followOne(request, together context.Context, i int, changed 
 		}
 		had := len(a.ids)
 		err = a.add(u)
-		run.metrics.tokens(a, had)
+		run.metrics.news(a, &u, had)
 		if err != nil {
 			return err
 		}
@@ -149,6 +152,29 @@ func (run *running) response() any {
 	return all
 }
 
+// mostNamed is how many adapters of a request its log line names.
+const mostNamed = 8
+
+// note adds what the request is called, and the adapters that it names, to its log line.
+func (g *generation) note(ctx context.Context) {
+	note(ctx, "rid", g.ids[0], "sequences", len(g.ids))
+	var names []string
+	for i := range g.prompts {
+		name := deref(g.prompts[i].adapter)
+		if name == "" || slices.Contains(names, name) {
+			continue
+		}
+		if len(names) == mostNamed {
+			names = append(names, "...")
+			break
+		}
+		names = append(names, name)
+	}
+	if len(names) > 0 {
+		note(ctx, "adapter", strings.Join(names, ","))
+	}
+}
+
 // note adds what the request did to its log line.
 func (run *running) note(ctx context.Context) {
 	prompt, completion := 0, 0
@@ -156,7 +182,7 @@ func (run *running) note(ctx context.Context) {
 		prompt += len(a.prompt)
 		completion += len(a.ids)
 	}
-	note(ctx, "rid", run.ids[0], "sequences", len(run.ids), "prompt_tokens", prompt, "completion_tokens", completion)
+	note(ctx, "prompt_tokens", prompt, "completion_tokens", completion)
 }
 
 // guarded turns a panic of f into an error: on a goroutine of its own it would end the process.

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"encoding/json"
 	"io"
 	"math"
 	"net/http"
@@ -151,6 +152,12 @@ func TestDefaultLengthIsCutToTheContext(t *testing.T) {
 	require.Equal(t, http.StatusOK, status)
 	require.Len(t, r.engine.last(t).Prompt, fakeContext-1)
 	require.Equal(t, 1, r.engine.last(t).Sampling.MaxNewTokens)
+
+	r = newRig(t, func(c *Config) { c.AllowAutoTruncate, c.ContextLength = true, 5000 })
+	status, _ = r.post(`{"text":"` + strings.Repeat("a", 4500) + `"}`)
+	require.Equal(t, http.StatusOK, status)
+	require.Len(t, r.engine.last(t).Prompt, 4095, "the pool has room for 4096")
+	require.Equal(t, 1, r.engine.last(t).Sampling.MaxNewTokens)
 }
 
 func TestStopToken(t *testing.T) {
@@ -186,7 +193,7 @@ func TestStopStringsThatDoNotShow(t *testing.T) {
 		matched any
 	}{
 		{`{"stop":["x","<special>"]}`, []int32{0xff}, "<special>"},
-		{`{"stop":"<special>","stop_token_ids":[7]}`, []int32{7, 0xff}, "<special>"},
+		{`{"stop":"<special>","stop_token_ids":[9,7,9]}`, []int32{7, 9, 0xff}, "<special>"},
 		{`{"stop":"<special>","ignore_eos":true}`, []int32{0xff}, "<special>"},
 		{`{"stop":"x"}`, nil, 255.0},
 	} {
@@ -396,4 +403,64 @@ func TestWithoutTokenizer(t *testing.T) {
 		status, _ := r.do(http.MethodPost, path, body)
 		require.Equal(t, http.StatusBadRequest, status)
 	}
+}
+
+// The log line of a request, whatever becomes of it, says what it is called and which adapters it names.
+func TestTheLogNamesAdapters(t *testing.T) {
+	for _, c := range []struct {
+		path, body string
+		status     int
+		want       map[string]any
+	}{
+		{"/generate", `{"text":"a","rid":"x","lora_path":"lora0"}`, 200, map[string]any{"rid": "x", "sequences": 1.0, "adapter": "lora0"}},
+		{"/generate", `{"text":"a","rid":"x"}`, 200, map[string]any{"rid": "x", "sequences": 1.0}},
+		{"/generate", `{"text":["a","b","c","d"],"rid":"x","lora_path":["lora1",null,"lora0","lora1"]}`, 200,
+			map[string]any{"rid": "x_0", "sequences": 4.0, "adapter": "lora1,lora0"}},
+		{"/generate", `{"input_ids":[[999],[1],[1],[1],[1],[1],[1],[1],[1],[1]],"rid":"x","lora_path":["a","b","c","d","e","f","g","h","i","j"]}`, 400,
+			map[string]any{"rid": "x_0", "sequences": 10.0, "adapter": "a,b,c,d,e,f,g,h,..."}},
+		{"/v1/completions", `{"prompt":"a","rid":"x","model":"lora1"}`, 200, map[string]any{"rid": "x", "sequences": 1.0, "adapter": "lora1"}},
+	} {
+		r := newRig(t)
+		status, _ := r.open(c.path, c.body)
+		require.Equal(t, c.status, status, c.body)
+		var line map[string]any
+		require.NoError(t, json.Unmarshal([]byte(r.log.String()), &line))
+		got := map[string]any{}
+		for _, key := range []string{"rid", "sequences", "adapter"} {
+			if value, ok := line[key]; ok {
+				got[key] = value
+			}
+		}
+		require.Equal(t, c.want, got, c.body)
+	}
+}
+
+func TestTheLogCutsLongNames(t *testing.T) {
+	r := newRig(t)
+	r.post(`{"text":"a","lora_path":"` + strings.Repeat("é", 20000) + `"}`)
+	require.Less(t, len(r.log.String()), 2*maxNoted)
+	require.Contains(t, r.log.String(), "é...")
+}
+
+func TestCachesOfTheirOwn(t *testing.T) {
+	for _, c := range []struct {
+		path, body string
+		want       []string
+	}{
+		{"/generate", `{"text":["a","b"]}`, []string{"", ""}},
+		{"/generate", `{"text":["a","b"],"extra_key":"k"}`, []string{"k", "k"}},
+		{"/generate", `{"text":["a","b"],"extra_key":["k",""],"sampling_params":{"n":2}}`, []string{"k", "k", "", ""}},
+		{"/v1/completions", `{"prompt":["a","b"],"cache_salt":"s","extra_key":["k","l"]}`, []string{"sk", "sl"}},
+	} {
+		r := newRig(t)
+		status, text := r.open(c.path, c.body)
+		require.Equal(t, http.StatusOK, status, text)
+		var got []string
+		for _, request := range r.engine.submitted {
+			got = append(got, request.Namespace)
+		}
+		require.Equal(t, c.want, got, c.body)
+	}
+	r := newRig(t)
+	require.Contains(t, r.refused(`{"text":"a","extra_key":"`+strings.Repeat("k", maxID+1)+`"}`), "extra_key must be at most 1024 bytes long, got 1025.")
 }

@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// maxID is the longest name of an answer, in bytes: every event and the log have it.
+// maxID is the longest name of an answer, in bytes: every event and the log have it. Names of cached prefixes are no longer, either.
 const maxID = 1 << 10
 
 // takeIDs names every answer: all answers to prompt 0 first, then those to prompt 1.

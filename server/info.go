@@ -5,6 +5,8 @@ import (
 	"net/http"
 
 	"github.com/gorilla/mux"
+
+	"lorikeet/server/engine"
 )
 
 // modelCard is an entry of /v1/models.
@@ -62,7 +64,8 @@ func (s *Server) modelInfo(w http.ResponseWriter, _ *http.Request) {
 	})
 }
 
-// serverInfo answers GET /server_info: the command line's settings and the state of the pool.
+// serverInfo answers GET /server_info: the command line's settings, those that it leaves to the server as they are in effect, and the
+// state of the pool.
 func (s *Server) serverInfo(w http.ResponseWriter, _ *http.Request) {
 	stats := s.engine.Stats()
 	adapters := s.engine.Adapters()
@@ -75,10 +78,19 @@ func (s *Server) serverInfo(w http.ResponseWriter, _ *http.Request) {
 		"served_model_name":    s.config.ServedName,
 		"random_seed":          s.config.RandomSeed,
 		"context_length":       s.config.ContextLength,
+		"max_req_input_len":    min(s.config.ContextLength-1, stats.TotalTokens),
 		"max_total_num_tokens": stats.TotalTokens,
+		"max_running_requests": stats.MaxRunning,
+		"chunked_prefill_size": stats.StepTokens,
+		"max_prefill_tokens":   stats.StepTokens,
+		"page_size":            engine.PageTokens,
+		"weight_version":       weightVersion,
 		"loaded_adapters":      s.adapterMap(),
+		// One server has one device.
+		"dp_size": 1, "tp_size": 1, "pp_size": 1, "ep_size": 1, "attn_cp_size": 1, "moe_dp_size": 1, "nnodes": 1, "node_rank": 0, "base_gpu_id": 0,
 		"internal_states": []map[string]any{{
-			"num_running_reqs": stats.Running, "num_queue_reqs": stats.Waiting, "num_used_tokens": stats.UsedTokens,
+			"effective_max_running_requests_per_dp": stats.MaxRunning,
+			"num_running_reqs":                      stats.Running, "num_queue_reqs": stats.Waiting, "num_used_tokens": stats.UsedTokens,
 			"token_usage": ratio(stats.UsedTokens, stats.TotalTokens), "last_gen_throughput": s.pulse.pace().busy,
 			"memory_usage": map[string]any{"token_capacity": stats.TotalTokens},
 			"pages": map[string]any{

@@ -2,6 +2,7 @@ package server
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -153,20 +154,22 @@ func readBool(raw json.RawMessage) (bool, error) {
 
 // readInts reads a flat list of integers. It is one pass of the decoder because prompts are long.
 func readInts(raw json.RawMessage) ([]int64, error) {
-	const want = "a list of integers"
+	const want = wanted("a list of integers")
+	if kind(raw) != "a list" {
+		return nil, want
+	}
 	var ids []int64
-	// encoding/json would take a null for a zero.
-	if kind(raw) == "a list" && bytes.IndexByte(raw, 'n') < 0 && json.Unmarshal(raw, &ids) == nil {
+	// encoding/json would take a null for a zero, and read a list of lists to its end.
+	flat := kind(bytes.TrimLeft(raw, " \t\r\n")[1:]) == "a number" && bytes.IndexByte(raw, 'n') < 0
+	if flat && json.Unmarshal(raw, &ids) == nil {
 		return ids, nil
 	}
-	var elements []json.RawMessage
-	_ = json.Unmarshal(raw, &elements) // what is no list has none
-	for i, e := range elements {
+	return nil, cmp.Or(eachOf(raw, func(i int, e json.RawMessage) error {
 		if _, err := strconv.ParseInt(string(e), 10, 64); err != nil {
-			return nil, wanted(fmt.Sprintf("%s (element %d is %s)", want, i, short(e)))
+			return wanted(fmt.Sprintf("%v (element %d is %s)", want, i, short(e)))
 		}
-	}
-	return nil, wanted(want)
+		return nil
+	}), error(want))
 }
 
 func readObjectValue(raw json.RawMessage) (o object, err error) {
@@ -190,20 +193,45 @@ func nullable[T any](read reader[T]) reader[*T] {
 // readList reads each element of a list.
 func readList[T any](read reader[T]) reader[[]T] {
 	return func(raw json.RawMessage) ([]T, error) {
-		var elements []json.RawMessage
-		if kind(raw) != "a list" || json.Unmarshal(raw, &elements) != nil {
+		if kind(raw) != "a list" {
 			return nil, wanted("a list")
 		}
-		values := make([]T, len(elements))
-		for i, e := range elements {
+		values := []T{}
+		err := eachOf(raw, func(i int, e json.RawMessage) error {
 			v, err := read(e)
 			if err != nil {
-				return nil, wanted(fmt.Sprintf("a list whose every element is %v (element %d is %s)", err, i, kind(e)))
+				return wanted(fmt.Sprintf("a list whose every element is %v (element %d is %s)", err, i, kind(e)))
 			}
-			values[i] = v
-		}
-		return values, nil
+			if i == maxElements {
+				return wanted(fmt.Sprintf("a list of at most %d elements", maxElements))
+			}
+			values = append(values, v)
+			return nil
+		})
+		return values, err
 	}
+}
+
+// maxElements is the most elements of a list whose elements are read one by one: more than any vocabulary has tokens. A body of two bytes for
+// each would take many times its size.
+const maxElements = 1 << 19
+
+// eachOf calls f with each element of a list, until f fails.
+func eachOf(list json.RawMessage, f func(i int, element json.RawMessage) error) error {
+	d := json.NewDecoder(bytes.NewReader(list))
+	if _, err := d.Token(); err != nil { // the bracket
+		return err
+	}
+	for i := 0; d.More(); i++ {
+		var element json.RawMessage
+		if err := d.Decode(&element); err != nil {
+			return err
+		}
+		if err := f(i, element); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // field reads a key that may be missing or null, which both give the zero value.
@@ -268,7 +296,7 @@ func oneOrMany[T any](o object, key string, read reader[T]) (perPrompt[T], error
 // short is a value for an error message.
 func short(raw json.RawMessage) string {
 	const most = 60
-	text := []rune(string(raw))
+	text := []rune(string(raw[:min(len(raw), (most+1)*utf8.UTFMax)]))
 	if len(text) > most {
 		return string(text[:most]) + "…"
 	}

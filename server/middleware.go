@@ -20,12 +20,22 @@ import (
 type line struct {
 	mu    sync.Mutex
 	attrs []any
+
+	endpoint string // for metrics: the route, once it is known
 }
 
 type lineKey struct{}
 
+// maxNoted is how much of a text a log line has, in bytes: names that clients send can be as long as a body.
+const maxNoted = 8 << 10
+
 // note adds keys and values to the log line of the request that ctx belongs to.
 func note(ctx context.Context, attrs ...any) {
+	for i, attr := range attrs {
+		if text, ok := attr.(string); ok && len(text) > maxNoted {
+			attrs[i] = strings.ToValidUTF8(text[:maxNoted], "") + "..."
+		}
+	}
 	if l, ok := ctx.Value(lineKey{}).(*line); ok {
 		l.mu.Lock()
 		l.attrs = append(l.attrs, attrs...)
@@ -76,6 +86,7 @@ func (s *Server) logged(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		start, l, rec := time.Now(), new(line), &recorder{ResponseWriter: w}
 		defer func() {
+			s.metrics.responded(l.endpoint, r.Method, rec.status)
 			l.mu.Lock()
 			defer l.mu.Unlock()
 			attrs := append([]any{
@@ -92,7 +103,7 @@ func levelOf(r *http.Request, status int) slog.Level {
 	switch {
 	case status >= http.StatusInternalServerError:
 		return slog.LevelError
-	case watched(r):
+	case watched(r) || r.URL.Path == loadsPath || r.URL.Path == oldLoadPath:
 		return slog.LevelDebug
 	}
 	return slog.LevelInfo
@@ -138,7 +149,7 @@ func (s *Server) authorized(next http.Handler) http.Handler {
 	})
 }
 
-// forPages are the paths, beside those below /v1/, that web pages of any origin may ask: what answers prompts, and not what changes the
+// forPages are the paths, beside those of OpenAI's below /v1/, that web pages of any origin may ask: what answers prompts, and not what changes the
 // server or tells of it.
 var forPages = []string{"/generate", "/tokenize", "/detokenize", "/health", "/model_info", "/get_model_info"}
 
@@ -150,7 +161,7 @@ func crossOrigin(next http.Handler) http.Handler {
 		AllowedOrigins: []string{"*"}, AllowedMethods: []string{http.MethodGet, http.MethodPost}, AllowedHeaders: []string{"*"},
 	}).Handler(next)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if strings.HasPrefix(r.URL.Path, "/v1/") || slices.Contains(forPages, r.URL.Path) {
+		if strings.HasPrefix(r.URL.Path, "/v1/") && r.URL.Path != loadsPath || slices.Contains(forPages, r.URL.Path) {
 			allowed.ServeHTTP(w, r)
 			return
 		}

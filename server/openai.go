@@ -130,6 +130,8 @@ func (s *Server) takeOpen(q *openRequest, o object, size int) error {
 	q.stream = keep[bool](&err)(field(o, "stream", readBool))
 	q.priority = keep[*int](&err)(field(o, "priority", nullable(readInt)))
 	rid := keep[perPrompt[string]](&err)(oneOrMany(o, "rid", readString))
+	salt := keep[perPrompt[string]](&err)(oneOrMany(o, "cache_salt", readString))
+	extra := keep[perPrompt[string]](&err)(oneOrMany(o, "extra_key", readString))
 	options := keep[object](&err)(field(o, "stream_options", readObjectValue))
 	if err != nil {
 		return err
@@ -144,6 +146,9 @@ func (s *Server) takeOpen(q *openRequest, o object, size int) error {
 		return err
 	}
 	if err := q.takeAdapters(b, size); err != nil {
+		return err
+	}
+	if err := q.takeNamespaces(size, salt, extra); err != nil {
 		return err
 	}
 	return q.takeIDs(b, size)

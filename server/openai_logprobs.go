@@ -22,13 +22,13 @@ func newCompletionLogprobs() *completionLogprobs {
 // offsets counts the characters of a text that grows by tokens.
 type offsets struct {
 	decoder    Decoder
-	characters int
+	characters int // less than 0 in what comes before the text
 }
 
 // past is where a token begins, which the text then has. The parts of a character begin where it does, and so does what follows a token
 // that does not show.
 func (o *offsets) past(id int32) int {
-	at := o.characters
+	at := max(0, o.characters)
 	o.characters += utf8.RuneCountInString(o.decoder.Push(id))
 	return at
 }

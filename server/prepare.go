@@ -23,6 +23,7 @@ func (s *Server) prepare(ctx context.Context, g *generation, received time.Time)
 	run := &running{ids: g.ids, array: g.array, metrics: s.metrics}
 	requests := make([]engine.Request, 0, len(g.ids))
 	var unseen map[int32]string
+	var stops []int32 // what ends an answer, these included: the engine looks each of its tokens up
 	for i := range g.prompts {
 		if ctx.Err() != nil {
 			return nil, nil, context.Cause(ctx)
@@ -34,14 +35,16 @@ func (s *Server) prepare(ctx context.Context, g *generation, received time.Time)
 		}
 		if i == 0 || !g.sampledAlike { // there may be thousands of both
 			unseen = s.unseenStops(&p.sampling)
+			stops = slices.AppendSeq(slices.Clone(p.sampling.stopTokens), maps.Keys(unseen))
+			slices.Sort(stops)
+			stops = slices.Compact(stops)
 		}
 		for copy := range g.n {
 			id := g.ids[i*g.n+copy]
 			request := engine.Request{
-				ID: id, Prompt: ids, Adapter: deref(p.adapter), Logprobs: p.logprobs, Priority: priority,
-				Sampling: p.sampling.forEngine(most, s.seedFor(&p.sampling, copy)),
+				ID: id, Prompt: ids, Adapter: deref(p.adapter), Namespace: p.namespace, Logprobs: p.logprobs, Priority: priority,
+				Sampling: p.sampling.forEngine(most, s.seedFor(&p.sampling, copy), stops),
 			}
-			request.Sampling.StopTokens = slices.AppendSeq(slices.Clip(request.Sampling.StopTokens), maps.Keys(unseen))
 			requests = append(requests, request)
 			a := s.newAnswer(g, p, id, ids, received)
 			a.unseenStops = unseen
@@ -147,8 +150,8 @@ func (s *Server) fit(p *prompt) (ids []int32, most int, err error) {
 		return nil, 0, invalid("input_ids cannot be empty.")
 	}
 	context := s.config.ContextLength
-	if s.config.AllowAutoTruncate && len(ids) >= context {
-		ids = ids[:context-1]
+	if s.config.AllowAutoTruncate {
+		ids = ids[:min(len(ids), context-1, max(1, s.engine.Stats().TotalTokens-1))]
 	}
 	if len(ids) >= context {
 		return nil, 0, invalid("The input (%d tokens) is longer than the model's context length (%d tokens).", len(ids), context)

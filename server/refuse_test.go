@@ -1,6 +1,7 @@
 package server
 
 import (
+	"encoding/json"
 	"net/http"
 	"strings"
 	"sync/atomic"
@@ -173,6 +174,29 @@ func TestUnknownPathsAndMethods(t *testing.T) {
 }
 
 // FuzzGenerate checks that no body makes parsing panic, or passes without a name and parameters for every answer.
+// A body of two bytes for each element of a list must not take many times its size.
+func TestLongListsAreRefusedEarly(t *testing.T) {
+	list := func(element string, n int) string { return "[" + strings.Repeat(element+",", n-1) + element + "]" }
+	for _, c := range []struct{ path, body, message string }{
+		{"/generate", `{"text":` + list(`""`, maxElements+1) + `}`, "a list of at most 524288 elements"},
+		{"/generate", `{"text":` + list(`""`, maxSequences+1) + `}`, "The request asks for 16385 prompts times n=1 answers"},
+		{"/generate", `{"input_ids":` + list(`[1]`, maxSequences+1) + `}`, "The request asks for 16385 prompts times n=1 answers"},
+		{"/generate", `{"text":"a","sampling_params":{"stop_token_ids":` + list("1", maxElements+1) + `}}`, "stop_token_ids must be a list of at most 524288 elements"},
+		{"/v1/completions", `{"prompt":` + list(`"a"`, maxSequences+1) + `}`, "The request asks for 16385 prompts times n=1 answers"},
+		{"/v1/completions", `{"prompt":` + list(`[1]`, maxSequences+1) + `}`, "The request asks for 16385 prompts times n=1 answers"},
+		{"/tokenize", `{"prompt":` + list(`""`, maxElements+1) + `}`, "a list of at most 524288 elements"},
+	} {
+		r := newRig(t, func(c *Config) { c.MaxBodyBytes = 0 })
+		status, text := r.open(c.path, c.body)
+		require.Equal(t, http.StatusBadRequest, status)
+		require.Contains(t, text, c.message)
+	}
+	read := 0
+	_, err := readList(func(json.RawMessage) (int, error) { read++; return 0, nil })(json.RawMessage(list("{}", 2*maxElements)))
+	require.Error(t, err)
+	require.Equal(t, maxElements+1, read)
+}
+
 func FuzzGenerate(f *testing.F) {
 	for _, body := range []string{
 		`{"text":"a"}`, `{"text":["a","b"],"lora_path":["x",null],"rid":"r","sampling_params":{"n":2}}`,

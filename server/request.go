@@ -26,7 +26,9 @@ type prompt struct {
 	byID     bool
 	sampling sampling
 	adapter  *string // nil is the base model
-	logprobs engine.Logprobs
+	// namespace keeps the prompt's cached prefix from requests that name another.
+	namespace string
+	logprobs  engine.Logprobs
 }
 
 // refusedKeys are top-level keys that would change the answer and are not supported.
@@ -125,8 +127,8 @@ func parseGenerate(o object) (*generation, error) {
 	if err := g.takeAdapters(&b, size); err != nil {
 		return g, err
 	}
-	if !b.extraKey.fits(size) {
-		return g, invalid("The length of extra_key should be equal to the batch size.")
+	if err := g.takeNamespaces(size, b.extraKey); err != nil {
+		return g, err
 	}
 	return g, g.takeIDs(&b, size)
 }
@@ -135,6 +137,9 @@ func parseGenerate(o object) (*generation, error) {
 func (g *generation) takePrompts(b *body) (int, error) {
 	if !b.text.set && !b.inputIDs.set {
 		return 0, invalid("Either text, input_ids or input_embeds should be provided.")
+	}
+	if err := checkSize(max(len(b.text.values), len(b.inputIDs.values)), 1); err != nil {
+		return 0, err // before there is a prompt for each
 	}
 	// [] could be no prompt or a prompt of no tokens; either way there is nothing to continue.
 	if b.inputIDs.set {
@@ -201,9 +206,12 @@ func (g *generation) setSampling(s sampling) error {
 	return g.checkAnswers()
 }
 
-func (g *generation) checkAnswers() error {
-	if g.n > maxSequences/len(g.prompts) {
-		return invalid("The request asks for %d prompts times n=%d answers; at most %d answers fit in one request.", len(g.prompts), g.n, maxSequences)
+func (g *generation) checkAnswers() error { return checkSize(len(g.prompts), g.n) }
+
+// checkSize refuses more than maxSequences.
+func checkSize(prompts, n int) error {
+	if n > maxSequences/max(1, prompts) {
+		return invalid("The request asks for %d prompts times n=%d answers; at most %d answers fit in one request.", prompts, n, maxSequences)
 	}
 	return nil
 }
@@ -249,6 +257,22 @@ func (g *generation) takeLogprobs(b *body, size int) error {
 			return invalid("top_logprobs_num must be at least 0, got %d.", l.Top)
 		}
 		g.prompts[i].logprobs = l
+	}
+	return nil
+}
+
+// takeNamespaces joins the keys of each prompt.
+func (g *generation) takeNamespaces(size int, keys ...perPrompt[string]) error {
+	for _, key := range keys {
+		if !key.fits(size) {
+			return invalid("The length of extra_key should be equal to the batch size.")
+		}
+		for i := range g.prompts {
+			namespace := &g.prompts[i].namespace
+			if *namespace += key.at(i, ""); len(*namespace) > maxID {
+				return invalid("extra_key must be at most %d bytes long, got %d.", maxID, len(*namespace))
+			}
+		}
 	}
 	return nil
 }

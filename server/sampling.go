@@ -68,7 +68,7 @@ var samplingKeys = map[string]func(*sampling, json.RawMessage) error{
 	"stop_token_ids": func(s *sampling, raw json.RawMessage) error {
 		ids, err := readList(nullable(readInt))(raw)
 		if err != nil {
-			return wanted("a list of integers")
+			return err
 		}
 		for _, id := range ids {
 			// What no vocabulary can hold never stops anything.
@@ -250,11 +250,11 @@ const leastPenalty = 1e-20
 const greedyBelow = 1e-6
 
 // forEngine is the part of s that the engine acts on. The server itself handles stop strings and text.
-func (s *sampling) forEngine(maxNewTokens int, seed uint64) engine.Sampling {
+func (s *sampling) forEngine(maxNewTokens int, seed uint64, stopTokens []int32) engine.Sampling {
 	e := engine.Sampling{
 		MaxNewTokens: maxNewTokens,
 		Temperature:  float32(s.temperature), TopP: float32(s.topP), MinP: float32(s.minP),
-		Seed: seed, StopTokens: s.stopTokens, IgnoreEOS: s.ignoreEOS,
+		Seed: seed, StopTokens: stopTokens, IgnoreEOS: s.ignoreEOS,
 		MinNewTokens: s.minNewTokens, Bias: s.bias,
 		FrequencyPenalty: float32(s.frequencyPen), PresencePenalty: float32(s.presencePen),
 	}

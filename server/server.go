@@ -134,7 +134,7 @@ func New(config Config, e Engine, t Tokenizer) *Server {
 	s.chats = chatDefaults(config.ChatSampling, config.Logger)
 	s.pulse = pulse{engine: e, log: config.Logger, every: uint64(config.LogInterval)}
 	if config.EnableMetrics {
-		s.metrics = newMetrics(config.ServedName, newGauges(e, &s.pulse, config.AdapterSlots))
+		s.metrics = newMetrics(config.ServedName, newGauges(e, &s.pulse, &config))
 	}
 	s.flights.byID = make(map[string]*flight)
 	s.handler = s.routes()
@@ -165,8 +165,11 @@ func (s *Server) routes() http.Handler {
 	r.HandleFunc("/health", s.health).Methods(http.MethodGet)
 	r.HandleFunc("/health_generate", s.healthGenerate).Methods(http.MethodGet)
 	if s.metrics != nil {
+		r.Use(s.metrics.routed)
 		r.Handle("/metrics", s.metrics.handler).Methods(http.MethodGet)
 	}
+	r.HandleFunc(loadsPath, s.loads).Methods(http.MethodGet)
+	r.HandleFunc(oldLoadPath, s.oldLoad).Methods(http.MethodGet)
 	for _, path := range []string{"/model_info", "/get_model_info"} {
 		r.HandleFunc(path, s.modelInfo).Methods(http.MethodGet)
 	}

@@ -228,6 +228,9 @@ func argument(flag *pflag.Flag) any {
 	case "bool":
 		return text == "true"
 	case "int", "uint64", "float64":
+		if !flag.Changed && flag.Value.Type() == "int" && text == "0" { // for "no limit", or whatever the server finds
+			return nil
+		}
 		if n, err := strconv.ParseFloat(text, 64); err == nil {
 			return n
 		}

@@ -84,6 +84,7 @@ func (h *host) limitAdapters() error {
 	if len(c.TargetModules) == 0 {
 		h.limits.Targets = found.Targets
 	}
+	c.Arguments["max_lora_rank"] = h.limits.MaxRank // as it is in effect
 	return nil
 }
 

@@ -170,7 +170,9 @@ func (s *supervisor) Stats() engine.Stats {
 	m, err := s.latest()
 	stats := m.Stats()
 	if err != nil {
-		return engine.Stats{TotalTokens: stats.TotalTokens, HostAdapters: stats.HostAdapters}
+		return engine.Stats{
+			TotalTokens: stats.TotalTokens, MaxRunning: stats.MaxRunning, StepTokens: stats.StepTokens, HostAdapters: stats.HostAdapters,
+		}
 	}
 	return stats
 }

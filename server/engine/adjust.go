@@ -3,6 +3,7 @@ package engine
 import (
 	"cmp"
 	"math"
+	"slices"
 
 	"lorikeet/model"
 )
@@ -36,8 +37,22 @@ func (s *Sampling) forbidden(ends []int32, vocab int) map[int32]bool {
 	return tokens
 }
 
+// forbidsAll says whether there is no token that may be drawn at first.
+func (s *Sampling) forbidsAll(ends []int32, vocab int) bool {
+	if s.MinNewTokens == 0 {
+		return false
+	}
+	for t := range int32(vocab) {
+		if _, stop := slices.BinarySearch(s.StopTokens, t); !stop && !slices.Contains(ends, t) {
+			return false
+		}
+	}
+	return true
+}
+
 // prepareAdjusting notes which tokens may not be drawn at first, and begins to
-// count those that penalties look at.
+// count those that penalties look at. It waits until the sequence starts: there
+// may be thousands that wait, each with a prompt's worth of counts.
 func (q *sequence) prepareAdjusting(ends []int32, vocab int) {
 	s := &q.request.Sampling
 	q.forbidden = s.forbidden(ends, vocab)

@@ -117,3 +117,19 @@ func TestImpossibleAdjustmentsAreRefused(t *testing.T) {
 	require.EqualError(t, err, "min_new_tokens cannot be reached: stop_token_ids name the whole vocabulary.")
 	h.finish(t)
 }
+
+// Thousands may wait, each with a prompt's worth of counts.
+func TestCountsWaitForTheStart(t *testing.T) {
+	h := prepare(t, Config{}, model.Limits{Rows: 8, Lanes: 1, Logits: 8, Adjusts: 20, Pages: 8, Context: 100})
+	r := greedy([]int32{1, 2, 3}, 2)
+	r.Sampling.RepetitionPenalty, r.Sampling.MinNewTokens = 1.5, 1
+	_, err := h.Submit(t.Context(), []Request{r, r})
+	require.NoError(t, err)
+	h.admit(t.Context(), false)
+	_, err = h.launch(h.next())
+	require.NoError(t, err)
+	require.Len(t, h.running[0].counts, 3)
+	require.NotEmpty(t, h.running[0].forbidden)
+	require.Nil(t, h.waiting[0].counts)
+	require.Nil(t, h.waiting[0].forbidden)
+}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"lorikeet/lora"
 	"lorikeet/model"
@@ -189,7 +190,7 @@ func (s *scheduler) cached(q *sequence) (*prefix, int) {
 	if !s.caching {
 		return nil, 0
 	}
-	return s.prefixes.longest(q.adapterID(), q.tokens[:min(len(q.tokens)-1, q.scoreFrom)])
+	return s.prefixes.longest(q.owner(), q.tokens[:min(len(q.tokens)-1, q.scoreFrom)])
 }
 
 // needs is how many pages must be free or idle for a sequence to start: for its
@@ -236,6 +237,7 @@ func (s *scheduler) reserve(q *sequence) bool {
 
 // start gives a sequence its lane and the pages of its cached prefix.
 func (s *scheduler) start(q *sequence) {
+	s.countWaiting(q, -1)
 	q.lane = s.lanes[len(s.lanes)-1]
 	s.lanes = s.lanes[:len(s.lanes)-1]
 	if q.pages == nil {
@@ -247,9 +249,10 @@ func (s *scheduler) start(q *sequence) {
 	q.next = q.shared * model.PageTokens
 	q.computed = q.next
 	if !q.preempted {
+		q.prepareAdjusting(s.ends, s.vocab)
 		s.counts.PromptTokens += uint64(len(q.request.Prompt))
 		s.counts.CachedTokens += uint64(q.next)
-		q.stream.pushCached(q.next)
+		q.stream.pushStart(q.next, time.Since(q.submitted))
 	}
 	s.starts++
 	s.running = insert(s.running, q)

@@ -57,10 +57,18 @@ func (s *scheduler) checkLanes() error {
 	if s.leaving != nil && !slices.Contains(s.running, s.leaving) {
 		return fmt.Errorf("engine: a sequence is to leave that does not run")
 	}
+	tokens, retracted := 0, 0
 	for _, q := range s.waiting {
+		tokens += q.known
+		if q.preempted {
+			retracted++
+		}
 		if q.lane >= 0 || q.slot != model.Base || len(q.pages) > 0 || q.prefix != nil || q.inFlight > 0 {
 			return fmt.Errorf("engine: a waiting sequence has lane %d, slot %d, %d pages and %d steps in flight", q.lane, q.slot, len(q.pages), q.inFlight)
 		}
+	}
+	if tokens != s.waitingTokens || retracted != s.retracted {
+		return fmt.Errorf("engine: %d tokens and %d retracted sequences wait, %d and %d are counted", tokens, retracted, s.waitingTokens, s.retracted)
 	}
 	held := slices.Clone(s.lanes)
 	for _, q := range s.running {
@@ -122,8 +130,8 @@ func (s *scheduler) checkPrefixes() error {
 			users[p]++
 			p = p.parent
 		}
-		if q.shared > 0 && s.prefixes.roots[q.adapterID()] != p {
-			return fmt.Errorf("engine: a sequence shares pages of another adapter")
+		if q.shared > 0 && s.prefixes.roots[q.owner()] != p {
+			return fmt.Errorf("engine: a sequence shares pages of another owner")
 		}
 	}
 	return s.prefixes.check(users)
@@ -132,9 +140,9 @@ func (s *scheduler) checkPrefixes() error {
 // check says what is wrong with the cache, whose prefixes have these users.
 func (t *prefixes) check(users map[*prefix]int) (err error) {
 	pages, idle, leaves := 0, 0, 0
-	for adapter, root := range t.roots {
-		if root.adapter != adapter || len(root.children) == 0 {
-			return fmt.Errorf("engine: the prefixes of adapter %d, filed under %d, have %d children", root.adapter, adapter, len(root.children))
+	for o, root := range t.roots {
+		if root.owner != o || len(root.children) == 0 {
+			return fmt.Errorf("engine: the prefixes of %v, filed under %v, have %d children", root.owner, o, len(root.children))
 		}
 		root.walk(func(p *prefix) {
 			pages++

@@ -83,7 +83,7 @@ func (e *Engine) deliverToken(q *sequence, o model.Output) {
 	}
 	q.stream.push(token(o))
 	switch {
-	case q.stops(o.Token, e.config.EndTokens):
+	case q.stops(o.Token, e.ends):
 		q.finish(Finish{Reason: FinishStop, MatchedToken: o.Token})
 	case q.produced == q.request.Sampling.MaxNewTokens:
 		q.finish(Finish{Reason: FinishLength})
@@ -140,7 +140,9 @@ func (e *Engine) abandon(cause error) {
 	}
 	e.inbox.close(fmt.Errorf("%w: %s", ErrStopped, f.Message))
 	arrived, _ := e.inbox.take()
-	e.waiting = append(e.waiting, arrived...)
+	for _, q := range arrived {
+		e.arrive(q)
+	}
 	for _, list := range [...][]*sequence{e.waiting, e.running} {
 		for _, q := range list {
 			q.inFlight = 0

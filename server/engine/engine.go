@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync/atomic"
+	"time"
 
 	"lorikeet/lora"
 	"lorikeet/model"
@@ -99,7 +100,7 @@ func New(config Config, m Model, registry *lora.Registry, slots Slots) *Engine {
 	e := &Engine{
 		config: config, model: m, limits: limits, registry: registry, slots: slots,
 		inbox: newInbox(), stopped: make(chan struct{}),
-		scheduler: newScheduler(limits, m.Pages(), slots, !config.NoPrefixCache),
+		scheduler: newScheduler(limits, m.Pages(), slots, &config),
 	}
 	e.publish()
 	if registry != nil {
@@ -210,6 +211,7 @@ func (e *Engine) Submit(ctx context.Context, requests []Request) ([]*Stream, err
 	if err := e.inbox.reserve(len(requests), e.config.MaxWaiting); err != nil {
 		return nil, err
 	}
+	submitted := time.Now()
 	defer e.inbox.unreserve(len(requests)) // they wait themselves by then, or do not come; a reader may even panic
 	refs, err := e.acquire(ctx, requests)
 	if err != nil {
@@ -217,7 +219,7 @@ func (e *Engine) Submit(ctx context.Context, requests []Request) ([]*Stream, err
 	}
 	sequences := make([]*sequence, len(requests))
 	for i := range requests {
-		sequences[i] = e.newSequence(&requests[i], refs[i])
+		sequences[i] = e.newSequence(&requests[i], refs[i], submitted)
 	}
 	if err := e.inbox.put(sequences); err != nil {
 		for _, ref := range refs {
@@ -249,9 +251,9 @@ func (e *Engine) acquire(ctx context.Context, requests []Request) ([]*lora.Ref, 
 	return e.registry.AcquireAll(ctx, names)
 }
 
-func (e *Engine) newSequence(r *Request, adapter *lora.Ref) *sequence {
+func (e *Engine) newSequence(r *Request, adapter *lora.Ref, submitted time.Time) *sequence {
 	s := &sequence{
-		request: r, adapter: adapter, tokens: slices.Clip(r.Prompt), known: len(r.Prompt),
+		request: r, adapter: adapter, submitted: submitted, tokens: slices.Clip(r.Prompt), known: len(r.Prompt),
 		lane: -1, slot: model.Base, scoreFrom: noScores,
 	}
 	if r.Logprobs.Return && r.Logprobs.Start >= 0 {
@@ -261,7 +263,6 @@ func (e *Engine) newSequence(r *Request, adapter *lora.Ref) *sequence {
 		Temperature: r.Sampling.Temperature, TopK: r.Sampling.TopK,
 		TopP: r.Sampling.TopP, MinP: r.Sampling.MinP, Seed: r.Sampling.Seed,
 	}
-	s.prepareAdjusting(e.config.EndTokens, e.config.Vocab)
 	s.stream = newStream(func() {
 		s.cancel.Store(true)
 		e.inbox.wake()

@@ -141,7 +141,8 @@ func randomRequest(r *rand.Rand, names []string) Request {
 		q.Adapter = names[r.IntN(len(names))]
 	}
 	if r.IntN(4) == 0 {
-		q.Sampling.StopTokens = []int32{int32(r.IntN(fakeVocab))}
+		q.Sampling.StopTokens = []int32{int32(r.IntN(fakeVocab)), int32(r.IntN(fakeVocab))}
+		slices.Sort(q.Sampling.StopTokens)
 	}
 	if r.IntN(4) == 0 {
 		q.Logprobs = Logprobs{Return: true, Start: r.IntN(len(q.Prompt))}

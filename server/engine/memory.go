@@ -74,10 +74,10 @@ func (s *scheduler) share(q *sequence, leaving bool) {
 	whole := min(q.computed, len(q.tokens)) / model.PageTokens
 	for q.shared < whole {
 		tokens := q.tokens[q.shared*model.PageTokens:]
-		twin := s.prefixes.child(q.prefix, q.adapterID(), tokens)
+		twin := s.prefixes.child(q.prefix, q.owner(), tokens)
 		switch {
 		case twin == nil:
-			twin = s.prefixes.add(q.prefix, q.adapterID(), tokens, q.pages[q.shared])
+			twin = s.prefixes.add(q.prefix, q.owner(), tokens, q.pages[q.shared])
 		case leaving:
 			s.pages.Give(q.pages[q.shared : q.shared+1])
 			q.pages[q.shared] = twin.page

@@ -28,5 +28,5 @@ func (s *scheduler) preempt() {
 	q.next, q.computed, q.known = 0, 0, len(q.tokens)
 	q.preempted = true
 	s.counts.Preemptions++
-	s.waiting = insert(s.waiting, q)
+	s.wait(q)
 }

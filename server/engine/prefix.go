@@ -20,13 +20,19 @@ type prefix struct {
 	users    int    // sequences whose page tables hold the page
 	used     uint64 // clock when the last user left
 	index    int    // among the idle leaves; -1 elsewhere
-	adapter  uint64 // id; of roots only
+	owner    owner  // of roots only
 }
 
-// prefixes is the prefix cache: for each adapter a tree of whole pages, so that
+// owner is who may find a prefix: requests under an adapter, whose id is 0 for
+// the base model, that name the same namespace.
+type owner struct {
+	adapter   uint64
+	namespace string
+}
+
+// prefixes is the prefix cache: for each owner a tree of whole pages, so that
 // what was computed under one adapter is never found under another, nor under a
-// later load of the same name, which has an id of its own. The base model's id
-// is 0.
+// later load of the same name, which has an id of its own.
 //
 // A page is in the tree only when a collected step has computed all of it, so
 // that whoever finds it may read it, and nobody writes to it: rows are written
@@ -35,18 +41,18 @@ type prefix struct {
 // A prefix that a sequence uses has all its ancestors in use; so the idle
 // prefixes can all be evicted, leaves first.
 type prefixes struct {
-	roots  map[uint64]*prefix
+	roots  map[owner]*prefix
 	leaves idleLeaves
 	pages  int // in the tree
 	idle   int // those that no sequence uses
 }
 
-func newPrefixes() *prefixes { return &prefixes{roots: map[uint64]*prefix{}} }
+func newPrefixes() *prefixes { return &prefixes{roots: map[owner]*prefix{}} }
 
 // longest finds the longest prefix of the tokens in whole pages, and the number
 // of its pages; nil and 0 when there is none.
-func (t *prefixes) longest(adapter uint64, tokens []int32) (*prefix, int) {
-	at, depth := t.roots[adapter], 0
+func (t *prefixes) longest(o owner, tokens []int32) (*prefix, int) {
+	at, depth := t.roots[o], 0
 	if at == nil {
 		return nil, 0
 	}
@@ -65,9 +71,9 @@ func (t *prefixes) longest(adapter uint64, tokens []int32) (*prefix, int) {
 
 // child finds the prefix that is one page longer than p, or than nothing where
 // p is nil.
-func (t *prefixes) child(p *prefix, adapter uint64, tokens []int32) *prefix {
+func (t *prefixes) child(p *prefix, o owner, tokens []int32) *prefix {
 	if p == nil {
-		if p = t.roots[adapter]; p == nil {
+		if p = t.roots[o]; p == nil {
 			return nil
 		}
 	}
@@ -76,11 +82,11 @@ func (t *prefixes) child(p *prefix, adapter uint64, tokens []int32) *prefix {
 
 // add puts a page in the tree, as the child of p with one user, which also uses
 // p.
-func (t *prefixes) add(p *prefix, adapter uint64, tokens []int32, page int32) *prefix {
+func (t *prefixes) add(p *prefix, o owner, tokens []int32, page int32) *prefix {
 	if p == nil {
-		if p = t.roots[adapter]; p == nil {
-			p = &prefix{adapter: adapter, page: -1, index: -1}
-			t.roots[adapter] = p
+		if p = t.roots[o]; p == nil {
+			p = &prefix{owner: o, page: -1, index: -1}
+			t.roots[o] = p
 		}
 	}
 	if p.children == nil {
@@ -139,7 +145,7 @@ func (t *prefixes) evict() int32 {
 	delete(p.parent.children, p.tokens)
 	t.offer(p.parent)
 	if root := p.parent; root.parent == nil && len(root.children) == 0 {
-		delete(t.roots, root.adapter)
+		delete(t.roots, root.owner)
 	}
 	return p.page
 }
@@ -147,12 +153,13 @@ func (t *prefixes) evict() int32 {
 // drop takes an adapter's prefixes out of the tree, none of which may be in use,
 // and appends their pages to list.
 func (t *prefixes) drop(adapter uint64, list []int32) []int32 {
-	root := t.roots[adapter]
-	if root == nil {
-		return list
+	for o, root := range t.roots {
+		if o.adapter == adapter {
+			delete(t.roots, o)
+			list = t.dropBelow(root, list)
+		}
 	}
-	delete(t.roots, adapter)
-	return t.dropBelow(root, list)
+	return list
 }
 
 func (t *prefixes) dropBelow(p *prefix, list []int32) []int32 {
@@ -172,8 +179,8 @@ func (t *prefixes) dropBelow(p *prefix, list []int32) []int32 {
 
 // clear empties the tree, which nobody may use, and appends its pages to list.
 func (t *prefixes) clear(list []int32) []int32 {
-	for adapter := range t.roots {
-		list = t.drop(adapter, list)
+	for o := range t.roots {
+		list = t.drop(o.adapter, list)
 	}
 	return list
 }

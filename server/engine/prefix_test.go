@@ -71,10 +71,17 @@ func TestCachedTokensAreExact(t *testing.T) {
 
 		require.Zero(t, h.ask(t, under("a", greedy(stem[:40], 3))), "another adapter")
 		require.Equal(t, 32, h.ask(t, under("a", greedy(stem[:40], 3))))
+		within := func(namespace string, r Request) Request { r.Namespace = namespace; return r }
+		for _, name := range []string{"", "a"} {
+			require.Zero(t, h.ask(t, within("n", under(name, greedy(stem[:40], 3)))), "another namespace")
+			require.Equal(t, 32, h.ask(t, within("n", under(name, greedy(stem[:40], 3)))))
+			require.Zero(t, h.ask(t, within("m", under(name, greedy(stem[:40], 3)))))
+		}
 		require.Zero(t, h.ask(t, under("b", greedy(stem[:40], 3))))
 		require.NoError(t, h.UnloadAdapter(t.Context(), "a"))
 		require.NoError(t, h.LoadAdapter(t.Context(), "a", "/a", false))
 		require.Zero(t, h.ask(t, under("a", greedy(stem[:40], 3))), "a new load of the name")
+		require.Zero(t, h.ask(t, within("n", under("a", greedy(stem[:40], 3)))))
 		require.Equal(t, 32, h.ask(t, under("b", greedy(stem[:40], 3))))
 
 		answer, _ := expect(&Request{Prompt: stem[:30], Sampling: Sampling{MaxNewTokens: 40, IgnoreEOS: true}}, 0)
@@ -171,7 +178,7 @@ func TestPrefixesAgainstAList(t *testing.T) {
 	type entry struct {
 		p      *prefix
 		tokens []int32
-		id     uint64
+		id     owner
 	}
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
@@ -182,15 +189,15 @@ func TestPrefixesAgainstAList(t *testing.T) {
 	var now uint64
 	for range 3000 {
 		now++
-		id := r.Uint64N(3)
+		id := owner{r.Uint64N(3), []string{"", "x"}[r.IntN(2)]}
 		var tokens []int32
 		for range r.IntN(4) + 1 {
 			tokens = append(tokens, slices.Repeat([]int32{r.Int32N(3)}, model.PageTokens)...)
 		}
 		switch r.IntN(8) {
 		case 0:
-			tree.drop(id, nil)
-			list = slices.DeleteFunc(list, func(e entry) bool { return e.id == id })
+			tree.drop(id.adapter, nil)
+			list = slices.DeleteFunc(list, func(e entry) bool { return e.id.adapter == id.adapter })
 		case 1, 2:
 			if used, ok := tree.oldest(); ok {
 				for _, e := range list {

@@ -47,7 +47,7 @@ func (e *Engine) validate(r *Request) error {
 			return wrong("token_ids_logprob contains out-of-vocabulary token id %d; valid range is [0, %d).", id, e.config.Vocab)
 		}
 	}
-	if len(r.Sampling.forbidden(e.config.EndTokens, e.config.Vocab)) == e.config.Vocab {
+	if r.Sampling.forbidsAll(e.config.EndTokens, e.config.Vocab) {
 		return wrong("min_new_tokens cannot be reached: stop_token_ids name the whole vocabulary.")
 	}
 	for id := range r.Sampling.Bias {

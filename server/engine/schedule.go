@@ -14,12 +14,17 @@ type scheduler struct {
 	slots    Slots // nil: no adapters
 	pages    *model.Pages
 	prefixes *prefixes
-	caching  bool // computed prefixes are kept for later sequences
+	caching  bool    // computed prefixes are kept for later sequences
+	ends     []int32 // end-of-sequence ids of the model
+	vocab    int
 
 	waiting []*sequence // in order
 	running []*sequence // in order; have a lane, a slot if adapted, and pages for what was launched
 	leaving *sequence   // the one of running that gives everything back next; nil: none
 	lanes   []int       // free lanes
+
+	waitingTokens int // that those that wait have to compute
+	retracted     int // of those that wait, sequences that have run before
 
 	clock    uint64 // passes of schedule
 	arrivals uint64 // sequences that have come
@@ -39,8 +44,11 @@ type choice struct {
 // budget is what is left of a step's limits.
 type budget struct{ rows, logits, adjusts int }
 
-func newScheduler(limits model.Limits, pages *model.Pages, slots Slots, caching bool) scheduler {
-	s := scheduler{limits: limits, slots: slots, pages: pages, prefixes: newPrefixes(), caching: caching}
+func newScheduler(limits model.Limits, pages *model.Pages, slots Slots, config *Config) scheduler {
+	s := scheduler{
+		limits: limits, slots: slots, pages: pages, prefixes: newPrefixes(),
+		caching: !config.NoPrefixCache, ends: config.EndTokens, vocab: config.Vocab,
+	}
 	for lane := limits.Lanes - 1; lane >= 0; lane-- {
 		s.lanes = append(s.lanes, lane)
 	}
@@ -67,7 +75,21 @@ func insert(list []*sequence, q *sequence) []*sequence {
 func (s *scheduler) arrive(q *sequence) {
 	s.arrivals++
 	q.arrival = s.arrivals
+	s.wait(q)
+}
+
+// wait puts a sequence in its place among those that wait.
+func (s *scheduler) wait(q *sequence) {
 	s.waiting = insert(s.waiting, q)
+	s.countWaiting(q, 1)
+}
+
+// countWaiting notes that a sequence has joined (1) or left (-1) those that wait.
+func (s *scheduler) countWaiting(q *sequence, n int) {
+	s.waitingTokens += n * q.known
+	if q.preempted {
+		s.retracted += n
+	}
 }
 
 // schedule fills a step: first every decoding sequence, one row each, so that
@@ -190,6 +212,9 @@ func (s *scheduler) fill(to *step) {
 // release lets go of everything that a finished sequence holds. It runs once
 // per sequence: when it has finished and no step in flight refers to it.
 func (s *scheduler) release(q *sequence) {
+	if q.lane < 0 {
+		s.countWaiting(q, -1)
+	}
 	s.vacate(q)
 	q.adapter.Release()
 }

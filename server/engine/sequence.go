@@ -2,7 +2,9 @@ package engine
 
 import (
 	"math"
+	"slices"
 	"sync/atomic"
+	"time"
 
 	"lorikeet/lora"
 	"lorikeet/model"
@@ -16,9 +18,10 @@ type sequence struct {
 	adapter  *lora.Ref // nil: base model
 	cancel   atomic.Bool
 
-	arrival uint64
-	tokens  []int32 // the prompt, then what was produced
-	known   int     // of the tokens, those that were there at the start: they run in chunks
+	submitted time.Time
+	arrival   uint64
+	tokens    []int32 // the prompt, then what was produced
+	known     int     // of the tokens, those that were there at the start: they run in chunks
 
 	lane   int // -1: not running
 	slot   int // adapter slot while running, or model.Base
@@ -50,13 +53,16 @@ type sequence struct {
 // probabilities.
 const noScores = math.MaxInt
 
-// adapterID is the key of the sequence's prefixes.
+// adapterID is 0 for the base model.
 func (s *sequence) adapterID() uint64 {
 	if s.adapter == nil {
 		return 0
 	}
 	return s.adapter.Adapter().ID
 }
+
+// owner is whose prefixes the sequence finds and leaves.
+func (s *sequence) owner() owner { return owner{s.adapterID(), s.request.Namespace} }
 
 // prefilling says whether rows of known tokens remain to be launched.
 func (s *sequence) prefilling() bool { return s.next < s.known }
@@ -68,20 +74,10 @@ func (s *sequence) runs() bool {
 
 // stops says whether a token ends the sequence.
 func (s *sequence) stops(token int32, ends []int32) bool {
-	for _, t := range s.request.Sampling.StopTokens {
-		if t == token {
-			return true
-		}
+	if _, found := slices.BinarySearch(s.request.Sampling.StopTokens, token); found {
+		return true
 	}
-	if s.request.Sampling.IgnoreEOS {
-		return false
-	}
-	for _, t := range ends {
-		if t == token {
-			return true
-		}
-	}
-	return false
+	return !s.request.Sampling.IgnoreEOS && slices.Contains(ends, token)
 }
 
 // score returns the prompt tokens whose log probability is wanted among the

@@ -8,6 +8,9 @@ import (
 // Stats is the state of an engine after its last step, and what it has counted since it started.
 type Stats struct {
 	Running, Waiting        int // requests; those whose adapter is being read wait
+	Retracted               int // of those that wait, such as have run before
+	MaxRunning, StepTokens  int // how many may run at once, and how many tokens a step takes
+	PendingTokens           int // of prompts, still to compute; the prefix cache may have some that wait
 	UsedTokens, TotalTokens int // that running requests hold, and that the pool has, in whole pages
 	Pages                   Holdings
 	ResidentAdapters        int
@@ -44,7 +47,9 @@ func (e *Engine) Stats() Stats {
 // publish makes the state visible to Stats when it has changed.
 func (e *Engine) publish() {
 	now := e.counts
-	now.Running, now.Waiting = len(e.running), len(e.waiting)
+	now.Running, now.Waiting, now.Retracted = len(e.running), len(e.waiting), e.retracted
+	now.MaxRunning, now.StepTokens = e.limits.Lanes, e.limits.Rows
+	now.PendingTokens = e.pending()
 	now.Pages = e.holdings()
 	if e.slots != nil {
 		now.ResidentAdapters, now.EvictedAdapters = e.slots.Resident(), e.slots.Evicted()
@@ -55,6 +60,15 @@ func (e *Engine) publish() {
 		changed := now // a copy, so that a step that changes nothing allocates nothing
 		e.stats.Store(&changed)
 	}
+}
+
+// pending counts the known tokens that are still to be computed.
+func (s *scheduler) pending() int {
+	n := s.waitingTokens
+	for _, q := range s.running {
+		n += max(0, q.known-q.computed)
+	}
+	return n
 }
 
 // holdings counts the pages by holder.

@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"sync"
+	"time"
 )
 
 // Stream carries the results of one request to its reader. The engine never
@@ -53,11 +54,11 @@ func (s *Stream) pushPrompt(scores []Token) {
 	s.mu.Unlock()
 }
 
-// pushCached notes how much of the prompt was in memory; the next push tells of
-// it.
-func (s *Stream) pushCached(tokens int) {
+// pushStart notes how much of the prompt was in memory, and how long the request
+// waited; the next push tells of it.
+func (s *Stream) pushStart(cached int, waited time.Duration) {
 	s.mu.Lock()
-	s.pending.CachedTokens = tokens
+	s.pending.CachedTokens, s.pending.Waited = cached, waited
 	s.mu.Unlock()
 }
 

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"errors"
+	"time"
 
 	"lorikeet/model"
 )
@@ -27,12 +28,15 @@ const (
 
 // Request is one prompt to be continued.
 type Request struct {
-	ID       string
-	Prompt   []int32 // token ids, at least one
-	Adapter  string  // registered name; "" is the base model
-	Priority int     // higher ones start first, and are preempted last
-	Sampling Sampling
-	Logprobs Logprobs
+	ID      string
+	Prompt  []int32 // token ids, at least one
+	Adapter string  // registered name; "" is the base model
+	// Namespace keeps cached prefixes apart: a request finds those of its own
+	// namespace only.
+	Namespace string
+	Priority  int // higher ones start first, and are preempted last
+	Sampling  Sampling
+	Logprobs  Logprobs
 }
 
 // Sampling says how tokens are drawn and when a sequence ends.
@@ -43,7 +47,7 @@ type Sampling struct {
 	TopP         float32 // in (0, 1]; 1 keeps all
 	MinP         float32 // in [0, 1]; 0 keeps all
 	Seed         uint64
-	StopTokens   []int32
+	StopTokens   []int32 // ascending
 	IgnoreEOS    bool
 
 	MinNewTokens      int               // until then no stop token and no end token is drawn
@@ -52,6 +56,9 @@ type Sampling struct {
 	RepetitionPenalty float32           // divides positive logits of what prompt or answer have, and multiplies others; 0 is 1
 	Bias              map[int32]float32 // is added to logits
 }
+
+// PageTokens is how many tokens a page of the pool holds.
+const PageTokens = model.PageTokens
 
 // MaxTopLogprobs is the most that Logprobs.Top may be.
 const MaxTopLogprobs = model.MaxTop
@@ -85,8 +92,9 @@ type Finish struct {
 
 // Update is what happened to a sequence since the last one.
 type Update struct {
-	Tokens       []Token // new tokens
-	Prompt       []Token // the prompt's tokens after Logprobs.Start, once, with the first token
-	CachedTokens int     // prompt tokens whose keys and values were in memory when the request started; told once
-	Finish       *Finish // non-nil in the last update
+	Tokens       []Token       // new tokens
+	Prompt       []Token       // the prompt's tokens after Logprobs.Start, once, with the first token
+	CachedTokens int           // prompt tokens whose keys and values were in memory when the request started; told once
+	Waited       time.Duration // from the request's submission to its start; told once
+	Finish       *Finish       // non-nil in the last update
 }
