@@ -11,17 +11,24 @@ type adapterAnswer struct {
 	Loaded       map[string]string `json:"loaded_adapters"`
 }
 
-// loadAdapter answers POST /load_lora_adapter. With upsert, a key of SGLang's for other ways of loading, the name may be
-// taken: the adapter that has it is replaced.
+// vLLM's names of both endpoints.
+const (
+	openLoadPath   = "/v1/load_lora_adapter"
+	openUnloadPath = "/v1/unload_lora_adapter"
+)
+
+// loadAdapter answers POST /load_lora_adapter. With upsert, a key of SGLang's for other ways of loading, or load_inplace, which is
+// vLLM's, the name may be taken: the adapter that has it is replaced.
 func (s *Server) loadAdapter(w http.ResponseWriter, r *http.Request) {
 	o, err := readObject(r)
 	var name, path string
-	var pinned, upsert bool
+	var pinned, upsert, inPlace bool
 	if err == nil {
 		name = keep[string](&err)(required(o, "lora_name", readString))
 		path = keep[string](&err)(required(o, "lora_path", readString))
 		pinned = keep[bool](&err)(field(o, "pinned", readBool))
 		upsert = keep[bool](&err)(field(o, "upsert", readBool))
+		inPlace = keep[bool](&err)(field(o, "load_inplace", readBool))
 	}
 	if err == nil && name == s.config.ServedName {
 		err = malformed("lora_name %q is the name that the base model is served under", name)
@@ -32,7 +39,7 @@ func (s *Server) loadAdapter(w http.ResponseWriter, r *http.Request) {
 	}
 	note(r.Context(), "adapter", name, "path_on_disk", path)
 	load := s.engine.LoadAdapter
-	if upsert {
+	if upsert || inPlace {
 		load = s.engine.ReplaceAdapter
 	}
 	s.answerAdapter(w, r, load(r.Context(), name, path, pinned))

@@ -20,7 +20,7 @@ var errNoTemplate = invalid("this model has no chat template: start the server w
 
 // refusedInChats are keys that would change an answer.
 var refusedInChats = []string{
-	"functions", "function_call", "audio", "continue_final_message", "input_ids", "chat_template", "documents", "echo", "add_special_tokens",
+	"functions", "function_call", "audio", "input_ids", "chat_template", "documents", "echo", "add_special_tokens",
 }
 
 // refusedVariables are those of the template that are not the client's to set beside the messages.
@@ -30,9 +30,6 @@ var refusedVariables = []string{"messages", "chat_template", "continue_final_mes
 func (s *Server) parseChat(o object) (*openRequest, error) {
 	if err := o.refuseOpen(refusedInChats...); err != nil {
 		return nil, err
-	}
-	if begun, err := fieldOr(o, "add_generation_prompt", readBool, true); err != nil || !begun {
-		return nil, cmp.Or(err, unsupported("add_generation_prompt: false"))
 	}
 	text, err := s.conversation(o)
 	if err != nil {
@@ -70,9 +67,11 @@ func chatDefaults(own map[string]json.RawMessage, log *slog.Logger) sampling {
 	return s
 }
 
-// conversation is the prompt that the messages are.
+// conversation is the prompt that the messages are. With continue_final_message the last one is the begin of the answer.
 func (s *Server) conversation(o object) (string, error) {
 	var err error
+	goesOn := keep[bool](&err)(field(o, "continue_final_message", readBool))
+	begun := keep[bool](&err)(fieldOr(o, "add_generation_prompt", readBool, true))
 	messages := keep[[]json.RawMessage](&err)(field(o, "messages", readList(readRaw)))
 	variables := keep[object](&err)(field(o, "chat_template_kwargs", readObjectValue))
 	switch {
@@ -80,6 +79,8 @@ func (s *Server) conversation(o object) (string, error) {
 		return "", err
 	case len(messages) == 0:
 		return "", invalid("messages is required and cannot be empty")
+	case !begun && !goesOn:
+		return "", unsupported("add_generation_prompt: false")
 	case s.tokenizer == nil:
 		return "", errNoTokenizer
 	case s.config.Chat == nil:
@@ -102,11 +103,18 @@ func (s *Server) conversation(o object) (string, error) {
 	if effort := o["reasoning_effort"]; len(effort) > 0 && kind(effort) != "null" && variables["reasoning_effort"] == nil {
 		variables = variables.with("reasoning_effort", effort)
 	}
+	var answer string
+	if goesOn {
+		if answer, err = begunAnswer(messages[len(messages)-1]); err != nil {
+			return "", err
+		}
+		messages = messages[:len(messages)-1]
+	}
 	text, err := s.config.Chat.Render(messages, variables)
 	if err != nil {
 		return "", invalid("the model's chat template: %v", err)
 	}
-	return text, nil
+	return text + answer, nil
 }
 
 func (q *openRequest) takeChatLogprobs(o object) error {

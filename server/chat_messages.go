@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -18,6 +19,9 @@ func readMessage(raw json.RawMessage) (json.RawMessage, error) {
 	role, err := field(m, "role", readString)
 	if err != nil {
 		return nil, err
+	}
+	if lower := strings.ToLower(role); lower != role {
+		role, raw = lower, withValue(raw, "role", json.RawMessage(strconv.Quote(lower)))
 	}
 	switch role {
 	case "system", "developer", "user", "assistant", "tool":
@@ -39,6 +43,17 @@ func readMessage(raw json.RawMessage) (json.RawMessage, error) {
 		raw = withValue(raw, "tool_calls", calls)
 	}
 	return raw, nil
+}
+
+// begunAnswer is the text of a last message that the answer goes on with, as readMessage leaves it.
+func begunAnswer(raw json.RawMessage) (string, error) {
+	m, err := readObjectValue(raw)
+	role := keep[string](&err)(field(m, "role", readString))
+	text := keep[string](&err)(field(m, "content", readString))
+	if err != nil || role != "assistant" || !empty(m["tool_calls"]) && m["tool_calls"] != nil {
+		return "", invalid("continue_final_message needs a last message of the assistant without tool_calls")
+	}
+	return text, nil
 }
 
 // textOf is a content as a text: of parts, their texts are joined as SGLang does.

@@ -62,6 +62,18 @@ func TestChat(t *testing.T) {
 	require.Equal(t, fakeContext-len("u:a|\"high\""), r.engine.last(t).Sampling.MaxNewTokens, "to the end of the context")
 }
 
+// An answer goes on behind the begin of it that the client sends.
+func TestChatGoesOn(t *testing.T) {
+	r := newChatRig(t)
+	for _, more := range []string{`"continue_final_message":true`, `"continue_final_message":true,"add_generation_prompt":false`} {
+		r.opened("/v1/chat/completions", `{"max_tokens":1,"messages":[{"role":"User","content":"a"},{"role":"assistant","content":"1. "}],"chat_template_kwargs":{"end":"!"},`+more+`}`)
+		require.Equal(t, "u:a|!1. ", string(bytesOf(r.engine.last(t).Prompt)))
+	}
+	status, text := r.do(http.MethodPost, "/tokenize", `{"messages":[{"role":"user","content":"a"}]}`)
+	require.Equal(t, http.StatusOK, status)
+	require.JSONEq(t, `{"tokens":[117,58,97,124],"count":4,"max_model_len":200}`, text)
+}
+
 func TestChatTools(t *testing.T) {
 	const tools = `[{"type":"function","function":{"name":"f","parameters":{"z":1,"a":2}}}]`
 	for _, c := range []struct{ body, want string }{
@@ -191,7 +203,8 @@ func TestChatRefusals(t *testing.T) {
 		{`{"messages":[` + user + `],"tools":[{"function":{}}]}`, "tools[0]: function needs a name"},
 		{`{"messages":[` + user + `],"tools":[{"function":{"name":"f"}}],"tool_choice":"required"}`, `tool_choice "required" is not supported by this server; it would change the answer, so the request is refused.`},
 		{`{"messages":[` + user + `],"tools":[{"function":{"name":"f"}}],"tool_choice":{"type":"function"}}`, "tool_choice of a function is not supported by this server; it would change the answer, so the request is refused."},
-		{`{"messages":[` + user + `],"continue_final_message":true}`, "continue_final_message is not supported by this server; it would change the answer, so the request is refused."},
+		{`{"messages":[` + user + `],"continue_final_message":true}`, "continue_final_message needs a last message of the assistant without tool_calls"},
+		{`{"messages":[{"role":"assistant","content":"a","tool_calls":[{"function":{"name":"f"}}]}],"continue_final_message":true}`, "continue_final_message needs a last message of the assistant without tool_calls"},
 		{`{"messages":[` + user + `],"echo":true}`, "echo is not supported by this server; it would change the answer, so the request is refused."},
 		{`{"messages":[` + user + `],"add_generation_prompt":false}`, "add_generation_prompt: false is not supported by this server; it would change the answer, so the request is refused."},
 		{`{"messages":[` + user + `],"max_completion_tokens":0}`, "max_completion_tokens must be positive"},

@@ -274,6 +274,8 @@ func TestOpenRefusals(t *testing.T) {
 		{"/v1/completions", `{"prompt":"a","max_tokens":0}`, "max_tokens must be positive"},
 		{"/v1/completions", `{"prompt":"a","max_tokens":-1,"echo":true}`, "max_tokens must be positive"},
 		{"/v1/completions", `{"prompt":"a","prompt_embeds":"x"}`, "prompt_embeds is not supported by this server; it would change the answer, so the request is refused."},
+		{"/v1/completions", `{"prompt":"a","prompt_logprobs":0}`, "prompt_logprobs is not supported by this server; it would change the answer, so the request is refused."},
+		{"/v1/completions", `{"prompt":"a","return_token_ids":true}`, "return_token_ids is not supported by this server; it would change the answer, so the request is refused."},
 		{"/v1/completions", `{"prompt":"a","logits_processors":["x"]}`, "logits_processors is not supported by this server; it would change the answer, so the request is refused."},
 		{"/v1/completions", `{"prompt":"a","max_tokens":"b"}`, `max_tokens must be an integer, got "b".`},
 		{"/v1/completions", `{"prompt":"a","temperature":-1}`, "temperature must be a non-negative finite number, got -1."},
@@ -293,7 +295,10 @@ func TestOpenRefusals(t *testing.T) {
 		require.Equal(t, http.StatusBadRequest, status, text)
 		var v any
 		require.NoError(t, json.Unmarshal([]byte(text), &v))
-		require.Equal(t, map[string]any{"object": "error", "message": c.want, "type": "BadRequestError", "param": nil, "code": 400.0}, v, c.body)
+		require.Equal(t, map[string]any{
+			"object": "error", "message": c.want, "type": "BadRequestError", "param": nil, "code": 400.0,
+			"error": map[string]any{"message": c.want, "type": "BadRequestError", "param": nil, "code": 400.0},
+		}, v, c.body)
 	}
 	require.Empty(t, r.engine.submitted)
 
@@ -322,7 +327,8 @@ func TestOpenFailsInTheMiddle(t *testing.T) {
 	} {
 		status, text := r.open(path, `{`+body+`}`)
 		require.Equal(t, http.StatusServiceUnavailable, status)
-		require.JSONEq(t, `{"object":"error","message":"the device was lost","type":"ServiceUnavailableError","param":null,"code":503}`, text)
+		require.JSONEq(t, `{"object":"error","message":"the device was lost","type":"ServiceUnavailableError","param":null,"code":503,
+			"error":{"message":"the device was lost","type":"ServiceUnavailableError","param":null,"code":503}}`, text)
 		status, text = r.open(path, `{"stream":true,"stream_options":{"include_usage":true},`+body+`}`)
 		require.Equal(t, http.StatusOK, status)
 		events := eventsOf(t, text)

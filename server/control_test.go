@@ -38,9 +38,11 @@ func TestLoadAndUnloadAdapter(t *testing.T) {
 	require.Equal(t, http.StatusOK, status)
 	require.Equal(t, map[string]any{"lora1": "/adapters/one", "lora2": "/two"}, get(t, v, "loaded_adapters"))
 
-	status, v = r.call(http.MethodPost, "/load_lora_adapter", `{"lora_name":"lora1","lora_path":"/three","upsert":true}`)
-	require.Equal(t, http.StatusOK, status)
-	require.Equal(t, map[string]any{"lora1": "/three", "lora2": "/two"}, get(t, v, "loaded_adapters"))
+	for path, key := range map[string]string{"/load_lora_adapter": "upsert", "/v1/load_lora_adapter": "load_inplace"} {
+		status, v = r.call(http.MethodPost, path, `{"lora_name":"lora1","lora_path":"/three","`+key+`":true}`)
+		require.Equal(t, http.StatusOK, status)
+		require.Equal(t, map[string]any{"lora1": "/three", "lora2": "/two"}, get(t, v, "loaded_adapters"))
+	}
 
 	r.engine.loadErr = errors.New("open /nowhere: no such file")
 	status, v = r.call(http.MethodPost, "/load_lora_adapter", `{"lora_name":"l","lora_path":"/nowhere"}`)
@@ -75,7 +77,8 @@ func TestAdapterRequestsAreChecked(t *testing.T) {
 		{"/load_lora_adapter", `nope`, "not valid JSON"},
 		{"/unload_lora_adapter", `{}`, "lora_name is required"},
 		{"/abort_request", `{"rid":3}`, "rid must be a string"},
-		{"/tokenize", `{}`, "prompt is required"},
+		{"/tokenize", `{}`, "one of prompt and messages is required"},
+		{"/tokenize", `{"prompt":"a","messages":[]}`, "one of prompt and messages is required"},
 		{"/tokenize", `{"prompt":3}`, "prompt must be a string or a list"},
 		{"/detokenize", `{}`, "tokens is required"},
 		{"/detokenize", `{"tokens":"a"}`, "tokens must be a list of integers"},
@@ -221,15 +224,50 @@ func TestAPIKey(t *testing.T) {
 	status, text := r.do(http.MethodGet, "/v1/models", "")
 	require.Equal(t, http.StatusUnauthorized, status)
 	require.JSONEq(t, `{"error":"Unauthorized"}`, text)
-	for key, want := range map[string]int{"sesame": 200, "open": 401, "": 401} {
+	for key, want := range map[string]int{"Bearer sesame": 200, "bearer sesame": 200, "Basic sesame": 401, "Bearer open": 401, "Bearer ": 401, "": 401} {
 		req, err := http.NewRequest(http.MethodGet, r.url+"/v1/models", nil)
 		require.NoError(t, err)
-		req.Header.Set("Authorization", "Bearer "+key)
+		req.Header.Set("Authorization", key)
 		res, err := http.DefaultClient.Do(req)
 		require.NoError(t, err)
 		res.Body.Close()
 		require.Equal(t, want, res.StatusCode)
 	}
+}
+
+func TestPathsThatAreNotThere(t *testing.T) {
+	r := newRig(t)
+	for path, want := range map[string]string{
+		"/nowhere":      `{"detail":"Not Found"}`,
+		"/nowhere/":     `{"detail":"Not Found"}`,
+		"/v1/responses": `"error":{"code":404,"message":"POST /v1/responses is not served here; /v1/chat/completions, /v1/completions and /v1/models are."`,
+	} {
+		status, text := r.do(http.MethodPost, path, `{}`)
+		require.Equal(t, http.StatusNotFound, status)
+		require.Contains(t, text, want)
+	}
+	status, text := r.do(http.MethodPost, "/generate/", `{"text":"ab"}`) // the client follows
+	require.Equal(t, http.StatusOK, status, text)
+	for _, path := range []string{"/health/", "/ping", "/ready"} {
+		status, _ := r.do(http.MethodGet, path, "")
+		require.Equal(t, http.StatusOK, status, path)
+	}
+}
+
+func TestBodiesThatAreEncoded(t *testing.T) {
+	r := newRig(t)
+	status, text := r.do(http.MethodPost, "/generate", "\xef\xbb\xbf"+`{"text":"ab"}`)
+	require.Equal(t, http.StatusOK, status, text)
+	request, err := http.NewRequest(http.MethodPost, r.url+"/generate", strings.NewReader("\x1f\x8b"))
+	require.NoError(t, err)
+	request.Header.Set("Content-Encoding", "gzip")
+	response, err := http.DefaultClient.Do(request)
+	require.NoError(t, err)
+	defer response.Body.Close()
+	body, err := io.ReadAll(response.Body)
+	require.NoError(t, err)
+	require.Equal(t, http.StatusBadRequest, response.StatusCode)
+	require.Contains(t, string(body), "the request body is in Content-Encoding gzip; send it as it is")
 }
 
 func TestPanicAfterTheAnswerBegan(t *testing.T) {
@@ -400,6 +438,8 @@ func TestBrowsersMayAsk(t *testing.T) {
 		{http.MethodOptions, "/load_lora_adapter", http.StatusMethodNotAllowed, false},
 		{http.MethodGet, "/server_info", http.StatusOK, false},
 		{http.MethodGet, "/v1/loads", http.StatusOK, false},
+		{http.MethodOptions, "/v1/load_lora_adapter", http.StatusMethodNotAllowed, false},
+		{http.MethodOptions, "/v1/unload_lora_adapter", http.StatusMethodNotAllowed, false},
 	} {
 		request, err := http.NewRequestWithContext(t.Context(), c.method, r.url+c.path, nil)
 		require.NoError(t, err)

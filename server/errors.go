@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
+	"strings"
 
 	"github.com/gorilla/mux"
 
@@ -143,6 +144,30 @@ func errorObject(message, kind string, code int) map[string]any {
 func detail(status int, reason string) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		writeJSON(w, status, map[string]any{"detail": reason})
+	})
+}
+
+// endpoints are those below /v1/ that answer prompts, for who looks for another.
+const endpoints = "/v1/chat/completions, /v1/completions and /v1/models"
+
+// notFound answers a path that is not there. One that is there without its last slash is said to be, as FastAPI does.
+func notFound(routes *mux.Router) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if path, slash := strings.CutSuffix(r.URL.Path, "/"); slash && path != "" {
+			asked := r.Clone(r.Context())
+			asked.URL.Path = path
+			var match mux.RouteMatch
+			if routes.Match(asked, &match) && match.MatchErr == nil {
+				http.Redirect(w, r, asked.URL.RequestURI(), http.StatusTemporaryRedirect)
+				return
+			}
+		}
+		body := map[string]any{"detail": "Not Found"}
+		if strings.HasPrefix(r.URL.Path, "/v1/") {
+			body = openError(fmt.Sprintf("%s %s is not served here; %s are.", r.Method, r.URL.Path, endpoints), http.StatusNotFound)
+			body["detail"] = "Not Found"
+		}
+		writeJSON(w, http.StatusNotFound, body)
 	})
 }
 

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"strconv"
+	"strings"
 	"unicode/utf16"
 	"unicode/utf8"
 )
@@ -20,6 +21,9 @@ type object map[string]json.RawMessage
 
 // readObject reads a request body that must be one JSON object.
 func readObject(r *http.Request) (object, error) {
+	if coding := r.Header.Get("Content-Encoding"); coding != "" && !strings.EqualFold(coding, "identity") {
+		return nil, malformed("the request body is in Content-Encoding %s; send it as it is", coding)
+	}
 	data, err := io.ReadAll(r.Body)
 	if err != nil {
 		if tooLarge, ok := errors.AsType[*http.MaxBytesError](err); ok {
@@ -30,7 +34,7 @@ func readObject(r *http.Request) (object, error) {
 		}
 		return nil, malformed("the request body could not be read: %v", err)
 	}
-	return parseObject(data)
+	return parseObject(bytes.TrimPrefix(data, []byte("\xef\xbb\xbf"))) // some clients begin with a byte order mark
 }
 
 func parseObject(data []byte) (object, error) {

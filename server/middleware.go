@@ -111,7 +111,8 @@ func levelOf(r *http.Request, status int) slog.Level {
 
 // watched says whether a request is one that monitors send all the time.
 func watched(r *http.Request) bool {
-	return strings.HasPrefix(r.URL.Path, "/health") || strings.HasPrefix(r.URL.Path, "/metrics")
+	return strings.HasPrefix(r.URL.Path, "/health") || strings.HasPrefix(r.URL.Path, "/metrics") ||
+		r.URL.Path == "/ready" || r.URL.Path == "/ping"
 }
 
 // recovered answers 500 to a request whose handler panics.
@@ -138,10 +139,11 @@ func (s *Server) authorized(next http.Handler) http.Handler {
 	if s.config.APIKey == "" {
 		return next
 	}
-	want := []byte("Bearer " + s.config.APIKey)
+	want := []byte(s.config.APIKey)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		open := r.Method == http.MethodOptions || watched(r)
-		if !open && subtle.ConstantTimeCompare([]byte(r.Header.Get("Authorization")), want) != 1 {
+		scheme, key, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+		if !open && (!strings.EqualFold(scheme, "Bearer") || subtle.ConstantTimeCompare([]byte(key), want) != 1) {
 			writeJSON(w, http.StatusUnauthorized, map[string]any{"error": "Unauthorized"})
 			return
 		}
@@ -153,6 +155,9 @@ func (s *Server) authorized(next http.Handler) http.Handler {
 // server or tells of it.
 var forPages = []string{"/generate", "/tokenize", "/detokenize", "/health", "/model_info", "/get_model_info"}
 
+// notForPages are the others below /v1/.
+var notForPages = []string{loadsPath, openLoadPath, openUnloadPath}
+
 // crossOrigin lets browsers pass on what pages of other origins ask, and answers their question whether they may. What is for no page is refused
 // to them where it changes the server: a browser sends plain requests without a question, and only keeps the answer from the page.
 func crossOrigin(next http.Handler) http.Handler {
@@ -161,7 +166,7 @@ func crossOrigin(next http.Handler) http.Handler {
 		AllowedOrigins: []string{"*"}, AllowedMethods: []string{http.MethodGet, http.MethodPost}, AllowedHeaders: []string{"*"},
 	}).Handler(next)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if strings.HasPrefix(r.URL.Path, "/v1/") && r.URL.Path != loadsPath || slices.Contains(forPages, r.URL.Path) {
+		if strings.HasPrefix(r.URL.Path, "/v1/") && !slices.Contains(notForPages, r.URL.Path) || slices.Contains(forPages, r.URL.Path) {
 			allowed.ServeHTTP(w, r)
 			return
 		}

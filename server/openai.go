@@ -175,21 +175,29 @@ func (s *Server) adapterOf(o object) (perPrompt[*string], error) {
 	return path, nil
 }
 
-// failOpen answers with an error in the form that both endpoints have.
+// failOpen answers with an error in the form that the endpoints below /v1/ have.
 func (s *Server) failOpen(w http.ResponseWriter, r *http.Request, err error) {
 	status, shape := failing(w, r, err)
 	message := err.Error()
 	if shape == internalShape {
 		message = "Internal Server Error"
 	}
+	writeJSON(w, status, openError(message, status))
+}
+
+// openError is an error as SGLang has it and, below "error", as OpenAI does: clients for JavaScript read only that.
+func openError(message string, status int) map[string]any {
 	kind := strings.TrimSuffix(strings.ReplaceAll(http.StatusText(status), " ", ""), "Error") + "Error"
-	writeJSON(w, status, errorObject(message, kind, status))
+	body := errorObject(message, kind, status)
+	body["error"] = map[string]any{"message": message, "type": kind, "param": nil, "code": status}
+	return body
 }
 
 // refusedOpen are keys of other servers of the same endpoints that would change the answer.
 var refusedOpen = []string{
 	"guided_json", "guided_regex", "guided_choice", "guided_grammar", "structured_outputs", "allowed_token_ids", "bad_words", "use_beam_search",
-	"prompt_logprobs", "truncate_prompt_tokens", "prompt_embeds", "logits_processors",
+	"truncate_prompt_tokens", "prompt_embeds", "logits_processors", "return_token_ids", "return_tokens_as_token_ids",
+	"return_prompt_token_ids", "logprob_token_ids", "repetition_detection", "thinking_token_budget", "watermark",
 }
 
 // refuseOpen refuses what neither endpoint can do, and further keys.
@@ -199,17 +207,20 @@ func (o object) refuseOpen(further ...string) error {
 			return err
 		}
 	}
+	if raw := o["prompt_logprobs"]; len(raw) > 0 && kind(raw) != "null" { // 0 asks for some, too
+		return unsupported("prompt_logprobs")
+	}
 	var err error
 	modalities := keep[[]string](&err)(field(o, "modalities", readList(readString)))
 	format := keep[object](&err)(field(o, "response_format", readObjectValue))
-	kind := keep[string](&err)(field(format, "type", readString))
+	form := keep[string](&err)(field(format, "type", readString))
 	switch {
 	case err != nil:
 		return err
-	case len(format) > 0 && kind == "":
+	case len(format) > 0 && form == "":
 		return invalid("response_format must have a type")
-	case kind != "" && kind != "text":
-		return unsupported(fmt.Sprintf("response_format of type %q", kind))
+	case form != "" && form != "text":
+		return unsupported(fmt.Sprintf("response_format of type %q", form))
 	case len(modalities) > 0 && !slices.Equal(modalities, []string{"text"}):
 		return unsupported("modalities other than text")
 	}

@@ -159,10 +159,14 @@ func (s *Server) routes() http.Handler {
 	r.HandleFunc("/abort_request", s.abortRequest).Methods(http.MethodPost)
 	r.HandleFunc("/load_lora_adapter", s.loadAdapter).Methods(http.MethodPost)
 	r.HandleFunc("/unload_lora_adapter", s.unloadAdapter).Methods(http.MethodPost)
+	r.HandleFunc(openLoadPath, s.loadAdapter).Methods(http.MethodPost)
+	r.HandleFunc(openUnloadPath, s.unloadAdapter).Methods(http.MethodPost)
 	r.HandleFunc(flushPath, s.flushCache).Methods(http.MethodGet, http.MethodPost)
 	r.HandleFunc("/v1/models", s.models).Methods(http.MethodGet)
 	r.HandleFunc("/v1/models/{id:.+}", s.model).Methods(http.MethodGet)
-	r.HandleFunc("/health", s.health).Methods(http.MethodGet)
+	for _, path := range []string{"/health", "/ready", "/ping"} { // /ping is what SageMaker asks
+		r.HandleFunc(path, s.health).Methods(http.MethodGet)
+	}
 	r.HandleFunc("/health_generate", s.healthGenerate).Methods(http.MethodGet)
 	if s.metrics != nil {
 		r.Use(s.metrics.routed)
@@ -180,7 +184,7 @@ func (s *Server) routes() http.Handler {
 		r.HandleFunc(prefix+"/tokenize", s.tokenize).Methods(http.MethodPost)
 		r.HandleFunc(prefix+"/detokenize", s.detokenize).Methods(http.MethodPost)
 	}
-	r.NotFoundHandler = detail(http.StatusNotFound, "Not Found")
+	r.NotFoundHandler = notFound(r)
 	r.MethodNotAllowedHandler = notAllowed(r)
 	return s.logged(s.recovered(crossOrigin(s.authorized(s.limited(r)))))
 }

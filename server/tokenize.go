@@ -2,7 +2,7 @@ package server
 
 import "net/http"
 
-// tokenize answers POST /tokenize: {"prompt": text or list} becomes ids and their number.
+// tokenize answers POST /tokenize: {"prompt": text or list}, or {"messages": a conversation}, becomes ids and their number.
 func (s *Server) tokenize(w http.ResponseWriter, r *http.Request) {
 	o, err := readObject(r)
 	var prompts perPrompt[string]
@@ -14,8 +14,11 @@ func (s *Server) tokenize(w http.ResponseWriter, r *http.Request) {
 	if err == nil && s.tokenizer == nil {
 		err = errNoTokenizer
 	}
-	if err == nil && !prompts.set {
-		err = malformed("prompt is required")
+	if _, chat := o["messages"]; err == nil && chat == prompts.set {
+		err = malformed("one of prompt and messages is required")
+	} else if err == nil && chat {
+		special = false // they are in the template
+		prompts = perPrompt[string]{set: true, values: []string{keep[string](&err)(s.conversation(o))}}
 	}
 	if err != nil {
 		s.fail(w, r, err)
