@@ -16,7 +16,7 @@ var ErrDisabled = refuse("LoRA is not enabled. Please set `--enable-lora` to ena
 // Disabled refuses a request for an adapter in a server without them.
 func Disabled(name string) error {
 	return refuse("LoRA adapter '%s' was requested, but LoRA is not enabled. Please launch the server with --enable-lora flag "+
-		"and preload adapters using --lora-paths or /load_lora_adapter endpoint.", name)
+		"and preload adapters using --lora-paths or /load_lora_adapter endpoint.", shortened(name))
 }
 
 // refusal is an error that clients of SGLang look for, in its words.
@@ -48,14 +48,19 @@ func refuseEviction() error {
 
 // Unknown refuses a request for an adapter that was never loaded, or is forgotten.
 func Unknown(name string, known []string) error {
-	if len(name) > maxNameBytes {
-		name = strings.ToValidUTF8(name[:maxNameBytes], "") + "..." // no adapter is called so
-	}
-	return refuse("Got LoRA adapter that has never been loaded: %s\nAll loaded adapters: dict_keys(%s).", name, pythonList(known))
+	return refuse("Got LoRA adapter that has never been loaded: %s\nAll loaded adapters: dict_keys(%s).", shortened(name), pythonList(known))
 }
 
 func refuseUnload(name string, loaded []string) error {
-	return refuse("LoRA with name %s does not exist. Loaded LoRAs: odict_keys(%s)", name, pythonList(loaded))
+	return refuse("LoRA with name %s does not exist. Loaded LoRAs: odict_keys(%s)", shortened(name), pythonList(loaded))
+}
+
+// shortened is a name as far as an adapter may be called so.
+func shortened(name string) string {
+	if len(name) <= maxNameBytes {
+		return name
+	}
+	return strings.ToValidUTF8(name[:maxNameBytes], "") + "..."
 }
 
 func refuseTooMany(distinct, limit int) error {

@@ -72,6 +72,12 @@ func TestRegistryRefusesLongNames(t *testing.T) {
 	require.ErrorIs(t, err, ErrRefused)
 	require.EqualError(t, err, "lora_name must be at most 1024 bytes, got 1025")
 	require.NoError(t, r.Load(t.Context(), strings.Repeat("x", maxNameBytes), "/", false))
+
+	longest := strings.Repeat("é", maxNameBytes)
+	for _, err := range []error{Unknown(longest, nil), Disabled(longest), refuseUnload(longest, nil)} {
+		require.Less(t, len(err.Error()), maxNameBytes+300)
+		require.ErrorContains(t, err, "é...")
+	}
 }
 
 // silence drops what a test logs many thousand times.

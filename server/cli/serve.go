@@ -35,7 +35,7 @@ func serveCommand(env Env) *cobra.Command {
 			return err
 		}
 		if !cmd.Flags().Changed("random-seed") {
-			c.RandomSeed = rand.Uint64()
+			c.RandomSeed = rand.Uint64N(1 << 53) // which every reader of /server_info's JSON can hold
 		}
 		if os.Getenv("GOGC") == "" {
 			debug.SetGCPercent(garbagePercent)
