@@ -52,18 +52,19 @@ func (s *Server) generate(w http.ResponseWriter, r *http.Request) {
 // begin submits what a request asks for. Who began a run lands its flights.
 func (s *Server) begin(ctx context.Context, g *generation, received time.Time) (*running, error) {
 	g.note(ctx)
+	if err := s.flights.depart(g.ids); err != nil { // before a long text becomes tokens: it may be aborted meanwhile
+		return nil, err
+	}
+	var run *running
+	defer func() { // in a panic, too
+		if run == nil || run.streams == nil {
+			s.flights.land(g.ids)
+		}
+	}()
 	run, requests, err := s.prepare(ctx, g, received)
 	if err != nil {
 		return nil, err
 	}
-	if err := s.flights.depart(run.ids); err != nil {
-		return nil, err
-	}
-	defer func() { // in a panic, too
-		if run.streams == nil {
-			s.flights.land(run.ids)
-		}
-	}()
 	if run.streams, err = s.engine.Submit(ctx, requests); err != nil {
 		if errors.Is(err, engine.ErrBusy) {
 			err = errQueueFull

@@ -244,6 +244,36 @@ func (r *rig) flying(id string) bool {
 	return f != nil && f.stream != nil
 }
 
+// slowTokenizer waits before it encodes.
+type slowTokenizer struct {
+	byteTokenizer
+	begun, goOn chan struct{}
+}
+
+func (t slowTokenizer) Encode(text string, special bool) []int32 {
+	close(t.begun)
+	<-t.goOn
+	return t.byteTokenizer.Encode(text, special)
+}
+
+func TestAbortWhileATextIsEncoded(t *testing.T) {
+	r := newRig(t)
+	r.engine.script = forever
+	tokenizer := slowTokenizer{begun: make(chan struct{}), goOn: make(chan struct{})}
+	r.server.tokenizer = tokenizer
+	answer := make(chan any, 1)
+	go func() {
+		_, v := r.post(`{"text":"a","rid":"job"}`)
+		answer <- v
+	}()
+	<-tokenizer.begun
+	status, _ := r.do(http.MethodPost, "/abort_request", `{"rid":"job"}`)
+	require.Equal(t, http.StatusOK, status)
+	close(tokenizer.goOn)
+	require.Equal(t, "abort", get(t, <-answer, "meta_info", "finish_reason", "type"))
+	require.Eventually(t, func() bool { return !r.flying("job") }, 5*time.Second, time.Millisecond)
+}
+
 func TestAbortRequestByPrefix(t *testing.T) {
 	for _, body := range []string{`{"rid":"job"}`, `{"abort_all":true}`} {
 		r := newRig(t)
