@@ -67,11 +67,11 @@ func chatDefaults(own map[string]json.RawMessage, log *slog.Logger) sampling {
 	return s
 }
 
-// conversation is the prompt that the messages are. With continue_final_message the last one is the begin of the answer.
+// conversation is the prompt that the messages are. With continue_final_message the last one is the beginning of the answer.
 func (s *Server) conversation(o object) (string, error) {
 	var err error
 	goesOn := keep[bool](&err)(field(o, "continue_final_message", readBool))
-	begun := keep[bool](&err)(fieldOr(o, "add_generation_prompt", readBool, true))
+	prompted := keep[bool](&err)(fieldOr(o, "add_generation_prompt", readBool, true))
 	messages := keep[[]json.RawMessage](&err)(field(o, "messages", readList(readRaw)))
 	variables := keep[object](&err)(field(o, "chat_template_kwargs", readObjectValue))
 	switch {
@@ -79,7 +79,7 @@ func (s *Server) conversation(o object) (string, error) {
 		return "", err
 	case len(messages) == 0:
 		return "", invalid("messages is required and cannot be empty")
-	case !begun && !goesOn:
+	case !prompted && !goesOn:
 		return "", unsupported("add_generation_prompt: false")
 	case s.tokenizer == nil:
 		return "", errNoTokenizer

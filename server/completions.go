@@ -143,10 +143,10 @@ func (f *completionForm) next(a *answer, sent *progress) *completionChoice {
 		if first {
 			sent.offsets = &offsets{decoder: f.server.tokenizer.NewDecoder(a.sampling.skipSpecial)}
 			see(sent.offsets.decoder, a.prompt)
-		}
-		if first && f.echo {
-			c.Logprobs.addPrompt(a, f.server.promptOffsets(a))
-			sent.offsets.characters = utf8.RuneCountInString(f.server.promptText(a))
+			if f.echo {
+				c.Logprobs.addPrompt(a, f.server.promptOffsets(a))
+				sent.offsets.characters = utf8.RuneCountInString(f.server.promptText(a))
+			}
 		}
 		c.Logprobs.add(a, a.tokens[sent.tokens:], sent.offsets)
 		sent.tokens = len(a.tokens)

@@ -147,9 +147,6 @@ func detail(status int, reason string) http.Handler {
 	})
 }
 
-// endpoints are those below /v1/ that answer prompts, for who looks for another.
-const endpoints = "/v1/chat/completions, /v1/completions and /v1/models"
-
 // notFound answers a path that is not there. One that is there without its last slash is said to be, as FastAPI does.
 func notFound(routes *mux.Router) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -164,7 +161,7 @@ func notFound(routes *mux.Router) http.Handler {
 		}
 		body := map[string]any{"detail": "Not Found"}
 		if strings.HasPrefix(r.URL.Path, "/v1/") {
-			body = openError(fmt.Sprintf("%s %s is not served here; %s are.", r.Method, r.URL.Path, endpoints), http.StatusNotFound)
+			body = openError(fmt.Sprintf("%s %s is not served here; /v1/chat/completions, /v1/completions and /v1/models are.", r.Method, r.URL.Path), http.StatusNotFound)
 			body["detail"] = "Not Found"
 		}
 		writeJSON(w, http.StatusNotFound, body)

@@ -450,7 +450,7 @@ func TestCachesOfTheirOwn(t *testing.T) {
 		{"/generate", `{"text":["a","b"]}`, []string{"", ""}},
 		{"/generate", `{"text":["a","b"],"extra_key":"k"}`, []string{"k", "k"}},
 		{"/generate", `{"text":["a","b"],"extra_key":["k",""],"sampling_params":{"n":2}}`, []string{"k", "k", "", ""}},
-		{"/v1/completions", `{"prompt":["a","b"],"cache_salt":"s","extra_key":["k","l"]}`, []string{"sk", "sl"}},
+		{"/v1/completions", `{"prompt":["a","b"],"cache_salt":"s","extra_key":["k","l"]}`, []string{"s\x00k", "s\x00l"}},
 	} {
 		r := newRig(t)
 		status, text := r.open(c.path, c.body)
@@ -462,5 +462,5 @@ func TestCachesOfTheirOwn(t *testing.T) {
 		require.Equal(t, c.want, got, c.body)
 	}
 	r := newRig(t)
-	require.Contains(t, r.refused(`{"text":"a","extra_key":"`+strings.Repeat("k", maxID+1)+`"}`), "extra_key must be at most 1024 bytes long, got 1025.")
+	require.Contains(t, r.refused(`{"text":"a","extra_key":"`+strings.Repeat("k", maxID+1)+`"}`), "extra_key and cache_salt must be at most 1024 bytes long, got 1025.")
 }

@@ -78,7 +78,7 @@ func (s *Server) serverInfo(w http.ResponseWriter, _ *http.Request) {
 		"served_model_name":    s.config.ServedName,
 		"random_seed":          s.config.RandomSeed,
 		"context_length":       s.config.ContextLength,
-		"max_req_input_len":    min(s.config.ContextLength-1, stats.TotalTokens),
+		"max_req_input_len":    min(s.config.ContextLength-1, stats.TotalTokens-1),
 		"max_total_num_tokens": stats.TotalTokens,
 		"max_running_requests": stats.MaxRunning,
 		"chunked_prefill_size": stats.StepTokens,

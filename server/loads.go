@@ -40,8 +40,8 @@ type loraLoad struct {
 
 type queueLoad struct {
 	Waiting   int `json:"waiting"`
-	Grammar   int `json:"grammar"`
-	Paused    int `json:"paused"`
+	Grammar   int `json:"grammar"` // there are none
+	Paused    int `json:"paused"`  // nor such
 	Retracted int `json:"retracted"`
 }
 
@@ -104,16 +104,16 @@ func (s *Server) load(sections []string) *load {
 		Demanded: stats.UsedTokens + stats.PendingTokens, Room: stats.TotalTokens, MaxRunning: stats.MaxRunning,
 		Usage: ratio(stats.UsedTokens, stats.TotalTokens), Throughput: pace.tokensPerSecond, HitRate: pace.hitRate,
 	}
-	wanted := func(section string) bool {
+	asked := func(section string) bool {
 		return slices.Contains(sections, section) || slices.Contains(sections, "all")
 	}
-	if wanted("memory") {
+	if asked("memory") {
 		l.Memory = &memoryLoad{stats.TotalTokens}
 	}
-	if wanted("lora") && s.config.EnableLoRA {
+	if asked("lora") && s.config.EnableLoRA {
 		l.LoRA = &loraLoad{stats.ResidentAdapters, s.config.AdapterSlots, ratio(stats.ResidentAdapters, s.config.AdapterSlots)}
 	}
-	if wanted("queues") {
+	if asked("queues") {
 		l.Queues = &queueLoad{Waiting: stats.Waiting, Retracted: stats.Retracted}
 	}
 	return l

@@ -67,7 +67,7 @@ func newMetrics(model string, state *gauges) *metrics {
 	}
 	m := &metrics{
 		handler:       promhttp.HandlerFor(registry, promhttp.HandlerOpts{}),
-		prompt:        counter("sglang:prompt_tokens_total", "Prompt tokens of requests that were computed."),
+		prompt:        counter("sglang:prompt_tokens_total", "Prompt tokens of requests that had their first token, or asked for none."),
 		cached:        counter("sglang:cached_tokens_total", "Those of them that the prefix cache had."),
 		generated:     counter("sglang:generation_tokens_total", "Tokens generated."),
 		finished:      counter("sglang:num_requests_total", "Requests that ended, each answer to a prompt being one."),

@@ -151,11 +151,11 @@ func (s *Server) authorized(next http.Handler) http.Handler {
 	})
 }
 
-// forPages are the paths, beside those of OpenAI's below /v1/, that web pages of any origin may ask: what answers prompts, and not what changes the
+// forPages are the paths, beside most below /v1/, that web pages of any origin may ask: what answers prompts, and not what changes the
 // server or tells of it.
 var forPages = []string{"/generate", "/tokenize", "/detokenize", "/health", "/model_info", "/get_model_info"}
 
-// notForPages are the others below /v1/.
+// notForPages are those below /v1/ that they may not.
 var notForPages = []string{loadsPath, openLoadPath, openUnloadPath}
 
 // crossOrigin lets browsers pass on what pages of other origins ask, and answers their question whether they may. What is for no page is refused

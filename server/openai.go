@@ -175,7 +175,7 @@ func (s *Server) adapterOf(o object) (perPrompt[*string], error) {
 	return path, nil
 }
 
-// failOpen answers with an error in the form that the endpoints below /v1/ have.
+// failOpen answers with an error in the form that both endpoints have.
 func (s *Server) failOpen(w http.ResponseWriter, r *http.Request, err error) {
 	status, shape := failing(w, r, err)
 	message := err.Error()

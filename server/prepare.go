@@ -23,7 +23,7 @@ func (s *Server) prepare(ctx context.Context, g *generation, received time.Time)
 	run := &running{ids: g.ids, array: g.array, metrics: s.metrics}
 	requests := make([]engine.Request, 0, len(g.ids))
 	var unseen map[int32]string
-	var stops []int32 // what ends an answer, these included: the engine looks each of its tokens up
+	var stops []int32 // stop tokens and unseen stops together, ascending for the engine's search
 	for i := range g.prompts {
 		if ctx.Err() != nil {
 			return nil, nil, context.Cause(ctx)

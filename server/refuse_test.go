@@ -173,7 +173,6 @@ func TestUnknownPathsAndMethods(t *testing.T) {
 	}
 }
 
-// FuzzGenerate checks that no body makes parsing panic, or passes without a name and parameters for every answer.
 // A body of two bytes for each element of a list must not take many times its size.
 func TestLongListsAreRefusedEarly(t *testing.T) {
 	list := func(element string, n int) string { return "[" + strings.Repeat(element+",", n-1) + element + "]" }
@@ -197,6 +196,7 @@ func TestLongListsAreRefusedEarly(t *testing.T) {
 	require.Equal(t, maxElements+1, read)
 }
 
+// FuzzGenerate checks that no body makes parsing panic, or passes without a name and parameters for every answer.
 func FuzzGenerate(f *testing.F) {
 	for _, body := range []string{
 		`{"text":"a"}`, `{"text":["a","b"],"lora_path":["x",null],"rid":"r","sampling_params":{"n":2}}`,

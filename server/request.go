@@ -190,7 +190,7 @@ func (g *generation) takeSampling(b *body, size int) error {
 		g.n = s.n
 		g.prompts[i].sampling = s
 	}
-	if err := g.checkAnswers(); err != nil {
+	if err := checkSize(len(g.prompts), g.n); err != nil {
 		return err
 	}
 	g.array = g.array || g.n > 1
@@ -203,10 +203,8 @@ func (g *generation) setSampling(s sampling) error {
 	for i := range g.prompts {
 		g.prompts[i].sampling = s
 	}
-	return g.checkAnswers()
+	return checkSize(len(g.prompts), g.n)
 }
-
-func (g *generation) checkAnswers() error { return checkSize(len(g.prompts), g.n) }
 
 // checkSize refuses more than maxSequences.
 func checkSize(prompts, n int) error {
@@ -261,16 +259,19 @@ func (g *generation) takeLogprobs(b *body, size int) error {
 	return nil
 }
 
-// takeNamespaces joins the keys of each prompt.
+// takeNamespaces joins the keys of each prompt, at most maxID bytes.
 func (g *generation) takeNamespaces(size int, keys ...perPrompt[string]) error {
 	for _, key := range keys {
 		if !key.fits(size) {
 			return invalid("The length of extra_key should be equal to the batch size.")
 		}
 		for i := range g.prompts {
-			namespace := &g.prompts[i].namespace
-			if *namespace += key.at(i, ""); len(*namespace) > maxID {
-				return invalid("extra_key must be at most %d bytes long, got %d.", maxID, len(*namespace))
+			namespace, more := &g.prompts[i].namespace, key.at(i, "")
+			if *namespace != "" && more != "" {
+				more = "\x00" + more
+			}
+			if *namespace += more; len(*namespace) > maxID {
+				return invalid("extra_key and cache_salt must be at most %d bytes long, got %d.", maxID, len(*namespace))
 			}
 		}
 	}

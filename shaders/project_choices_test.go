@@ -80,7 +80,7 @@ func TestSharesRows(t *testing.T) {
 	}
 }
 
-// Few outputs of rows that flow take more shared memory than the smaller division, with or without any that is spare.
+// Products of few outputs that flow take more shared memory than the smaller division, if need be by what is spare.
 func TestFlowDivision(t *testing.T) {
 	k := withMatrices(t, 32)
 	k.info.Multiprocessors = 132

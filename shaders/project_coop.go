@@ -96,7 +96,7 @@ func (p Project) coopSpec(k *Kernels, cut *coopCut) projectCoopF16Spec {
 		Flow: p.end.flow != 0, Shared: fragments && c.shares(),
 	}
 	if spec.Flow && p.Out <= fewOutputs && k.info.Multiprocessors > 0 {
-		// One workgroup has all registers of a multiprocessor.
+		// From 33 rows on one workgroup has all registers of a multiprocessor; with fewer rows each takes more than lessDivision by itself.
 		spec.Spare = count32(max(0, lessDivision-spec.shared()) / 4)
 	}
 	return spec
@@ -127,7 +127,7 @@ func (s projectCoopF16Spec) fits(info compute.Info) bool {
 func (s projectCoopF16Spec) slice() int { return int(s.RowTiles) * SlicePanels * PanelChunks }
 
 func (s projectCoopF16Spec) tile() tileShape {
-	return tileShape{outputs: int(s.Sides*s.Strips) * PanelRows, rows: int(s.RowTiles) * PanelRows, large: s.large()}
+	return tileShape{outputs: int(s.Sides*s.Strips) * PanelRows, rows: int(s.RowTiles) * PanelRows}
 }
 
 // large says whether two workgroups whose sides share rows, for which a multiprocessor has registers, take more than flowDivision.
@@ -135,9 +135,9 @@ func (s projectCoopF16Spec) large() bool { return s.Shared && 2*(s.shared()+ownM
 
 // shared is the bytes of shared memory that a workgroup takes.
 func (s projectCoopF16Spec) shared() int {
-	rows := int(s.RowTiles) * PanelRows
-	outputs := int(s.Sides*s.Strips) * PanelRows * rows
-	words := rows
+	tile := s.tile()
+	outputs := tile.outputs * tile.rows
+	words := tile.rows
 	if s.Shared {
 		words += max(outputs, 2*4*s.slice()) // outputs come to lie where two slices of x were
 	} else {
@@ -152,6 +152,7 @@ func (s projectCoopF16Spec) shared() int {
 // coop launches project_coop; grid: {tiles of outputs * tiles of rows, 1, 1}.
 func (p Project) coop(k *Kernels, spec projectCoopF16Spec) (compute.Dispatch, tileShape) {
 	norm, tile := p.norm(), spec.tile()
+	tile.large = spec.large()
 	return compute.Dispatch{
 		Label:  "project_coop",
 		Kernel: k.kernel("project_coop_"+p.W.Type.String(), spec),

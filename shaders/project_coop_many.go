@@ -13,7 +13,7 @@ var manyCut = coopManyCut{4, 4, 2, 2, 2}
 // largeTile is its rows and outputs; no tile is larger.
 const largeTile = 8 * PanelRows
 
-// mostBeside is the number of rows up to which x and W load side by side: with more, W loads first (multiplyByRows), but where deltas are added,
+// mostBeside is the number of rows up to which x loads first and W behind the products: with more, W loads first (multiplyByRows), but where deltas are added,
 // with which that gains nothing.
 const mostBeside = 2048
 

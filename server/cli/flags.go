@@ -163,7 +163,7 @@ func (v *flagValues) finish(f *pflag.FlagSet) (Config, error) {
 		c.Priorities.Default = &v.priority
 	}
 	var err error
-	if c.Inert, err = given(f); err != nil {
+	if c.Inert, err = givenInert(f); err != nil {
 		return c, err
 	}
 	// SGLang's --device names a kind of hardware; every kind but cpu means the accelerator there is.

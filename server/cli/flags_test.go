@@ -64,7 +64,6 @@ func TestSGLangsFlags(t *testing.T) {
 	require.Contains(t, c.Inert, "--device cuda (devices are Vulkan's: see doctor)")
 	require.Contains(t, c.Inert, "--dp-size (one server has one device)")
 	require.Contains(t, c.Inert, "--cuda-graph-bs (steps are recorded Vulkan programs)")
-	require.Len(t, c.Inert, 34)
 	require.Empty(t, c.Device)
 	require.Equal(t, 3, c.MaxQueued)
 	require.True(t, c.StreamsNews)

@@ -53,12 +53,12 @@ func serveCommand(env Env) *cobra.Command {
 func serve(ctx context.Context, c *Config, env Env) error {
 	log := slog.New(slog.NewTextHandler(env.Stderr, &slog.HandlerOptions{Level: c.level()}))
 	slog.SetDefault(log)
+	if err := c.checkProfile(); err != nil {
+		return err
+	}
 	listener, err := listen(ctx, c.Host, c.Port)
 	if err != nil {
 		return err
-	}
-	if err := c.checkProfile(); err != nil {
-		return errors.Join(err, listener.Close())
 	}
 	if len(c.Inert) > 0 {
 		log.Info("these flags change nothing here", "flags", c.Inert)

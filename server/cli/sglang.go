@@ -31,7 +31,7 @@ type inertFlags struct {
 }
 
 // names lists all of them.
-func (g *inertFlags) names() []string {
+func (g inertFlags) names() []string {
 	return strings.Fields(g.switches + " " + g.one + " " + g.several)
 }
 
@@ -159,8 +159,7 @@ const inertHelp = "Flags of SGLang's that tune CUDA, PyTorch or its scheduler ar
 
 // addInert declares them, for the command line and not for help.
 func addInert(f *pflag.FlagSet) {
-	for i := range inert {
-		g := &inert[i]
+	for _, g := range inert {
 		usage := "accepted for SGLang's sake: " + g.why
 		for _, name := range strings.Fields(g.switches) {
 			f.Bool(name, false, usage)
@@ -177,11 +176,10 @@ func addInert(f *pflag.FlagSet) {
 	}
 }
 
-// given lists the inert flags of a command line, each with the reason.
-func given(f *pflag.FlagSet) ([]string, error) {
+// givenInert lists the inert flags of a command line, each with the reason.
+func givenInert(f *pflag.FlagSet) ([]string, error) {
 	var list []string
-	for i := range inert {
-		g := &inert[i]
+	for _, g := range inert {
 		allowed := strings.Fields(g.only)
 		for _, name := range g.names() {
 			if !f.Changed(name) {

@@ -164,7 +164,7 @@ func (s *supervisor) Ready() error {
 	return m.Ready()
 }
 
-// Stats is the state of the engine that runs. Between two engines nothing runs; the pool has the size that it had, and the
+// Stats is the state of the engine that runs. Between two engines nothing runs; the pool and steps have the sizes that they had, and the
 // host its adapters.
 func (s *supervisor) Stats() engine.Stats {
 	m, err := s.latest()

@@ -83,7 +83,7 @@ func (e *Engine) deliverToken(q *sequence, o model.Output) {
 	}
 	q.stream.push(token(o))
 	switch {
-	case q.stops(o.Token, e.ends):
+	case q.stops(o.Token, e.config.EndTokens):
 		q.finish(Finish{Reason: FinishStop, MatchedToken: o.Token})
 	case q.produced == q.request.Sampling.MaxNewTokens:
 		q.finish(Finish{Reason: FinishLength})

@@ -179,9 +179,10 @@ func (t *prefixes) dropBelow(p *prefix, list []int32) []int32 {
 
 // clear empties the tree, which nobody may use, and appends its pages to list.
 func (t *prefixes) clear(list []int32) []int32 {
-	for o := range t.roots {
-		list = t.drop(o.adapter, list)
+	for _, root := range t.roots {
+		list = t.dropBelow(root, list)
 	}
+	clear(t.roots)
 	return list
 }
 

@@ -53,7 +53,7 @@ type sequence struct {
 // probabilities.
 const noScores = math.MaxInt
 
-// adapterID is 0 for the base model.
+// adapterID is the adapter's id, 0 for the base model.
 func (s *sequence) adapterID() uint64 {
 	if s.adapter == nil {
 		return 0

@@ -10,7 +10,7 @@ type Stats struct {
 	Running, Waiting        int // requests; those whose adapter is being read wait
 	Retracted               int // of those that wait, such as have run before
 	MaxRunning, StepTokens  int // how many may run at once, and how many tokens a step takes
-	PendingTokens           int // of prompts, still to compute; the prefix cache may have some that wait
+	PendingTokens           int // of prompts, still to compute; the prefix cache may turn out to have some of those that wait
 	UsedTokens, TotalTokens int // that running requests hold, and that the pool has, in whole pages
 	Pages                   Holdings
 	ResidentAdapters        int

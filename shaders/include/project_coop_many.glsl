@@ -130,8 +130,8 @@ void multiply(uint chunks) {
     }
 }
 
-// multiply by blocks of rows: those that follow load behind the products of each, all outputs before any. With very many rows that is faster,
-// with fewer slower: see BENCHMARKS, Endings of many rows.
+// Like multiply, but all of W loads first, and each block of rows behind its products. With very many rows that is faster, with fewer slower: see
+// BENCHMARKS, Endings of many rows.
 void multiplyByRows(uint chunks) {
     OUTPUTS outputs[EACH_N * 2];
     [[unroll]] for (uint j = 0; j < EACH_N; j++) {
