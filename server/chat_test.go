@@ -72,6 +72,9 @@ func TestChatGoesOn(t *testing.T) {
 	status, text := r.do(http.MethodPost, "/tokenize", `{"messages":[{"role":"user","content":"a"}]}`)
 	require.Equal(t, http.StatusOK, status)
 	require.JSONEq(t, `{"tokens":[117,58,97,124],"count":4,"max_model_len":200}`, text)
+	status, text = r.do(http.MethodPost, "/tokenize", `{"messages":[{"role":"user","content":"a"}],"chat_template":"x"}`)
+	require.Equal(t, http.StatusBadRequest, status)
+	require.Contains(t, text, "chat_template is not supported")
 }
 
 func TestChatTools(t *testing.T) {

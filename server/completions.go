@@ -169,7 +169,7 @@ func (s *Server) promptOffsets(a *answer) *offsets {
 		return &offsets{decoder: s.tokenizer.NewDecoder(true)}
 	}
 	put := utf8.RuneCountInString(s.tokenizer.Decode(a.prompt, false)) - utf8.RuneCountInString(a.asked)
-	return &offsets{decoder: s.tokenizer.NewDecoder(false), characters: -put}
+	return &offsets{decoder: s.tokenizer.NewDecoder(false), characters: -max(0, put)} // a truncated prompt is shorter than what was asked
 }
 
 // promptText is a prompt as its client wrote it, or its ids as text.

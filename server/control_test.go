@@ -203,7 +203,7 @@ func TestFlushCache(t *testing.T) {
 func TestTokenize(t *testing.T) {
 	r := newRig(t)
 	for _, c := range []struct{ path, body, want string }{
-		{"/tokenize", `{"prompt":"ab"}`, `{"tokens":[97,98],"count":2,"max_model_len":200}`},
+		{"/tokenize", `{"prompt":"ab","messages":null}`, `{"tokens":[97,98],"count":2,"max_model_len":200}`},
 		{"/v1/tokenize", `{"prompt":["ab",""],"add_special_tokens":false}`, `{"tokens":[[97,98],[]],"count":[2,0],"max_model_len":200}`},
 		{"/detokenize", `{"tokens":[97,255,98]}`, `{"text":"ab"}`},
 		{"/detokenize", `{"tokens":[97,255],"skip_special_tokens":false}`, `{"text":"a<special>"}`},

@@ -158,6 +158,13 @@ func TestDefaultLengthIsCutToTheContext(t *testing.T) {
 	require.Equal(t, http.StatusOK, status)
 	require.Len(t, r.engine.last(t).Prompt, 4095, "the pool has room for 4096")
 	require.Equal(t, 1, r.engine.last(t).Sampling.MaxNewTokens)
+	status, _ = r.post(`{"text":"` + strings.Repeat("a", 4500) + `","lora_path":"lora0"}`)
+	require.Equal(t, http.StatusOK, status)
+	require.Len(t, r.engine.last(t).Prompt, 4500, "how much of the pool the adapter takes is for the engine to say")
+
+	r = newRig(t, func(c *Config) { c.AllowAutoTruncate = true })
+	v := r.opened("/v1/completions", `{"prompt":"`+strings.Repeat("a", fakeContext+5)+`","max_tokens":1,"echo":true,"logprobs":0}`)
+	require.Equal(t, 0.0, get(t, v, "choices", 0, "logprobs", "text_offset", 0))
 }
 
 func TestStopToken(t *testing.T) {
@@ -448,9 +455,10 @@ func TestCachesOfTheirOwn(t *testing.T) {
 		want       []string
 	}{
 		{"/generate", `{"text":["a","b"]}`, []string{"", ""}},
-		{"/generate", `{"text":["a","b"],"extra_key":"k"}`, []string{"k", "k"}},
-		{"/generate", `{"text":["a","b"],"extra_key":["k",""],"sampling_params":{"n":2}}`, []string{"k", "k", "", ""}},
-		{"/v1/completions", `{"prompt":["a","b"],"cache_salt":"s","extra_key":["k","l"]}`, []string{"s\x00k", "s\x00l"}},
+		{"/generate", `{"text":["a","b"],"extra_key":"k"}`, []string{"0 k", "0 k"}},
+		{"/generate", `{"text":["a","b"],"extra_key":["k",""],"sampling_params":{"n":2}}`, []string{"0 k", "0 k", "", ""}},
+		{"/v1/completions", `{"prompt":["a","b"],"cache_salt":["sk","s"],"extra_key":["","k"]}`, []string{"2 sk", "1 sk"}},
+		{"/v1/completions", `{"prompt":["a","b"],"cache_salt":"s","extra_key":["k","l"]}`, []string{"1 sk", "1 sl"}},
 	} {
 		r := newRig(t)
 		status, text := r.open(c.path, c.body)

@@ -164,7 +164,7 @@ func readInts(raw json.RawMessage) ([]int64, error) {
 	}
 	var ids []int64
 	// encoding/json would take a null for a zero, and read a list of lists to its end.
-	flat := kind(bytes.TrimLeft(raw, " \t\r\n")[1:]) == "a number" && bytes.IndexByte(raw, 'n') < 0
+	flat := kind(bytes.TrimLeft(raw, " \t\r\n")[1:]) == "a number" && bytes.IndexByte(raw, 'n') < 0 && bytes.Count(raw, []byte(",")) < maxElements
 	if flat && json.Unmarshal(raw, &ids) == nil {
 		return ids, nil
 	}

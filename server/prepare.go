@@ -151,7 +151,11 @@ func (s *Server) fit(p *prompt) (ids []int32, most int, err error) {
 	}
 	context := s.config.ContextLength
 	if s.config.AllowAutoTruncate {
-		ids = ids[:min(len(ids), context-1, max(1, s.engine.Stats().TotalTokens-1))]
+		most := context - 1
+		if p.adapter == nil { // an adapter takes of the pool, too
+			most = min(most, max(1, s.engine.Stats().TotalTokens-1))
+		}
+		ids = ids[:min(len(ids), most)]
 	}
 	if len(ids) >= context {
 		return nil, 0, invalid("The input (%d tokens) is longer than the model's context length (%d tokens).", len(ids), context)

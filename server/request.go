@@ -1,6 +1,10 @@
 package server
 
-import "lorikeet/server/engine"
+import (
+	"fmt"
+
+	"lorikeet/server/engine"
+)
 
 // maxSequences bounds prompts times n in one request, so that a small body cannot ask for unbounded memory.
 const maxSequences = 16384
@@ -127,7 +131,7 @@ func parseGenerate(o object) (*generation, error) {
 	if err := g.takeAdapters(&b, size); err != nil {
 		return g, err
 	}
-	if err := g.takeNamespaces(size, b.extraKey); err != nil {
+	if err := g.takeNamespaces(size, perPrompt[string]{}, b.extraKey); err != nil {
 		return g, err
 	}
 	return g, g.takeIDs(&b, size)
@@ -259,20 +263,19 @@ func (g *generation) takeLogprobs(b *body, size int) error {
 	return nil
 }
 
-// takeNamespaces joins the keys of each prompt, at most maxID bytes.
-func (g *generation) takeNamespaces(size int, keys ...perPrompt[string]) error {
-	for _, key := range keys {
+// takeNamespaces makes one name of each prompt's salt and extra key, at most maxID bytes, so that no other two make the same.
+func (g *generation) takeNamespaces(size int, salt, extra perPrompt[string]) error {
+	for name, key := range map[string]perPrompt[string]{"cache_salt": salt, "extra_key": extra} {
 		if !key.fits(size) {
-			return invalid("The length of extra_key should be equal to the batch size.")
+			return invalid("The length of %s should be equal to the batch size.", name)
 		}
-		for i := range g.prompts {
-			namespace, more := &g.prompts[i].namespace, key.at(i, "")
-			if *namespace != "" && more != "" {
-				more = "\x00" + more
-			}
-			if *namespace += more; len(*namespace) > maxID {
-				return invalid("extra_key and cache_salt must be at most %d bytes long, got %d.", maxID, len(*namespace))
-			}
+	}
+	for i := range g.prompts {
+		salt, extra := salt.at(i, ""), extra.at(i, "")
+		if n := len(salt) + len(extra); n > maxID {
+			return invalid("extra_key and cache_salt must be at most %d bytes long, got %d.", maxID, n)
+		} else if n > 0 {
+			g.prompts[i].namespace = fmt.Sprintf("%d %s%s", len(salt), salt, extra)
 		}
 	}
 	return nil

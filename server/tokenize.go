@@ -14,11 +14,15 @@ func (s *Server) tokenize(w http.ResponseWriter, r *http.Request) {
 	if err == nil && s.tokenizer == nil {
 		err = errNoTokenizer
 	}
-	if _, chat := o["messages"]; err == nil && chat == prompts.set {
+	raw, chat := o["messages"]
+	chat = chat && kind(raw) != "null"
+	if err == nil && chat == prompts.set {
 		err = malformed("one of prompt and messages is required")
-	} else if err == nil && chat {
+	}
+	if err == nil && chat {
 		special = false // they are in the template
-		prompts = perPrompt[string]{set: true, values: []string{keep[string](&err)(s.conversation(o))}}
+		err = o.refuse(refusedInChats...)
+		prompts = perPrompt[string]{values: []string{keep[string](&err)(s.conversation(o))}}
 	}
 	if err != nil {
 		s.fail(w, r, err)

@@ -73,22 +73,23 @@ func lookup(flags *pflag.FlagSet, given string) (*pflag.Flag, error) {
 	if err := refusal(name); err != nil {
 		return nil, err
 	}
-	var found []*pflag.Flag
+	var found []string
 	flags.VisitAll(func(f *pflag.Flag) {
 		if strings.HasPrefix(f.Name, name) {
-			found = append(found, f)
+			found = append(found, "--"+f.Name)
 		}
 	})
-	switch len(found) {
+	for alias, flag := range aliases {
+		if strings.HasPrefix(alias, name) {
+			found = append(found, "--"+flag)
+		}
+	}
+	slices.Sort(found)
+	switch found = slices.Compact(found); len(found) {
 	case 1:
-		return found[0], nil
+		return flags.Lookup(found[0][2:]), nil
 	case 0:
 		return nil, fmt.Errorf("unknown flag %s; see --help", given)
 	}
-	var names []string
-	for _, f := range found {
-		names = append(names, "--"+f.Name)
-	}
-	slices.Sort(names)
-	return nil, fmt.Errorf("%s is ambiguous: it could be %s", given, strings.Join(names, ", "))
+	return nil, fmt.Errorf("%s is ambiguous: it could be %s", given, strings.Join(found, ", "))
 }

@@ -16,6 +16,7 @@ func TestCanonical(t *testing.T) {
 		{[]string{"--tp", "1", "--model", "m"}, []string{"--tp-size=1", "--model-path=m"}},
 		{[]string{"--tensor_parallel_size=1", "--data-parallel-size", "1"}, []string{"--tp-size=1", "--dp-size=1"}},
 		{[]string{"--stream-output"}, []string{"--incremental-streaming-output=true"}},
+		{[]string{"--stream-out", "--tensor-par", "1"}, []string{"--incremental-streaming-output=true", "--tp-size=1"}},
 		{[]string{"--model_path", "m", "--enable_lora"}, []string{"--model-path=m", "--enable-lora=true"}},
 		{[]string{"--enable-lora=false"}, []string{"--enable-lora=false"}},
 		{[]string{"--lora-paths", "a=x", "y", `{"lora_name":"n"}`, "--port", "1"},

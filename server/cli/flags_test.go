@@ -1,7 +1,9 @@
 package cli
 
 import (
+	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/spf13/pflag"
@@ -223,4 +225,10 @@ func TestTypeRule(t *testing.T) {
 	config, err := parse("--kv-cache-dtype", "bfloat16")
 	require.NoError(t, err)
 	require.EqualError(t, config.checkType("F16"), "--kv-cache-dtype bfloat16: the checkpoint is F16 and runs in its own type; leave --kv-cache-dtype at auto")
+}
+
+func TestProfileMayBeAPipe(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "pipe")
+	require.NoError(t, syscall.Mkfifo(path, 0o600))
+	require.NoError(t, (&Config{Profile: path}).checkProfile(), "without waiting for its reader")
 }

@@ -169,6 +169,9 @@ func (c *Config) checkProfile() error {
 	if c.Profile == "" {
 		return nil
 	}
+	if there, err := os.Stat(c.Profile); err == nil && !there.Mode().IsRegular() && !there.IsDir() {
+		return nil // a pipe would wait for its reader
+	}
 	f, err := os.OpenFile(c.Profile, os.O_WRONLY|os.O_CREATE, 0o666)
 	if err != nil {
 		return fmt.Errorf("--profile: %w", err)

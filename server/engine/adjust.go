@@ -67,6 +67,21 @@ func (q *sequence) prepareAdjusting(ends []int32, vocab int) {
 	}
 }
 
+// preparing is at most how many entries prepareAdjusting will make.
+func (q *sequence) preparing() int {
+	s, entries := &q.request.Sampling, 0
+	if q.preempted {
+		return 0
+	}
+	if s.MinNewTokens > 0 {
+		entries += len(s.StopTokens)
+	}
+	if s.repetition() != 1 {
+		entries += len(q.request.Prompt)
+	}
+	return entries
+}
+
 // waitsForToken says whether a sequence can only go on once a token is there
 // that is still in flight.
 func (q *sequence) waitsForToken() bool { return q.counts != nil && q.inFlight > 0 }

@@ -118,6 +118,22 @@ func TestImpossibleAdjustmentsAreRefused(t *testing.T) {
 	h.finish(t)
 }
 
+// Sequences that have much to prepare start one after the other, so that no pass keeps those that run waiting.
+func TestAPassPreparesLittle(t *testing.T) {
+	h := prepare(t, Config{}, model.Limits{Rows: 64, Lanes: 4, Logits: 64, Adjusts: 20, Pages: 64, Context: 100})
+	r := greedy([]int32{1, 2, 3}, 2)
+	r.Sampling.MinNewTokens, r.Sampling.StopTokens = 1, make([]int32, mostPrepared/2+1)
+	_, err := h.Submit(t.Context(), []Request{r, r, r, greedy([]int32{4}, 2)})
+	require.NoError(t, err)
+	h.admit(t.Context(), false)
+	for _, running := range []int{1, 2, 4} { // who has nothing to prepare starts with the last
+		_, err := h.launch(h.next())
+		require.NoError(t, err)
+		require.Len(t, h.running, running)
+		require.NoError(t, h.check())
+	}
+}
+
 // Thousands may wait, each with a prompt's worth of counts.
 func TestCountsWaitForTheStart(t *testing.T) {
 	h := prepare(t, Config{}, model.Limits{Rows: 8, Lanes: 1, Logits: 8, Adjusts: 20, Pages: 8, Context: 100})

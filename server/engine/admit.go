@@ -61,7 +61,8 @@ func (s *scheduler) tryStart(q *sequence, left *budget) verdict {
 	if q.finished {
 		return passedOver
 	}
-	if len(s.lanes) == 0 || left.rows <= 0 || left.logits <= 0 || !s.mayFit(q) {
+	entries := q.preparing()
+	if len(s.lanes) == 0 || left.rows <= 0 || left.logits <= 0 || entries > left.entries && left.entries < mostPrepared || !s.mayFit(q) {
 		return holdsLine
 	}
 	if err := s.place(q); err != nil {
@@ -72,6 +73,7 @@ func (s *scheduler) tryStart(q *sequence, left *budget) verdict {
 		return holdsLine
 	}
 	s.start(q)
+	left.entries -= entries
 	s.chooseChunk(q, left)
 	return started
 }

@@ -41,8 +41,12 @@ type choice struct {
 	rows     int
 }
 
-// budget is what is left of a step's limits.
-type budget struct{ rows, logits, adjusts int }
+// budget is what is left of a step's limits, and of mostPrepared.
+type budget struct{ rows, logits, adjusts, entries int }
+
+// mostPrepared is how many entries prepareAdjusting may make before a step, or
+// more for one sequence: 65 536 take 2 to 4 ms, and all running streams wait.
+const mostPrepared = 1 << 16
 
 func newScheduler(limits model.Limits, pages *model.Pages, slots Slots, config *Config) scheduler {
 	s := scheduler{
@@ -98,7 +102,7 @@ func (s *scheduler) countWaiting(q *sequence, n int) {
 func (s *scheduler) schedule(to *step) bool {
 	s.clock++
 	s.preempt()
-	left := budget{rows: s.limits.Rows, logits: s.limits.Logits, adjusts: s.limits.Adjusts}
+	left := budget{rows: s.limits.Rows, logits: s.limits.Logits, adjusts: s.limits.Adjusts, entries: mostPrepared}
 	s.chosen = s.chosen[:0]
 	for _, q := range s.running {
 		if q.runs() && !q.prefilling() && q != s.leaving {
