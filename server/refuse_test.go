@@ -180,6 +180,7 @@ func TestLongListsAreRefusedEarly(t *testing.T) {
 		{"/generate", `{"text":` + list(`""`, maxElements+1) + `}`, "a list of at most 524288 elements"},
 		{"/generate", `{"text":` + list(`""`, maxSequences+1) + `}`, "The request asks for 16385 prompts times n=1 answers"},
 		{"/generate", `{"input_ids":` + list(`[1]`, maxSequences+1) + `}`, "The request asks for 16385 prompts times n=1 answers"},
+		{"/generate", `{"input_ids":` + list("1", mostInts+1) + `}`, "a list of at most 4194304 integers"},
 		{"/generate", `{"text":"a","sampling_params":{"stop_token_ids":` + list("1", maxElements+1) + `}}`, "stop_token_ids must be a list of at most 524288 elements"},
 		{"/v1/completions", `{"prompt":` + list(`"a"`, maxSequences+1) + `}`, "The request asks for 16385 prompts times n=1 answers"},
 		{"/v1/completions", `{"prompt":` + list(`[1]`, maxSequences+1) + `}`, "The request asks for 16385 prompts times n=1 answers"},

@@ -265,10 +265,11 @@ func (g *generation) takeLogprobs(b *body, size int) error {
 
 // takeNamespaces makes one name of each prompt's salt and extra key, at most maxID bytes, so that no other two make the same.
 func (g *generation) takeNamespaces(size int, salt, extra perPrompt[string]) error {
-	for name, key := range map[string]perPrompt[string]{"cache_salt": salt, "extra_key": extra} {
-		if !key.fits(size) {
-			return invalid("The length of %s should be equal to the batch size.", name)
-		}
+	switch {
+	case !salt.fits(size):
+		return invalid("The length of cache_salt should be equal to the batch size.")
+	case !extra.fits(size):
+		return invalid("The length of extra_key should be equal to the batch size.")
 	}
 	for i := range g.prompts {
 		salt, extra := salt.at(i, ""), extra.at(i, "")

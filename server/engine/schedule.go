@@ -45,7 +45,7 @@ type choice struct {
 type budget struct{ rows, logits, adjusts, entries int }
 
 // mostPrepared is how many entries prepareAdjusting may make before a step, or
-// more for one sequence: 65 536 take 2 to 4 ms, and all running streams wait.
+// more for one sequence: 65 536 take 2 to 3 ms, and all running streams wait.
 const mostPrepared = 1 << 16
 
 func newScheduler(limits model.Limits, pages *model.Pages, slots Slots, config *Config) scheduler {
